@@ -1,0 +1,88 @@
+"""Callers refresh, caches are told commands. This is the one place where the first becomes the second."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from freshline.domain import target as targets
+from freshline.domain.task import Kind, Task
+
+
+class Verb(StrEnum):
+    """What a gate understands (docs/gates.md)."""
+
+    FILE = "file"  #: one URL with its query string, every variant
+    PATH = "path"  #: one path with whatever query string
+    DIR = "dir"  #: everything under a path
+    REGEX = "regex"  #: every URL whose path and query match from the start
+    TAG = "tag"  #: every object the origin tagged so
+
+
+VERBS = {
+    Kind.FILE: Verb.FILE,
+    Kind.DIRECTORY: Verb.DIR,
+    Kind.REGEX: Verb.REGEX,
+    Kind.IGNORE_PARAMS: Verb.PATH,
+    Kind.TAG: Verb.TAG,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One row, as a gate is told it. ``what`` is canonical (freshline.domain.target)."""
+
+    position: int
+    force: bool  #: true: the object is gone; false: it must be revalidated with the origin before it is served
+    verb: Verb
+    host: str
+    what: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """One row of a prefetch: what an edge shall go and get."""
+
+    position: int
+    scheme: str  #: ``http`` where the caller named none
+    host: str
+    target: str  #: path and query, ready for a request line
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def commands(task: Task) -> list[Command]:
+    """A refresh task, row by row."""
+    wish = task.wish
+    verb = VERBS[wish.kind]
+    force = wish.force or wish.kind is Kind.FILE  # Force has no effect on File (CONTRACT 1.1)
+    return [
+        Command(task.id + at, force, verb, wish.domain, _what(wish.kind, path)) for at, path in enumerate(wish.paths)
+    ]
+
+
+def fetches(task: Task) -> list[Fetch]:
+    """A prefetch task, row by row."""
+    out = []
+    for at, path in enumerate(task.wish.paths):
+        target = targets.parse(path)
+        scheme = target.scheme or "http"
+        out.append(Fetch(task.id + at, scheme, target.domain, target.request_target(), task.wish.headers))
+    return out
+
+
+def _what(kind: Kind, path: str) -> bytes:
+    match kind:
+        case Kind.TAG:
+            return path.encode()
+        case Kind.REGEX:
+            return pattern(path).encode()
+        case Kind.FILE:
+            return targets.parse(path).canonical()
+        case _:
+            return targets.parse(path).canonical_path()
+
+
+def pattern(line: str) -> str:
+    """The pattern of a Regex line: all from the first ``/`` after the host. It is matched from the start of the path."""
+    _, _, rest = line.rpartition("://") if line.lower().startswith(("http://", "https://")) else ("", "", line)
+    return "/" + rest.partition("/")[2]

@@ -1,0 +1,101 @@
+"""Sets of positions as sorted, disjoint, inclusive ranges.
+
+An edge's state is a cursor and the exceptions beyond it. Exceptions come in runs, so a run costs two numbers however
+long it is.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+
+Range = tuple[int, int]  #: first and last position, both included
+
+
+class Ranges:
+    """An immutable set of positions. ``Ranges([(1, 3), (4, 9)])`` is one run, 1 to 9."""
+
+    __slots__ = ("_firsts", "_lasts")
+
+    def __init__(self, runs: Iterable[Range] = ()) -> None:
+        firsts: list[int] = []
+        lasts: list[int] = []
+        for first, last in sorted(runs):
+            if last < first:
+                continue
+            if lasts and first <= lasts[-1] + 1:
+                lasts[-1] = max(lasts[-1], last)
+            else:
+                firsts.append(first)
+                lasts.append(last)
+        self._firsts = firsts
+        self._lasts = lasts
+
+    def __iter__(self) -> Iterator[Range]:
+        return iter(zip(self._firsts, self._lasts, strict=True))
+
+    def __len__(self) -> int:
+        """How many runs, not how many positions."""
+        return len(self._firsts)
+
+    def __contains__(self, position: int) -> bool:
+        at = bisect_right(self._firsts, position) - 1
+        return at >= 0 and position <= self._lasts[at]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ranges) and self._firsts == other._firsts and self._lasts == other._lasts
+
+    def __hash__(self) -> int:
+        return hash((tuple(self._firsts), tuple(self._lasts)))
+
+    def __repr__(self) -> str:
+        return f"Ranges({list(self)})"
+
+    def size(self) -> int:
+        """How many positions."""
+        return sum(last - first + 1 for first, last in self)
+
+    def __or__(self, other: Ranges) -> Ranges:
+        return Ranges([*self, *other])
+
+    def __and__(self, other: Ranges) -> Ranges:
+        out: list[Range] = []
+        mine, theirs = list(self), list(other)
+        i = j = 0
+        while i < len(mine) and j < len(theirs):
+            first, last = max(mine[i][0], theirs[j][0]), min(mine[i][1], theirs[j][1])
+            if first <= last:
+                out.append((first, last))
+            if mine[i][1] < theirs[j][1]:
+                i += 1
+            else:
+                j += 1
+        return Ranges(out)
+
+    def __sub__(self, other: Ranges) -> Ranges:
+        out: list[Range] = []
+        for first, last in self:
+            start = first
+            for hole_first, hole_last in other.within(first, last):
+                out.append((start, hole_first - 1))
+                start = hole_last + 1
+            out.append((start, last))
+        return Ranges(out)
+
+    def within(self, first: int, last: int) -> Iterator[Range]:
+        """The runs that touch [first, last], cut to it."""
+        at = max(bisect_right(self._firsts, first) - 1, 0)
+        end = bisect_right(self._firsts, last)
+        for run_first, run_last in zip(self._firsts[at:end], self._lasts[at:end], strict=True):
+            if run_last >= first:
+                yield max(run_first, first), min(run_last, last)
+
+    def beyond(self, position: int) -> Ranges:
+        """What lies past a position."""
+        at = bisect_left(self._lasts, position + 1)
+        return Ranges((max(first, position + 1), last) for first, last in list(self)[at:])
+
+    def run_after(self, position: int) -> int:
+        """The last position of the unbroken run that starts right after ``position``; ``position`` if there is none."""
+        at = bisect_right(self._firsts, position + 1) - 1
+        return self._lasts[at] if at >= 0 and self._lasts[at] > position else position

@@ -1,0 +1,104 @@
+"""From what a caller wrote to what a cache can be told: hosts, paths and queries in one spelling.
+
+A cache sees ``/a//b/../%61`` where the caller wrote ``/a/a``. Both sides reduce a path to the same canonical bytes:
+percent-escapes decoded, runs of ``/`` folded, dot segments resolved (RFC 3986 section 5.2.4). Two spellings that a cache
+keeps apart may become one here; then a refresh takes one object too many, never one too few. Every gate carries the
+same function, and ``tests/contract`` feeds both the same spellings.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+PATH_LIMIT = 1024  #: bytes in one ObjectPath line (CONTRACT 2)
+
+_HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*\Z")
+_SLASHES = re.compile(rb"/{2,}")
+
+
+class BadTarget(ValueError):
+    """The line is no URL of a cache. The text says what is wrong with it."""
+
+
+class WildcardDomain(BadTarget):
+    """The host part holds ``*``: refreshes name one domain (CONTRACT 2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One parsed ObjectPath. ``path`` and ``query`` are as written; the canonical forms are methods."""
+
+    scheme: str  #: ``"http"``, ``"https"``, or ``""`` where the caller wrote none: both are meant
+    domain: str  #: lower case, no port
+    port: int | None
+    path: str  #: starts with ``/``
+    query: str | None  #: without the ``?``; ``None`` where there is no ``?``
+
+    def canonical_path(self) -> bytes:
+        return canonical_path(self.path.encode())
+
+    def canonical(self) -> bytes:
+        """Path and query as one, as gates compare them."""
+        path = self.canonical_path()
+        return path if self.query is None else path + b"?" + unquote_to_bytes(self.query)
+
+    def request_target(self) -> str:
+        """Path and query fit for a request line: what is not printable ASCII is percent-encoded."""
+        raw = self.path if self.query is None else f"{self.path}?{self.query}"
+        return "".join(chr(b) if 0x21 <= b <= 0x7E and b not in b'"<>\\^`{|}' else f"%{b:02X}" for b in raw.encode())
+
+
+def parse(line: str) -> Target:
+    """Read one ObjectPath line: ``[http[s]://]host[:port][/path][?query]``.
+
+    :raises WildcardDomain: the host holds ``*``
+    :raises BadTarget: anything else that is no URL: controls, spaces, a fragment, user info, an empty or bad host
+    """
+    if len(line.encode("utf-8", "surrogatepass")) > PATH_LIMIT:
+        raise BadTarget(f"longer than {PATH_LIMIT} bytes")
+    if any(ch <= " " or ch == "\x7f" or 0x80 <= ord(ch) < 0xA0 or 0xD800 <= ord(ch) <= 0xDFFF for ch in line):
+        raise BadTarget("holds a space or a control character")
+    scheme, rest = "", line
+    if (at := line.find("://")) != -1 and line[:at].isalpha():
+        scheme, rest = line[:at].lower(), line[at + 3 :]
+        if scheme not in ("http", "https"):
+            raise BadTarget(f"scheme {scheme!r} is not http or https")
+    cut = min((i for i in (rest.find("/"), rest.find("?")) if i != -1), default=len(rest))
+    authority, tail = rest[:cut], rest[cut:]
+    if "*" in authority:
+        raise WildcardDomain(f"{authority!r} is a wildcard")
+    host, _, port_text = authority.partition(":")
+    host = host.lower()
+    if not _HOST.match(host):
+        raise BadTarget(f"{authority!r} is not a host")
+    port = None
+    if ":" in authority:
+        if not (port_text.isascii() and port_text.isdigit() and 0 < int(port_text) < 65536):
+            raise BadTarget(f"{port_text!r} is not a port")
+        port = int(port_text)
+    if "#" in tail:
+        raise BadTarget("a fragment never reaches a cache")
+    path, mark, query = tail.partition("?")
+    return Target(scheme, host, port, path or "/", query if mark else None)
+
+
+def canonical_path(path: bytes) -> bytes:
+    """Decode, fold and resolve a path. The result starts with ``/`` and keeps a trailing one.
+
+    >>> canonical_path(b"/a//b/.././%61")
+    b'/a/a'
+    """
+    decoded = _SLASHES.sub(b"/", unquote_to_bytes(path))
+    out: list[bytes] = []
+    segments = decoded.split(b"/")[1:]
+    for segment in segments:
+        if segment == b"..":
+            if out:
+                out.pop()
+        elif segment != b".":
+            out.append(segment)
+    if segments and segments[-1] in (b".", b"..") and out[-1:] != [b""]:
+        out.append(b"")
+    return _SLASHES.sub(b"/", b"/" + b"/".join(out))

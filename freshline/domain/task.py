@@ -1,0 +1,79 @@
+"""What one call asks for one domain and one kind, and the rows it stands for.
+
+A **position** is a row's place in the log: the first row ever is 1, and the number only grows. A task covers one
+unbroken run of positions, and its id is the first of them. So one number orders everything: rows, tasks, the cursor of
+an edge and the stamp on a cached object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What is asked for. The value is what the query operations print as ObjectType (CONTRACT 2)."""
+
+    FILE = "file"
+    DIRECTORY = "directory"
+    REGEX = "regex"
+    IGNORE_PARAMS = "IgnoreParams"
+    TAG = "cachetag"
+    PRELOAD = "preload"
+
+    @property
+    def is_prefetch(self) -> bool:
+        return self is Kind.PRELOAD
+
+
+class Status(StrEnum):
+    """How far a row has come (CONTRACT 2)."""
+
+    PENDING = "Pending"
+    REFRESHING = "Refreshing"
+    COMPLETE = "Complete"
+    FAILED = "Failed"
+
+
+class Reason(StrEnum):
+    """Why a row failed, in the contract's words (CONTRACT 2, Description)."""
+
+    INTERNAL = "Internal Error"
+    ORIGIN_TIMEOUT = "Origin Timeout"
+    ORIGIN_STATUS = "Origin Return StatusCode 5XX"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A task before it has a place in the log."""
+
+    account: str
+    domain: str
+    group: str  #: the edge group that serves the domain at this moment
+    kind: Kind
+    paths: tuple[str, ...]  #: one row each, as the caller wrote them
+    force: bool = False
+    headers: tuple[tuple[str, str], ...] = ()  #: what a prefetch sends beside the URL (WithHeader)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A wish the log has made durable."""
+
+    id: int  #: position of its first row
+    created: int  #: Unix seconds; never goes back along the log, whatever the clock did
+    wish: Wish = field(repr=False)
+
+    @property
+    def last(self) -> int:
+        """Position of its last row."""
+        return self.id + len(self.wish.paths) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a task, as the query operations list it."""
+
+    position: int
+    path: str
+    task: Task

@@ -1,0 +1,117 @@
+"""What a driver can do, and what an edge can answer.
+
+The edge's troubles are values, never exceptions: delivery decides what to do about them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from freshline.domain.action import Command, Fetch
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Everything the edge's domains were asked to forget in ``(after, upto]``. Empty batches move the position too."""
+
+    log: str
+    after: int
+    upto: int
+    mark: str  #: the log's mark at ``upto``
+    live: bool  #: ``upto`` was the head of the log: an edge that just started may trust its old cache again
+    commands: tuple[Command, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Where a gate stands."""
+
+    log: str | None  #: ``None``: bound to no log (new, or it lost its memory)
+    position: int
+    mark: str | None
+    synced: bool  #: false: just started, its old cache is out of use until it is told it has caught up
+    detail: Mapping[str, str] = field(default_factory=dict)  #: whatever else it says of itself
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The gate stands at ``position``; rows in ``refused`` it will never do."""
+
+    position: int
+    mark: str
+    refused: tuple[tuple[int, str], ...]
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class Adrift:
+    """The gate does not stand where the batch begins, or belongs to another log: ask where it stands."""
+
+    said: str
+
+
+class Fault(StrEnum):
+    UNREACHABLE = "unreachable"  #: no connection
+    TIMEOUT = "timeout"  #: it may or may not have happened
+    WRONG_SECRET = "wrong secret"
+    GARBAGE = "garbage"  #: something answered, and it is not our gate
+    FAILED = "failed"  #: the gate says that it could not
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    fault: Fault
+    said: str
+
+
+class FetchOutcome(StrEnum):
+    STORED = "stored"  #: the object is whole in the cache
+    ORIGIN_TIMEOUT = "origin timeout"
+    ORIGIN_STATUS = "origin status"  #: the origin answered 5XX
+    OTHER = "other"  #: any other answer, a cut body, an object that may not be stored
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    outcome: FetchOutcome
+    status: int  #: the origin's answer as the edge passed it on; 0 if there was none
+    bytes: int  #: size of the stored object, 0 if unknown
+    said: str
+
+
+class Presence(StrEnum):
+    ABSENT = "absent"
+    OBSOLETE = "obsolete"  #: on disk or in memory, but a newer command covers it: it will not be served
+    STORED = "stored"
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    presence: Presence
+    stamp: int | None  #: position the gate had reached when the object's origin fetch began, where it can tell
+    said: str
+
+
+class Driver(Protocol):
+    """One edge. Every call is bounded in time and safe to repeat."""
+
+    async def status(self) -> Gate | Trouble: ...
+
+    async def apply(self, batch: Batch) -> Applied | Adrift | Trouble: ...
+
+    async def flush(self, log: str, position: int, mark: str) -> Applied | Trouble:
+        """Forget everything fetched before now, bind to this log, stand at this position."""
+        ...
+
+    async def probe(self, what: Fetch) -> Probed | Trouble:
+        """Is it stored, and with which stamp. Never asks the origin."""
+        ...
+
+    async def fetch(self, what: Fetch) -> Fetched | Trouble:
+        """Bring the object into the cache, whole. Its body never comes here."""
+        ...
+
+    async def close(self) -> None: ...

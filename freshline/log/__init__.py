@@ -1,0 +1,1 @@
+"""The one truth: what was asked for, in order, and how far every edge has come."""
