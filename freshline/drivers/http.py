@@ -1,0 +1,203 @@
+"""A small HTTP/1.1 client for gates: connections kept alive, everything bounded, trouble as a value.
+
+General clients reach a fifth of what a gate can take (shared measurements, EDGES 8), so this one is asyncio.Protocol and
+httptools and nothing else. It never follows, never retries a request that may have been carried out, and never
+reads more than it was told to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import httptools
+
+from freshline.drivers.base import Fault, Trouble
+
+CONNECT_SECONDS = 3.0
+IDLE_CONNECTIONS = 64  #: kept alive to one gate
+ANSWER_LIMIT = 1 << 20  #: bytes of body; a gate's answers are lines
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    status: int
+    headers: Mapping[str, str]  #: names in lower case; the last one wins
+    body: bytes
+
+
+class Client:
+    """Requests to one address. Safe for any number of tasks at once."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self._idle: list[_Connection] = []
+        self._closed = False
+
+    async def request(
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        *,
+        timeout: float,
+    ) -> Reply | Trouble:
+        """Send one request and read its answer.
+
+        :param target: path and query, already fit for a request line
+        :param headers: must hold ``host``; ``content-length`` is set here
+        :param timeout: seconds for the whole, connecting included
+        """
+        head = _head(method, target, headers, body)
+        try:
+            async with asyncio.timeout(timeout):
+                connection, fresh = await self._connection()
+                try:
+                    reply = await connection.exchange(head + body, method == "HEAD")
+                except ConnectionError:
+                    if fresh or connection.answered:
+                        raise
+                    # A kept connection that the other side had closed before it read anything: ours to try once more.
+                    connection, _ = await self._connection(new=True)
+                    reply = await connection.exchange(head + body, method == "HEAD")
+                except BaseException:
+                    connection.abort()
+                    raise
+        except TimeoutError:
+            return Trouble(Fault.TIMEOUT, f"no answer within {timeout:g} s")
+        except (ConnectionError, OSError) as error:
+            return Trouble(Fault.UNREACHABLE, str(error) or type(error).__name__)
+        except (httptools.HttpParserError, _TooLong) as error:
+            return Trouble(Fault.GARBAGE, f"not an HTTP answer: {error}")
+        if connection.reusable and not self._closed and len(self._idle) < IDLE_CONNECTIONS:
+            self._idle.append(connection)
+        else:
+            connection.abort()
+        return reply
+
+    async def close(self) -> None:
+        self._closed = True
+        while self._idle:
+            self._idle.pop().abort()
+
+    async def _connection(self, new: bool = False) -> tuple[_Connection, bool]:
+        while self._idle and not new:
+            connection = self._idle.pop()
+            if connection.open:
+                return connection, False
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                _, made = await loop.create_connection(_Connection, self._host, self._port)
+        except TimeoutError:
+            raise ConnectionError(f"no connection within {CONNECT_SECONDS:g} s") from None
+        return made, True
+
+
+class _TooLong(Exception):
+    pass
+
+
+def _head(method: str, target: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    lines = [f"{method} {target} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    if body or method not in ("GET", "HEAD"):
+        lines.append(f"content-length: {len(body)}")
+    for line in lines:
+        assert not any(ch < " " and ch != "\t" for ch in line), f"a control character in a request head: {line!r}"
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8")
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, one exchange at a time. Also the callback object httptools speaks to."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpResponseParser(self)
+        self._waiter: asyncio.Future[Reply] | None = None
+        self._head_only = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self.answered = False
+        self.reusable = False
+        self._status = 0
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+        self._size = 0
+
+    @property
+    def open(self) -> bool:
+        return self._transport is not None and not self._transport.is_closing()
+
+    async def exchange(self, request: bytes, head_only: bool) -> Reply:
+        if self._transport is None or self._transport.is_closing():
+            raise ConnectionResetError("connection closed")
+        self._reset()
+        self._head_only = head_only
+        self._parser = httptools.HttpResponseParser(self)
+        self._waiter = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        return await self._waiter
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    # asyncio.Protocol
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if self._waiter is None or self._waiter.done():  # bytes nobody asked for: this connection is out of step
+            self.abort()
+            return
+        self.answered = True
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._fail(error)
+        except _TooLong as error:
+            self._fail(error)
+
+    def eof_received(self) -> None:
+        length_known = "content-length" in self._headers or "chunked" in self._headers.get("transfer-encoding", "")
+        if self._status and not length_known and not self._head_only:
+            self._finish(reusable=False)  # RFC 9112 section 6.3: the body ends with the connection
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail(exc if isinstance(exc, ConnectionError) else ConnectionResetError("connection closed by the edge"))
+
+    # httptools
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        self._status = self._parser.get_status_code()
+        if self._head_only and self._status >= 200:
+            self._finish(reusable=self._parser.should_keep_alive())
+
+    def on_body(self, body: bytes) -> None:
+        self._size += len(body)
+        if self._size > ANSWER_LIMIT:
+            raise _TooLong(f"more than {ANSWER_LIMIT} bytes")
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        if self._status >= 200:
+            self._finish(reusable=self._parser.should_keep_alive())
+        else:
+            self._headers = {}  # 1xx: the answer is still to come
+
+    def _finish(self, *, reusable: bool) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self.reusable = reusable
+            self._waiter.set_result(Reply(self._status, self._headers, b"".join(self._body)))
+
+    def _fail(self, error: Exception) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(error)
+        self.abort()

@@ -1,0 +1,1 @@
+"""Who may ask, for which domains, and which edges serve them."""
