@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from freshline.domain.ranges import Ranges
+from freshline.domain.ranges import NOTHING, Ranges
 from freshline.domain.task import Reason
 
 
@@ -30,7 +30,7 @@ class Progress:
     """
 
     cursor: int = 0  #: everything up to here is settled
-    ahead: Ranges = Ranges()  #: settled beyond the cursor
+    ahead: Ranges = NOTHING  #: settled beyond the cursor
     begun: int = 0  #: something up to here has been sent
     failed: tuple[tuple[Reason, Ranges], ...] = ()  #: what the edge did not do (in time), by reason
 
@@ -43,7 +43,7 @@ class Progress:
     def with_failures(self, reason: Reason, ranges: Ranges) -> Progress:
         """The same progress with more rows given up, joined into the runs already there."""
         known = dict(self.failed)
-        known[reason] = known.get(reason, Ranges()) | ranges
+        known[reason] = known.get(reason, NOTHING) | ranges
         return replace(self, failed=tuple(known.items()))
 
 

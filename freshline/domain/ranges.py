@@ -99,3 +99,6 @@ class Ranges:
         """The last position of the unbroken run that starts right after ``position``; ``position`` if there is none."""
         at = bisect_right(self._firsts, position + 1) - 1
         return self._lasts[at] if at >= 0 and self._lasts[at] > position else position
+
+
+NOTHING = Ranges()

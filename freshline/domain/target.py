@@ -1,9 +1,9 @@
 """From what a caller wrote to what a cache can be told: hosts, paths and queries in one spelling.
 
 A cache sees ``/a//b/../%61`` where the caller wrote ``/a/a``. Both sides reduce a path to the same canonical bytes:
-percent-escapes decoded, runs of ``/`` folded, dot segments resolved (RFC 3986 section 5.2.4). Two spellings that a cache
-keeps apart may become one here; then a refresh takes one object too many, never one too few. Every gate carries the
-same function, and ``tests/contract`` feeds both the same spellings.
+percent-escapes decoded, runs of ``/`` folded, dot segments resolved (RFC 3986 section 5.2.4). Two spellings that a
+cache keeps apart may become one here; then a refresh takes one object too many, never one too few. Every gate carries
+the same function, and ``tests/contract`` feeds both the same spellings.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from urllib.parse import unquote_to_bytes
 
 PATH_LIMIT = 1024  #: bytes in one ObjectPath line (CONTRACT 2)
 
-_HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*\Z")
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\Z")
 _SLASHES = re.compile(rb"/{2,}")
 
 

@@ -56,7 +56,7 @@ class Adrift:
 class Fault(StrEnum):
     UNREACHABLE = "unreachable"  #: no connection
     TIMEOUT = "timeout"  #: it may or may not have happened
-    WRONG_SECRET = "wrong secret"
+    WRONG_SECRET = "wrong secret"  # noqa: S105 - the name of a fault
     GARBAGE = "garbage"  #: something answered, and it is not our gate
     FAILED = "failed"  #: the gate says that it could not
 

@@ -1,7 +1,7 @@
 """A small HTTP/1.1 client for gates: connections kept alive, everything bounded, trouble as a value.
 
-General clients reach a fifth of what a gate can take (shared measurements, EDGES 8), so this one is asyncio.Protocol and
-httptools and nothing else. It never follows, never retries a request that may have been carried out, and never
+General clients reach a fifth of what a gate can take (docs/design.md, gate client), so this one is asyncio.Protocol
+and httptools and nothing else. It never follows, never retries a request that may have been carried out, and never
 reads more than it was told to.
 """
 
@@ -42,17 +42,17 @@ class Client:
         headers: Mapping[str, str],
         body: bytes = b"",
         *,
-        timeout: float,
+        seconds: float,
     ) -> Reply | Trouble:
         """Send one request and read its answer.
 
         :param target: path and query, already fit for a request line
         :param headers: must hold ``host``; ``content-length`` is set here
-        :param timeout: seconds for the whole, connecting included
+        :param seconds: for the whole, connecting included
         """
         head = _head(method, target, headers, body)
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds):
                 connection, fresh = await self._connection()
                 try:
                     reply = await connection.exchange(head + body, method == "HEAD")
@@ -66,7 +66,7 @@ class Client:
                     connection.abort()
                     raise
         except TimeoutError:
-            return Trouble(Fault.TIMEOUT, f"no answer within {timeout:g} s")
+            return Trouble(Fault.TIMEOUT, f"no answer within {seconds:g} s")
         except (ConnectionError, OSError) as error:
             return Trouble(Fault.UNREACHABLE, str(error) or type(error).__name__)
         except (httptools.HttpParserError, _TooLong) as error:
