@@ -1,0 +1,68 @@
+"""What every driver of a gate shares: where it stands, batches and flushes. Probe and fetch are each server's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from freshline.domain.edge import Edge
+from freshline.drivers import lines
+from freshline.drivers.base import Adrift, Applied, Batch, Fault, Gate, Trouble
+from freshline.drivers.http import Client, Reply
+
+STATUS_SECONDS = 5.0
+BATCH_SECONDS = 30.0  #: a batch of a hundred thousand commands, written to a busy disk
+
+T = TypeVar("T")
+
+
+class GateDriver:
+    """Speaks docs/gates.md to one edge."""
+
+    def __init__(self, edge: Edge) -> None:
+        host, _, port = edge.gate.rpartition(":")
+        self._client = Client(host.strip("[]"), int(port))
+        self._headers = {"host": edge.gate, lines.KEY_HEADER: edge.secret}
+
+    async def status(self) -> Gate | Trouble:
+        reply = await self._ask("GET", lines.STATUS, b"", STATUS_SECONDS)
+        return understood(reply, _gate)
+
+    async def apply(self, batch: Batch) -> Applied | Adrift | Trouble:
+        reply = await self._ask("POST", lines.BATCH, lines.batch_body(batch), BATCH_SECONDS)
+        return understood(reply, _answer)
+
+    async def flush(self, log: str, position: int, mark: str) -> Applied | Trouble:
+        reply = await self._ask("POST", lines.FLUSH, lines.flush_body(log, position, mark), BATCH_SECONDS)
+        answer: Applied | Adrift | Trouble = understood(reply, _answer)
+        return Trouble(Fault.GARBAGE, answer.said) if isinstance(answer, Adrift) else answer
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def _ask(self, method: str, target: str, body: bytes, seconds: float) -> Reply | Trouble:
+        return await self._client.request(method, target, self._headers, body, seconds=seconds)
+
+
+def understood(reply: Reply | Trouble, read: Callable[[Reply], T | Trouble]) -> T | Trouble:
+    """What the gate's answer means, where it is one."""
+    if isinstance(reply, Trouble):
+        return reply
+    if reply.status == 403:
+        return Trouble(Fault.WRONG_SECRET, "403")
+    try:
+        return read(reply)
+    except lines.BadLines as error:
+        return Trouble(Fault.GARBAGE, f"{reply.status}: {error}"[: lines.SAID_LIMIT])
+
+
+def _gate(reply: Reply) -> Gate | Trouble:
+    if reply.status == 500:
+        return Trouble(Fault.FAILED, reply.body.decode("ascii", "replace")[: lines.SAID_LIMIT])
+    if reply.status != 200:
+        raise lines.BadLines("not a gate's answer")
+    return lines.read_status(reply.body)
+
+
+def _answer(reply: Reply) -> Applied | Adrift | Trouble:
+    return lines.read_answer(reply.status, reply.body)

@@ -1,0 +1,200 @@
+"""The lines a gate speaks (docs/gates.md), in both directions. Pure: bytes in, values out.
+
+What a driver writes, a gate reads back as the same value, and the other way round. Whatever is not the protocol raises
+:class:`BadLines`; the drivers turn that into ``Fault.GARBAGE``, a gate into ``400 bad``.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote_to_bytes
+
+from freshline.domain.action import Command, Verb
+from freshline.drivers.base import Adrift, Applied, Batch, Fault, Gate, Trouble
+
+STATUS = "/freshline/status"
+BATCH = "/freshline/batch"
+FLUSH = "/freshline/flush"
+KEY_HEADER = "freshline-key"
+
+VERSION = "1"
+NUMBER_LIMIT = 1 << 53  #: positions fit a double, which is what a gate in Lua counts with
+SAID_LIMIT = 300  #: characters of an answer that are kept as evidence
+
+_VERBS = frozenset(map(str, Verb))
+_PLAIN = frozenset(range(0x21, 0x7F)) - {0x25}
+_ESCAPES = re.compile(rb"(?:[!-$&-~]|%[0-9A-Fa-f]{2})+\Z")
+_TOKEN = re.compile(r"[!-~]{1,128}\Z")
+
+
+class BadLines(ValueError):
+    """Not the protocol. The text says where it is not."""
+
+
+# What goes to a gate
+
+
+def batch_body(batch: Batch) -> bytes:
+    head = f"batch {_word(batch.log)} {batch.after} {batch.upto} {_word(batch.mark)} {int(batch.live)}"
+    return _body([head, *map(command_line, batch.commands)])
+
+
+def flush_body(log: str, position: int, mark: str) -> bytes:
+    return _body([f"flush {_word(log)} {position} {_word(mark)}"])
+
+
+def command_line(command: Command) -> str:
+    c = command
+    return f"{c.position} {int(c.force)} {c.verb} {_word(c.host)} {escape(c.what)}"
+
+
+def escape(what: bytes) -> str:
+    """The last field of a line: printable ASCII as it is, ``%`` and all else as ``%XX``.
+
+    >>> escape("/a b/é%".encode())
+    '/a%20b/%C3%A9%25'
+    """
+    return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in what)
+
+
+def unescape(field: str) -> bytes:
+    raw = field.encode("ascii", "replace")
+    if not _ESCAPES.match(raw):
+        raise BadLines(f"{field[:80]!r} is not percent-encoded")
+    return unquote_to_bytes(raw)
+
+
+# What a gate reads
+
+
+def read_batch(body: bytes) -> Batch:
+    lines = _lines(body)
+    match lines[0].split(" "):
+        case ["batch", log, after, upto, mark, ("0" | "1") as live]:
+            first, last = _number(after), _number(upto)
+        case _:
+            raise BadLines("the first line is no batch")
+    if last < first:
+        raise BadLines("upto lies before after")
+    commands = []
+    reached = first
+    for line in lines[1:]:
+        command = read_command(line)
+        if not reached < command.position <= last:
+            raise BadLines(f"position {command.position} does not rise in ({first}, {last}]")
+        reached = command.position
+        commands.append(command)
+    return Batch(_token(log), first, last, _token(mark), live == "1", tuple(commands))
+
+
+def read_command(line: str) -> Command:
+    match line.split(" "):
+        case [position, ("0" | "1") as force, verb, host, what] if verb in _VERBS and host:
+            return Command(_number(position), force == "1", Verb(verb), _token(host), unescape(what))
+        case _:
+            raise BadLines(f"{line[:80]!r} is no command")
+
+
+def read_flush(body: bytes) -> tuple[str, int, str]:
+    """Log, position, mark."""
+    match [line.split(" ") for line in _lines(body)]:
+        case [["flush", log, position, mark]]:
+            return _token(log), _number(position), _token(mark)
+        case _:
+            raise BadLines("no flush")
+
+
+# What a gate answers, and a driver reads
+
+
+def status_body(kind: str, gate: Gate) -> bytes:
+    rows = {
+        "gate": f"{kind} {VERSION}",
+        "log": gate.log or "-",
+        "position": gate.position,
+        "mark": gate.mark or "-",
+        "synced": int(gate.synced),
+        **gate.detail,
+    }
+    return "".join(f"{name} {value}\n" for name, value in rows.items()).encode("ascii")
+
+
+def read_status(body: bytes) -> Gate:
+    rows: dict[str, str] = {}
+    for line in _text(body).splitlines():
+        name, _, value = line.partition(" ")
+        rows[name] = value
+    try:
+        kind, version = rows.pop("gate").split(" ")
+        log, mark = _token(rows.pop("log")), _token(rows.pop("mark"))
+        position, synced = _number(rows.pop("position")), rows.pop("synced")
+    except KeyError as error:
+        raise BadLines(f"no line {error}") from None
+    except ValueError as error:
+        raise BadLines(str(error)) from None
+    if version != VERSION or synced not in ("0", "1"):
+        raise BadLines(f"{kind} speaks version {version!r}, synced is {synced!r}")
+    return Gate(None if log == "-" else log, position, None if mark == "-" else mark, synced == "1", rows)
+
+
+def read_answer(status: int, body: bytes) -> Applied | Adrift | Trouble:
+    """The answer to a batch or a flush."""
+    lines = _text(body).splitlines()
+    said = f"{status} {lines[0] if lines else ''}".strip()[:SAID_LIMIT]
+    match status, (lines[0].split(" ") if lines else []):
+        case 200, ["ok", position, mark]:
+            return Applied(_number(position), _token(mark), tuple(map(_refusal, lines[1:])), said)
+        case 409, ["behind", _, _] | ["other", _]:
+            return Adrift(said)
+        case 400, ["bad", *_]:
+            return Trouble(Fault.FAILED, said)
+        case 500, ["failed", *_]:
+            return Trouble(Fault.FAILED, said)
+        case 403, _:
+            return Trouble(Fault.WRONG_SECRET, "403")
+        case _:
+            raise BadLines(f"not a gate's answer: {said!r}")
+
+
+def _refusal(line: str) -> tuple[int, str]:
+    match line.split(" ", 2):
+        case ["refused", position, why]:
+            return _number(position), why
+        case _:
+            raise BadLines(f"{line[:80]!r} is no refusal")
+
+
+def _body(lines: list[str]) -> bytes:
+    return ("\n".join(lines) + "\nend\n").encode("ascii")
+
+
+def _lines(body: bytes) -> list[str]:
+    """Every line before ``end``."""
+    text = _text(body)
+    if not text.endswith("\nend\n"):
+        raise BadLines("cut off: no end")
+    return text[: -len("\nend\n")].split("\n")
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode("ascii")
+    except UnicodeDecodeError:
+        raise BadLines("not ASCII") from None
+
+
+def _number(text: str) -> int:
+    if not (text.isdigit() and len(text) <= 16 and int(text) <= NUMBER_LIMIT):
+        raise BadLines(f"{text[:80]!r} is no position")
+    return int(text)
+
+
+def _token(text: str) -> str:
+    if not _TOKEN.match(text):
+        raise BadLines(f"{text[:80]!r} is no name")
+    return text
+
+
+def _word(text: str) -> str:
+    assert _TOKEN.match(text), f"{text!r} does not fit a field of a line"
+    return text

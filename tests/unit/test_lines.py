@@ -1,0 +1,107 @@
+"""The gate protocol's lines survive the way there and back, and nothing else passes for them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from freshline.domain.action import Command, Verb
+from freshline.drivers import lines
+from freshline.drivers.base import Adrift, Applied, Batch, Fault, Gate, Trouble
+
+WORDS = st.text("abcdef0123456789-_.", min_size=1, max_size=40)
+
+
+@given(st.binary(min_size=1, max_size=200))
+def test_any_bytes_fit_the_last_field(what):
+    """A path, pattern or tag of any bytes arrives as it was sent, on one line without a space."""
+    field = lines.escape(what)
+
+    assert lines.unescape(field) == what
+    assert all("!" <= ch <= "~" for ch in field)
+
+
+@given(
+    WORDS,
+    WORDS,
+    st.booleans(),
+    st.lists(st.tuples(st.booleans(), st.sampled_from(Verb), WORDS, st.binary(min_size=1, max_size=50)), max_size=20),
+)
+def test_a_batch_comes_back_as_it_went(log, mark, live, rows):
+    """A gate reads the batch that a driver wrote."""
+    commands = tuple(Command(8 + at, *row) for at, row in enumerate(rows))
+    batch = Batch(log, 7, 7 + len(rows), mark, live, commands)
+
+    assert lines.read_batch(lines.batch_body(batch)) == batch
+
+
+def test_flush_comes_back_as_it_went():
+    """A gate reads the flush that a driver wrote."""
+    assert lines.read_flush(lines.flush_body("log", 9, "mark")) == ("log", 9, "mark")
+
+
+@pytest.mark.parametrize("gate", [Gate(None, 0, None, True), Gate("l0", 12, "m", False, {"rules": "17"})])
+def test_status_comes_back_as_it_went(gate):
+    """A driver reads the status that a gate wrote, with all it says beside."""
+    assert lines.read_status(lines.status_body("nginx", gate)) == gate
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"end\n",
+        b"batch l 0 2 m 1\n1 1 file h /a\n2 1 file h /b\n",  # no end
+        b"batch l 0 2 m 1\n1 1 file h /a\nend",  # cut within the last line
+        b"batch l 0 2 m 2\nend\n",
+        b"batch l 2 0 m 1\nend\n",
+        b"batch l -1 2 m 1\nend\n",
+        b"batch l 0 2 m 1\n0 1 file h /a\nend\n",  # not after 0
+        b"batch l 0 2 m 1\n3 1 file h /a\nend\n",  # beyond 2
+        b"batch l 0 2 m 1\n2 1 file h /a\n1 1 file h /b\nend\n",  # falls
+        b"batch l 0 2 m 1\n1 1 erase h /a\nend\n",
+        b"batch l 0 2 m 1\n1 1 file  /a\nend\n",
+        b"batch l 0 2 m 1\n1 1 file h /%4\nend\n",
+        b"batch l 0 2 m 1\n1 1 file h /a b\nend\n",
+        b"batch l 0 2 m 1\n1 1 file h /\xc3\xa9\nend\n",
+        b"batch l 0 99999999999999999999 m 1\nend\n",
+        b"flush l 0 m\nend\n",
+    ],
+)
+def test_what_is_no_batch_is_refused_whole(body):
+    """Of a batch that is cut off or wrong anywhere nothing is read."""
+    with pytest.raises(lines.BadLines):
+        lines.read_batch(body)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "means"),
+    [
+        (200, b"ok 9 m\n", Applied(9, "m", (), "200 ok 9 m")),
+        (200, b"ok 9 m\nrefused 8 no such thing\n", Applied(9, "m", ((8, "no such thing"),), "200 ok 9 m")),
+        (409, b"behind 3 -\n", Adrift("409 behind 3 -")),
+        (409, b"other -\n", Adrift("409 other -")),
+        (400, b"bad no end\n", Trouble(Fault.FAILED, "400 bad no end")),
+        (500, b"failed disk\n", Trouble(Fault.FAILED, "500 failed disk")),
+        (403, b"", Trouble(Fault.WRONG_SECRET, "403")),
+    ],
+)
+def test_answers_mean_what_the_protocol_says(status, body, means):
+    """Each answer of docs/gates.md is read as what it means."""
+    assert lines.read_answer(status, body) == means
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b"<html>hello</html>"),
+        (200, b""),
+        (404, b"ok 9 m\n"),
+        (500, b"<html>"),
+        (200, b"ok x m\n"),
+        (200, b"\xff"),
+    ],
+)
+def test_a_strangers_answer_is_no_answer(status, body):
+    """A web server that happens to sit on the gate's port never passes for a gate."""
+    with pytest.raises(lines.BadLines):
+        lines.read_answer(status, body)
