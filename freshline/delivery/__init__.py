@@ -1,0 +1,1 @@
+"""Getting every row to every edge that serves its domain, and knowing that it arrived."""

@@ -1,0 +1,126 @@
+"""The words of delivery: what can happen to an edge (events), and what is to be done about it (commands)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from freshline.domain.action import Command as GateCommand
+from freshline.domain.action import Fetch
+from freshline.domain.edge import Evidence, Progress
+from freshline.domain.ranges import Ranges
+from freshline.drivers.base import Adrift, Applied, Batch, Fetched, Gate, Trouble
+
+
+# -- events: what happened ----------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Grew:
+    """The log now ends at ``head`` and still holds everything from ``oldest``."""
+
+    head: int
+    oldest: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The rows of ``(after, upto]`` that concern this edge."""
+
+    after: int
+    upto: int
+    mark: str  #: the log's mark at ``upto``
+    commands: tuple[GateCommand, ...] = ()
+    fetches: tuple[Fetch, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stands:
+    """The gate said where it stands. ``ours``: its position and mark are found in our log."""
+
+    gate: Gate
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answer to the batch or flush that was under way."""
+
+    answer: Applied | Adrift | Trouble
+
+
+@dataclass(frozen=True, slots=True)
+class FetchAnswered:
+    position: int
+    answer: Fetched | Trouble
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """These rows have passed their deadline, settled or not."""
+
+    rows: Ranges
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    pass
+
+
+Event = Grew | Stands | Answered | FetchAnswered | Overdue | Ticked | Trouble
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """The moment of an event, handed in with it."""
+
+    wall: float  #: Unix seconds, for evidence
+    clock: float  #: monotonic seconds, for delays
+    dice: float = 0.5  #: in [0, 1), for jitter
+
+
+# -- commands: what to do -----------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Ask the gate where it stands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Flush:
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """Have the edge fetch an object."""
+
+    fetch: Fetch
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Make this durable."""
+
+    progress: Progress
+    evidence: tuple[Evidence, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Warn:
+    """Tell the operator."""
+
+    text: str
+
+
+Command = Ask | Send | Flush | Go | Settle | Warn
+
+
+class Reader(Protocol):
+    """How the machine reads the log: a plain call, because reading returns at once."""
+
+    def stretch(self, after: int, upto: int) -> Stretch:
+        """Rows after ``after``, at most to ``upto``, some thousands of them."""
+        ...

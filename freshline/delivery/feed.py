@@ -1,0 +1,61 @@
+"""The log as delivery reads it: stretches of commands for one edge group, decoded once for all its edges."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from freshline.delivery.events import Stretch
+from freshline.domain.action import Command, Fetch, commands, fetches
+from freshline.log.base import Log
+
+STRETCH_ROWS = 2000  #: read, and sent to a gate, at once
+KEPT_STRETCHES = 64  #: edges of a group go along nearly in step, so a few are enough
+
+
+class Feed:
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._kept: OrderedDict[tuple[str, int, int], Stretch] = OrderedDict()
+
+    def stretch(self, group: str, after: int, upto: int) -> Stretch:
+        """What the group's edges were asked to do in ``(after, upto]``, cut off after some thousand rows."""
+        key = (group, after, upto)
+        if (known := self._kept.get(key)) is not None:
+            self._kept.move_to_end(key)
+            return known
+        made = self._read(group, after, upto)
+        self._kept[key] = made
+        if len(self._kept) > KEPT_STRETCHES:
+            self._kept.popitem(last=False)
+        return made
+
+    def _read(self, group: str, after: int, upto: int) -> Stretch:
+        told: list[Command] = []
+        warmed: list[Fetch] = []
+        end = after
+        for task in self._log.read(after, STRETCH_ROWS) if upto > after else ():
+            if task.id > upto:
+                end = upto
+                break
+            end = min(task.last, upto)
+            if task.wish.group != group:
+                continue
+            if task.wish.kind.is_prefetch:
+                warmed += (fetch for fetch in fetches(task) if after < fetch.position <= end)
+            else:
+                told += (command for command in commands(task) if after < command.position <= end)
+        else:
+            end = max(end, after)
+        mark = self._log.mark(end)
+        assert mark is not None, f"the log lost its mark of {end}"
+        return Stretch(after, end, mark, tuple(told), tuple(warmed))
+
+
+class GroupReader:
+    """The feed as one edge's machine sees it."""
+
+    def __init__(self, feed: Feed, group: str) -> None:
+        self._feed, self._group = feed, group
+
+    def stretch(self, after: int, upto: int) -> Stretch:
+        return self._feed.stretch(self._group, after, upto)

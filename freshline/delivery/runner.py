@@ -1,0 +1,226 @@
+"""The rim of delivery for one edge: the only awaiting there is.
+
+The machine says what to do; here it is done, and what came of it is told back. Nothing else is decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from freshline.ambient import Ambient
+from freshline.delivery.events import (
+    Answered,
+    Ask,
+    Command,
+    Event,
+    FetchAnswered,
+    Flush,
+    Go,
+    Grew,
+    Overdue,
+    Send,
+    Settle,
+    Stands,
+    Ticked,
+    Warn,
+    When,
+)
+from freshline.delivery.feed import Feed, GroupReader
+from freshline.delivery.machine import EdgeDelivery, Lane, Pace
+from freshline.domain.action import Fetch
+from freshline.domain.edge import Edge, Evidence, Progress
+from freshline.domain.ranges import Range, Ranges
+from freshline.drivers.base import Driver, Gate, Trouble
+from freshline.log.base import Log, LogUnavailable
+
+logger = logging.getLogger("freshline.delivery")
+
+SETTLE_AGAIN_SECONDS = 1.0  #: the log could not be written: how soon it is tried again
+OVERDUE_ROWS = 5000  #: rows looked through for deadlines at one go
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long a row may take before its task shows ``Failed``. Delivery of a refresh goes on all the same."""
+
+    refresh_seconds: float = 600.0
+    prefetch_seconds: float = 1800.0
+
+
+@dataclass(slots=True)
+class OriginSlots:
+    """No more than so many prefetches of one domain at a time, over all edges: warming is not an attack."""
+
+    each: int = 8
+    _slots: dict[str, asyncio.Semaphore] = field(default_factory=dict)
+
+    def of(self, domain: str) -> asyncio.Semaphore:
+        return self._slots.setdefault(domain, asyncio.Semaphore(self.each))
+
+
+class EdgeRunner:
+    """Keeps one edge up to date until it is stopped."""
+
+    def __init__(
+        self,
+        edge: Edge,
+        driver: Driver,
+        log: Log,
+        feed: Feed,
+        ambient: Ambient,
+        *,
+        pace: Pace,
+        deadlines: Deadlines,
+        origins: OriginSlots,
+        observe: Callable[[str, float], None] = lambda edge, seconds: None,
+    ) -> None:
+        self.edge = edge
+        self._driver, self._log, self._ambient, self._deadlines = driver, log, ambient, deadlines
+        self._origins, self._observe = origins, observe
+        progress = log.progress(edge.name) or Progress(cursor=edge.joined, begun=edge.joined)
+        self.machine = EdgeDelivery(edge.name, log.id, GroupReader(feed, edge.group), progress, pace)
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._doing: set[asyncio.Task[None]] = set()
+        self._to_settle: Progress | None = None
+        self._proofs: list[Evidence] = []
+        self._settling = False
+        self._checked: dict[bool, int] = {False: progress.cursor, True: progress.cursor}
+        self._grown = False
+
+    def wake(self) -> None:
+        """The log has grown."""
+        if not self._grown:
+            self._grown = True
+            self._events.put_nowait(Ticked())
+
+    @property
+    def fresh(self) -> bool:
+        """The edge stands where the log does, as far as we know."""
+        machine = self.machine
+        return machine.lane in (Lane.STANDING, Lane.CHECKING, Lane.SENDING) and machine.reached >= self._log.head
+
+    async def run(self) -> None:
+        """Until cancelled. Cancelling leaves nothing half done: what was not settled is sent again next time."""
+        try:
+            while True:
+                event = await self._next()
+                self._grown = False
+                if self.machine.head < self._log.head or self.machine.oldest < self._log.oldest:
+                    self._handle(Grew(self._log.head, self._log.oldest))
+                if rows := self._overdue():
+                    self._handle(Overdue(rows))
+                self._handle(event)
+        finally:
+            for doing in list(self._doing):
+                doing.cancel()
+            await asyncio.gather(*self._doing, return_exceptions=True)
+            await self._driver.close()
+
+    async def _next(self) -> Event:
+        pause = self.machine.wake_at() - self._ambient.monotonic()
+        try:
+            async with asyncio.timeout(max(pause, 0) if pause < 1.0 else 1.0):
+                return await self._events.get()
+        except TimeoutError:
+            return Ticked()
+
+    def _handle(self, event: Event) -> None:
+        when = When(self._ambient.now(), self._ambient.monotonic(), self._ambient.uniform(0, 1))
+        for command in self.machine.handle(event, when):
+            self._do(command)
+
+    def _do(self, command: Command) -> None:
+        match command:
+            case Ask():
+                self._start(self._ask())
+            case Send(batch):
+                self._start(self._tell(self._driver.apply(batch)))
+            case Flush(position):
+                mark = self._log.mark(position)
+                assert mark is not None, f"the log lost its mark of {position}"
+                self._start(self._tell(self._driver.flush(self._log.id, position, mark)))
+            case Go(fetch):
+                self._start(self._fetch(fetch))
+            case Settle(progress, evidence):
+                self._to_settle = progress
+                self._proofs += evidence
+                if not self._settling:
+                    self._settling = True
+                    self._start(self._settle())
+            case Warn(text):
+                logger.warning("%s", text)
+
+    def _start(self, what: Coroutine[Any, Any, None]) -> None:
+        doing = asyncio.get_running_loop().create_task(what)
+        self._doing.add(doing)
+        doing.add_done_callback(self._doing.discard)
+
+    async def _ask(self) -> None:
+        answer = await self._driver.status()
+        if isinstance(answer, Trouble):
+            self._events.put_nowait(answer)
+        else:
+            self._events.put_nowait(Stands(answer, self._is_ours(answer)))
+
+    def _is_ours(self, gate: Gate) -> bool:
+        return gate.log == self._log.id and gate.mark is not None and self._log.mark(gate.position) == gate.mark
+
+    async def _tell(self, call: Coroutine[Any, Any, Any]) -> None:
+        began = self._ambient.monotonic()
+        answer = await call
+        self._observe(self.edge.name, self._ambient.monotonic() - began)
+        self._events.put_nowait(Answered(answer))
+
+    async def _fetch(self, fetch: Fetch) -> None:
+        async with self._origins.of(fetch.host):
+            answer = await self._driver.fetch(fetch)
+        self._events.put_nowait(FetchAnswered(fetch.position, answer))
+
+    async def _settle(self) -> None:
+        while self._to_settle is not None:
+            progress, self._to_settle = self._to_settle, None
+            proofs, self._proofs = self._proofs, []
+            try:
+                await self._log.settle(self.edge.name, progress, proofs)
+            except LogUnavailable as error:
+                logger.warning("cannot write down what %s has settled: %s", self.edge.name, error)
+                self._to_settle = self._to_settle or progress
+                self._proofs = proofs + self._proofs
+                await asyncio.sleep(SETTLE_AGAIN_SECONDS)
+        self._settling = False
+
+    def _overdue(self) -> Ranges:
+        """Rows that passed their deadline since we last looked. Each row is looked at once for each kind of deadline."""
+        rows: list[Range] = []
+        now = self._ambient.now()
+        for prefetch, seconds in ((False, self._deadlines.refresh_seconds), (True, self._deadlines.prefetch_seconds)):
+            checked = max(self._checked[prefetch], self.machine.progress.cursor, self._log.oldest - 1)
+            until = self._log.position_at(int(now - seconds)) - 1
+            if checked < until:
+                for task in self._log.read(checked, OVERDUE_ROWS):
+                    if task.id > until:
+                        break
+                    checked = task.last
+                    if task.wish.group == self.edge.group and task.wish.kind.is_prefetch is prefetch:
+                        rows.append((max(task.id, self.edge.joined + 1), task.last))
+                else:
+                    checked = max(checked, min(until, checked))
+            self._checked[prefetch] = checked
+        return Ranges(rows)
+
+
+def lag(runner: EdgeRunner, log: Log, now: float) -> tuple[int, float]:
+    """How far an edge is behind: rows, and seconds since the oldest of them was accepted."""
+    cursor = runner.machine.progress.cursor
+    behind = log.head - cursor
+    if behind <= 0:
+        return 0, 0.0
+    tasks = log.read(cursor, 1)
+    return behind, max(0.0, now - tasks[0].created) if tasks else 0.0
+
+
+Fleet = Mapping[str, EdgeRunner]
