@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from freshline.ambient import Ambient
 from freshline.delivery.events import (
@@ -33,14 +33,17 @@ from freshline.delivery.feed import Feed, GroupReader
 from freshline.delivery.machine import EdgeDelivery, Lane, Pace
 from freshline.domain.action import Fetch
 from freshline.domain.edge import Edge, Evidence, Progress
-from freshline.domain.ranges import Range, Ranges
-from freshline.drivers.base import Driver, Gate, Trouble
+from freshline.domain.ranges import NOTHING, Range, Ranges
+from freshline.drivers.base import Driver, Fault, Gate, Trouble
 from freshline.log.base import Log, LogUnavailable
+
+T = TypeVar("T")
 
 logger = logging.getLogger("freshline.delivery")
 
 SETTLE_AGAIN_SECONDS = 1.0  #: the log could not be written: how soon it is tried again
 OVERDUE_ROWS = 5000  #: rows looked through for deadlines at one go
+LOOK_SECONDS = 0.5  #: how often deadlines are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,8 @@ class EdgeRunner:
         self._to_settle: Progress | None = None
         self._proofs: list[Evidence] = []
         self._settling = False
-        self._checked: dict[bool, int] = {False: progress.cursor, True: progress.cursor}
+        self._looked: dict[bool, int] = {False: progress.cursor, True: progress.cursor}
+        self._look_again = 0.0
         self._grown = False
 
     def wake(self) -> None:
@@ -160,7 +164,7 @@ class EdgeRunner:
         doing.add_done_callback(self._doing.discard)
 
     async def _ask(self) -> None:
-        answer = await self._driver.status()
+        answer = await self._call(self._driver.status())
         if isinstance(answer, Trouble):
             self._events.put_nowait(answer)
         else:
@@ -171,14 +175,22 @@ class EdgeRunner:
 
     async def _tell(self, call: Coroutine[Any, Any, Any]) -> None:
         began = self._ambient.monotonic()
-        answer = await call
+        answer = await self._call(call)
         self._observe(self.edge.name, self._ambient.monotonic() - began)
         self._events.put_nowait(Answered(answer))
 
     async def _fetch(self, fetch: Fetch) -> None:
         async with self._origins.of(fetch.host):
-            answer = await self._driver.fetch(fetch)
+            answer = await self._call(self._driver.fetch(fetch))
         self._events.put_nowait(FetchAnswered(fetch.position, answer))
+
+    async def _call(self, call: Coroutine[Any, Any, T]) -> T | Trouble:
+        """A fault of ours in a driver is told as the edge's trouble, so the machine goes on, and is logged as ours."""
+        try:
+            return await call
+        except Exception as error:
+            logger.exception("the driver of %s broke", self.edge.name)
+            return Trouble(Fault.FAILED, f"driver: {error!r}")
 
     async def _settle(self) -> None:
         while self._to_settle is not None:
@@ -194,23 +206,23 @@ class EdgeRunner:
         self._settling = False
 
     def _overdue(self) -> Ranges:
-        """Rows that passed their deadline since we last looked. Each row is looked at once for each kind of deadline."""
-        rows: list[Range] = []
+        """Rows that passed their deadline since we last looked. Each row is looked at once a deadline."""
+        if self._ambient.monotonic() < self._look_again:
+            return NOTHING
+        self._look_again = self._ambient.monotonic() + LOOK_SECONDS
+        late: list[Range] = []
         now = self._ambient.now()
         for prefetch, seconds in ((False, self._deadlines.refresh_seconds), (True, self._deadlines.prefetch_seconds)):
-            checked = max(self._checked[prefetch], self.machine.progress.cursor, self._log.oldest - 1)
+            looked = max(self._looked[prefetch], self.machine.progress.cursor, self._log.oldest - 1)
             until = self._log.position_at(int(now - seconds)) - 1
-            if checked < until:
-                for task in self._log.read(checked, OVERDUE_ROWS):
-                    if task.id > until:
-                        break
-                    checked = task.last
-                    if task.wish.group == self.edge.group and task.wish.kind.is_prefetch is prefetch:
-                        rows.append((max(task.id, self.edge.joined + 1), task.last))
-                else:
-                    checked = max(checked, min(until, checked))
-            self._checked[prefetch] = checked
-        return Ranges(rows)
+            for task in self._log.read(looked, OVERDUE_ROWS) if looked < until else ():
+                if task.id > until:
+                    break
+                looked = task.last
+                if task.wish.group == self.edge.group and task.wish.kind.is_prefetch is prefetch:
+                    late.append((max(task.id, self.edge.joined + 1), task.last))
+            self._looked[prefetch] = looked
+        return Ranges(late)
 
 
 def lag(runner: EdgeRunner, log: Log, now: float) -> tuple[int, float]:
@@ -221,6 +233,3 @@ def lag(runner: EdgeRunner, log: Log, now: float) -> tuple[int, float]:
         return 0, 0.0
     tasks = log.read(cursor, 1)
     return behind, max(0.0, now - tasks[0].created) if tasks else 0.0
-
-
-Fleet = Mapping[str, EdgeRunner]
