@@ -1,0 +1,107 @@
+"""What a test may ask of any cache server, and how it waits."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from freshline.domain.edge import Edge
+from freshline.drivers.base import Driver
+
+SITE = "www.test"  #: the host that tests ask for where they do not say another
+SECRET = "a-secret-of-the-tests-0123456789"
+PATIENCE_SECONDS = 30.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a visitor got."""
+
+    status: int
+    body: str
+    cache: str | None  #: ``HIT``, ``MISS`` or what else the server says of it (header x-cache)
+    headers: Mapping[str, str]
+
+    def hit(self, body: str) -> None:
+        assert (self.status, self.body, self.cache) == (200, body, "HIT"), self
+
+    def fetched(self, body: str) -> None:
+        assert (self.status, self.body) == (200, body) and self.cache != "HIT", self
+
+
+class CacheServer(Protocol):
+    """A cache with our gate in it. ``restart`` is ``stop`` and ``start`` on the same disk cache and ports."""
+
+    name: str
+    kind: str
+    edge: Edge
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def kill(self) -> None:
+        """SIGKILL to every process of it."""
+        ...
+
+    def restart(self) -> None: ...
+
+    def reload(self) -> None: ...
+
+    def get(self, path: str, host: str = SITE, headers: Mapping[str, str] | None = None) -> Seen: ...
+
+    def driver(self) -> Driver: ...
+
+
+def get(address: str, path: str, host: str = SITE, headers: Mapping[str, str] | None = None) -> Seen:
+    """One GET on a connection of its own; the target goes out byte for byte."""
+    return send(address, "GET", path, {"Host": host, **(headers or {})})
+
+
+def send(address: str, method: str, target: str, headers: Mapping[str, str], body: bytes = b"") -> Seen:
+    lines = [
+        f"{method} {target} HTTP/1.1",
+        *(f"{name}: {value}" for name, value in headers.items()),
+        "Connection: close",
+    ]
+    if body:
+        lines.append(f"Content-Length: {len(body)}")
+    at, _, port = address.rpartition(":")
+    with socket.create_connection((at, int(port)), timeout=PATIENCE_SECONDS) as sock:
+        sock.sendall(("\r\n".join(lines) + "\r\n\r\n").encode() + body)
+        answer = http.client.HTTPResponse(sock, method=method)
+        answer.begin()
+        text = answer.read().decode("utf-8", "replace")
+        found = {name.lower(): value for name, value in answer.getheaders()}
+    return Seen(answer.status, text, found.get("x-cache"), found)
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def listens(address: str) -> bool:
+    at, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((at, int(port)), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def until(condition: Callable[[], T], seconds: float = PATIENCE_SECONDS) -> T:
+    """Wait until it is true; give up loudly."""
+    deadline = time.monotonic() + seconds
+    while not (met := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {condition}"
+        time.sleep(0.01)
+    return met
