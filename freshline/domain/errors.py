@@ -1,0 +1,84 @@
+"""How a caller is told no.
+
+Code says what is the matter in one word of ours; the tables (freshline/spec) say which status, code and message that
+is for the operation at hand. So the same trouble may be ``QuotaExceeded.Refresh`` here and ``QuotaExceeded.Preload``
+there, and one code may have two messages, without a line of Python.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Fault(StrEnum):
+    """Everything that can be wrong with a call. The values are the keys of the tables."""
+
+    # the call itself (CONTRACT 3.2)
+    HTTP_METHOD = "http_method"
+    NEEDS_TLS = "needs_tls"
+    BODY_TOO_LARGE = "body_too_large"
+    BODY_TOO_SLOW = "body_too_slow"
+    ACTION_UNKNOWN = "action_unknown"
+    VERSION_UNKNOWN = "version_unknown"
+    PARAMETER_MISSING = "parameter_missing"
+    PARAMETER_WRONG = "parameter_wrong"
+    PARAMETERS_GARBLED = "parameters_garbled"  #: one of them comes twice, or is not text
+
+    # who calls
+    KEY_UNKNOWN = "key_unknown"
+    KEY_INACTIVE = "key_inactive"
+    TIMESTAMP_MALFORMED = "timestamp_malformed"
+    TIMESTAMP_EXPIRED = "timestamp_expired"
+    NONCE_USED = "nonce_used"
+    SIGNATURE_WRONG = "signature_wrong"
+    SIGNATURE_INCOMPLETE = "signature_incomplete"
+    SIGNATURE_METHOD = "signature_method"
+    TOKEN_MALFORMED = "token_malformed"  # noqa: S105 - the name of a fault
+    TOKEN_MISMATCH = "token_mismatch"  # noqa: S105
+    ACCOUNT_SUSPENDED = "account_suspended"
+    RATE = "rate"
+
+    # us
+    UNAVAILABLE = "unavailable"
+    INTERNAL = "internal"
+
+    # what is asked for (CONTRACT Appendix A)
+    OVER_LIMIT = "over_limit"
+    TOO_MANY_URLS = "too_many_urls"
+    PATH_MALFORMED = "path_malformed"
+    PATH_TOO_LONG = "path_too_long"
+    TYPE_WRONG = "type_wrong"
+    TYPE_NEEDED = "type_needed"
+    STATUS_WRONG = "status_wrong"
+    STATIONS_WRONG = "stations_wrong"
+    HEADERS_WRONG = "headers_wrong"
+    DOMAIN_WILDCARD = "domain_wildcard"
+    DOMAIN_UNKNOWN = "domain_unknown"
+    DOMAIN_OFFLINE = "domain_offline"
+    TOO_MANY_DOMAINS = "too_many_domains"
+    QUOTA_SPENT = "quota_spent"
+    MINUTE_SPENT = "minute_spent"
+    REFRESH_QUEUE_FULL = "refresh_queue_full"
+    PRELOAD_QUEUE_FULL = "preload_queue_full"
+    TASK_ID_MALFORMED = "task_id_malformed"
+    TASK_ID_COUNT = "task_id_count"
+    TIMES_UNPAIRED = "times_unpaired"
+    START_MALFORMED = "start_malformed"
+    START_UNREAL = "start_unreal"
+    END_MALFORMED = "end_malformed"
+    END_UNREAL = "end_unreal"
+    END_BEFORE_START = "end_before_start"
+    TOO_LONG_AGO = "too_long_ago"
+
+
+class Refused(Exception):
+    """The caller's trouble. Nothing was stored and nothing spent.
+
+    ``words`` fill the placeholders of the message: ``Refused(Fault.PARAMETER_MISSING, param="TaskId")``.
+    """
+
+    def __init__(self, fault: Fault, *, retry_after_seconds: float | None = None, **words: str) -> None:
+        super().__init__(fault)
+        self.fault = fault
+        self.words = words
+        self.retry_after_seconds = retry_after_seconds

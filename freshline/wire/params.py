@@ -1,0 +1,198 @@
+"""Parameters from text to values, as the tables say.
+
+What is not there or empty takes its default. What is there must be right: nothing is clamped, trimmed or guessed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from freshline.domain import target
+from freshline.domain.errors import Fault, Refused
+from freshline.spec.model import Operation, Param
+from freshline.wire import times
+from freshline.wire.request import Request
+
+TASK_ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)  #: stays within a signed 64-bit number
+NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
+DOMAIN_LIMIT = 253  #: characters (RFC 1035 section 2.3.4)
+TAG_LIMIT = 1000  #: bytes of one tag: "The size of ObjectPath is bigger than 1000."
+HEADERS_LIMIT = 32  #: header lines that a prefetch may carry
+HEADER_BYTES = 4096  #: of all of them
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110 section 5.6.2
+_FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\U0010ffff]*")
+#: Not a prefetch's business: they frame the message, or ask for less than the whole object.
+_NOT_YOURS = re.compile(r"host|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|expect|content-.*|range|if-.*")
+
+
+class _Wrong(ValueError):
+    """Not of its type."""
+
+
+class _Over(ValueError):
+    """Too many items."""
+
+
+def read(operation: Operation, request: Request) -> dict[str, Any]:
+    """The arguments of an operation by the handler's words. Unknown parameters are ignored (CONTRACT 1).
+
+    :raises Refused: as the operation's table says
+    """
+    if (twice := request.repeated()) is not None:
+        raise Refused(Fault.PARAMETERS_GARBLED, param=_printable(twice))
+    sent = request.params
+    out = dict(operation.set)
+    for name, param in operation.params.items():
+        raw = sent.get(name.encode())
+        if raw:
+            out[param.to] = _read_one(name, param, raw)
+        elif param.required:
+            raise Refused(Fault.PARAMETER_MISSING, param=name)
+        else:
+            out[param.to] = None if param.default is None else PARSERS[param.type](param, param.default)
+    return out
+
+
+def _read_one(name: str, param: Param, raw: bytes) -> Any:
+    if param.longest is not None and len(raw) > param.longest:
+        raise Refused(param.long or param.wrong, param=name)
+    try:
+        value = PARSERS[param.type](param, raw.decode())
+    except _Over:
+        raise Refused(param.over or param.wrong, param=name) from None
+    except times.Unreal:
+        raise Refused(param.unreal or param.wrong, param=name) from None
+    except ValueError:  # what is not UTF-8, too
+        raise Refused(param.wrong, param=name) from None
+    if value == ():
+        raise Refused(Fault.PARAMETER_MISSING, param=name)
+    return value
+
+
+# -- one parser per type: of (param, text), a value or ValueError ----------------
+def _text(_: Param, text: str) -> str:
+    if not text.isprintable():
+        raise _Wrong
+    return text
+
+
+def _flag(_: Param, text: str) -> bool:
+    """SDKs write True, true and false."""
+    match text.lower():
+        case "true":
+            return True
+        case "false":
+            return False
+    raise _Wrong
+
+
+def _number(param: Param, text: str) -> int:
+    if not NUMBER.fullmatch(text):
+        raise _Wrong
+    value = int(text)
+    if (param.min is not None and value < param.min) or (param.max is not None and value > param.max):
+        raise _Wrong
+    return value
+
+
+def _choice(param: Param, text: str) -> str:
+    """Capitals do not matter: the documents themselves write ``file`` here and ``File`` there."""
+    if text in param.values:
+        return param.values[text]
+    for name, value in param.values.items():
+        if name.lower() == text.lower():
+            return value
+    raise _Wrong
+
+
+def _lines(_: Param, text: str) -> tuple[str, ...]:
+    r"""Split at ``\n`` or ``\r\n``. Empty lines, and so a trailing newline, ask for nothing."""
+    if "\r" in text:
+        text = text.replace("\r\n", "\n")
+    return tuple([line for line in text.split("\n") if line])
+
+
+def _ids(param: Param, text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if param.most is not None and len(parts) > param.most:
+        raise _Over
+    if not all(map(TASK_ID.fullmatch, parts)):
+        raise _Wrong
+    return tuple(dict.fromkeys(map(int, parts)))
+
+
+def _time(_: Param, text: str) -> int:
+    return times.read(text)
+
+
+def _domain(_: Param, text: str) -> str:
+    """One host name, in lower case. A wildcard is let through: the handler has a word for it."""
+    name = text.lower()
+    if len(name) > DOMAIN_LIMIT or "/" in name or "?" in name or ":" in name:
+        raise _Wrong
+    try:
+        return target.parse(name).domain
+    except target.WildcardDomain:
+        return name
+
+
+def _domains(param: Param, text: str) -> tuple[str, ...]:
+    parts = text.split(",")
+    if param.most is not None and len(parts) > param.most:
+        raise _Over
+    return tuple(dict.fromkeys(_domain(param, part) for part in parts))
+
+
+def _tags(param: Param, text: str) -> tuple[str, ...]:
+    """Tags as origins write them: no blanks or controls inside. Blanks around a comma are let through."""
+    parts = [part.strip(" ") for part in text.split(",")]
+    parts = [part for part in parts if part]
+    if param.most is not None and len(parts) > param.most:
+        raise _Over
+    if not all(part.isprintable() and " " not in part for part in parts):
+        raise _Wrong
+    return tuple(parts)
+
+
+def _headers(_: Param, text: str) -> tuple[tuple[str, str], ...]:
+    """``{"Accept-Encoding": ["gzip"], "X-A": "b"}``: a header, its value or values."""
+    try:
+        raw = json.loads(text)
+    except RecursionError:
+        raise _Wrong from None
+    if not isinstance(raw, dict):
+        raise _Wrong
+    out: list[tuple[str, str]] = []
+    for name, values in raw.items():
+        for value in values if isinstance(values, list) else [values]:
+            if not isinstance(value, str) or not _FIELD_VALUE.fullmatch(value):
+                raise _Wrong
+            out.append((name, value))
+        if not _TOKEN.fullmatch(name) or _NOT_YOURS.fullmatch(name.lower()):
+            raise _Wrong
+    if len(out) > HEADERS_LIMIT or sum(len(name) + len(value.encode()) for name, value in out) > HEADER_BYTES:
+        raise _Wrong
+    return tuple(out)
+
+
+PARSERS: Mapping[str, Callable[[Param, str], Any]] = {
+    "text": _text,
+    "flag": _flag,
+    "number": _number,
+    "choice": _choice,
+    "lines": _lines,
+    "ids": _ids,
+    "time": _time,
+    "domain": _domain,
+    "domains": _domains,
+    "tags": _tags,
+    "headers": _headers,
+}
+
+
+def _printable(name: str) -> str:
+    return name if len(name) <= 64 and name.isprintable() else ""

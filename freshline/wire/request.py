@@ -1,0 +1,80 @@
+"""One call as it came in: method, headers, and its parameters wherever the caller put them.
+
+Parameters may stand in the query string, in a urlencoded body, or in both (CONTRACT 1). Names and values stay bytes here,
+since signatures are made over bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from freshline.wire.encoding import Pairs, parse_pairs
+
+FORM = b"application/x-www-form-urlencoded"
+
+
+@dataclass(slots=True)
+class Request:
+    method: str
+    query: bytes = b""
+    headers: dict[bytes, bytes] = field(default_factory=dict)  #: names in lower case
+    body: bytes = b""
+    secure: bool = False  #: it came over TLS
+
+    query_pairs: Pairs = field(init=False)
+    form_pairs: Pairs = field(init=False)
+    params: dict[bytes, bytes] = field(init=False)  #: every parameter once
+
+    def __post_init__(self) -> None:
+        self.query_pairs = parse_pairs(self.query)
+        self.form_pairs = parse_pairs(self.body) if self.body and self._is_form() else []
+        self.params = dict(self.form_pairs) | dict(self.query_pairs) if self.form_pairs else dict(self.query_pairs)
+
+    def repeated(self) -> str | None:
+        """A parameter that comes twice, if there is one. Which of the two is meant nobody can say."""
+        if len(self.params) == len(self.query_pairs) + len(self.form_pairs):
+            return None
+        seen: set[bytes] = set()
+        for name, _ in (*self.query_pairs, *self.form_pairs):
+            if name in seen:
+                return name.decode("utf-8", "replace")
+            seen.add(name)
+        raise AssertionError("fewer names than pairs, and none of them twice")
+
+    def param(self, name: bytes) -> str:
+        """A parameter as text; ``""`` where there is none. What is not UTF-8 matches nothing."""
+        value = self.params.get(name)
+        return value.decode("utf-8", "surrogateescape") if value else ""
+
+    def header(self, name: bytes) -> str:
+        """A header's value without blanks around it; ``""`` where there is none."""
+        value = self.headers.get(name)
+        return value.strip().decode("latin-1") if value else ""
+
+    def signed_headers(self) -> list[bytes] | None:
+        """The names a V3 signature says it covers, in its order; ``None`` where there is no V3 signature."""
+        authorization = self.headers.get(b"authorization", b"")
+        if not authorization.startswith(b"ACS3-"):
+            return None
+        names = authorization.partition(b"SignedHeaders=")[2].partition(b",")[0].strip()
+        return names.split(b";") if names else []
+
+    def _is_form(self) -> bool:
+        """Whether the body holds parameters.
+
+        A content type that a V3 signature does not cover says nothing: a stranger could change it and so hide the body.
+        """
+        signed = self.signed_headers()
+        if signed is not None and b"content-type" not in signed:
+            return True
+        return self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == FORM
+
+
+def merge_headers(lines: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Header lines by lower-case name; lines of one name are joined (RFC 9110 section 5.3)."""
+    out: dict[bytes, bytes] = {}
+    for name, value in lines:
+        name = name.lower()
+        out[name] = b", ".join((out[name], value)) if name in out else value
+    return out

@@ -1,0 +1,273 @@
+"""Signatures, made and checked: V1 (HMAC-SHA1 over all parameters) and V3 (ACS3-HMAC-SHA256), CONTRACT 4.
+
+What a signature does not cover must not matter. V1 covers the method and every parameter. V3 covers the method, the
+query, the body's hash and the headers it lists; so those we act on (``host``, ``x-acs-*``) must be on its list.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from freshline.domain.errors import Fault, Refused
+from freshline.wire import times
+from freshline.wire.encoding import Pairs, encode_twice, join_pairs
+from freshline.wire.request import FORM, Request
+
+V3_ALGORITHM = b"ACS3-HMAC-SHA256"
+
+
+class Scheme(StrEnum):
+    V1 = "1.0"
+    V3 = "ACS3"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a call says of itself, before anything of it is believed."""
+
+    scheme: Scheme
+    action: str
+    version: str
+    key_id: str
+    timestamp: str
+    nonce: str
+    signature: bytes
+    token: str  #: of temporary credentials; ``""`` without
+
+
+def read(request: Request) -> Claim:
+    """Find who says they call.
+
+    :raises Refused: something every call must have is missing, or the way of signing is none of ours
+    """
+    if request.headers.get(b"authorization", b"").startswith(b"ACS3-"):
+        return _read_v3(request)
+    if request.header(b"x-acs-bearer-token") or request.params.get(b"SignatureType") == b"BEARERTOKEN":
+        raise Refused(Fault.SIGNATURE_METHOD)
+    return _read_v1(request)
+
+
+def check(request: Request, claim: Claim, secret: str) -> None:
+    """Believe the claim, or not.
+
+    :raises Refused: the signature is not what the secret makes of this request
+    """
+    if claim.scheme is Scheme.V1:
+        string = string_to_sign_v1(request)
+        expected = _hmac_v1(secret, string)
+    else:
+        string = string_to_sign_v3(request)
+        expected = _hmac_v3(secret, string)
+    if not hmac.compare_digest(expected, claim.signature):
+        raise Refused(Fault.SIGNATURE_WRONG, string_to_sign=string.decode("utf-8", "replace"))
+
+
+# -- V1 -----------------------------------------------------------------------
+_V1_NEEDS = (
+    b"Action", b"Version", b"AccessKeyId", b"Timestamp", b"SignatureNonce", b"SignatureMethod", b"SignatureVersion",
+    b"Signature",
+)  # fmt: skip
+
+
+def _read_v1(request: Request) -> Claim:
+    params = request.params
+    timestamp = params.get(b"Timestamp") or params.get(b"TimeStamp")  # some clients spell it so (CONTRACT 4.1)
+    for name in _V1_NEEDS:
+        if not params.get(name) and not (name == b"Timestamp" and timestamp):
+            raise Refused(Fault.PARAMETER_MISSING, param=name.decode())
+    if params[b"SignatureMethod"] != b"HMAC-SHA1":
+        raise Refused(Fault.SIGNATURE_METHOD)
+    for name, allowed in ((b"SignatureVersion", b"1.0"), (b"SignatureType", b"")):
+        if params.get(name, allowed) != allowed:
+            raise Refused(Fault.PARAMETER_WRONG, param=name.decode())
+    return Claim(
+        scheme=Scheme.V1,
+        action=request.param(b"Action"),
+        version=request.param(b"Version"),
+        key_id=request.param(b"AccessKeyId"),
+        timestamp=(timestamp or b"").decode("utf-8", "replace"),
+        nonce=request.param(b"SignatureNonce"),
+        signature=params[b"Signature"],
+        token=request.param(b"SecurityToken"),
+    )
+
+
+def string_to_sign_v1(request: Request) -> bytes:
+    """``METHOD&%2F&`` and the encoded, sorted parameters, encoded once more as a whole."""
+    pairs = [*request.query_pairs, *request.form_pairs] if request.form_pairs else request.query_pairs.copy()
+    pairs.sort()
+    canonical = [encode_twice(name) + b"%3D" + encode_twice(value) for name, value in pairs if name != b"Signature"]
+    return request.method.encode() + b"&%2F&" + b"%26".join(canonical)
+
+
+def _hmac_v1(secret: str, string: bytes) -> bytes:
+    return b64encode(hmac.digest(secret.encode() + b"&", string, "sha1"))
+
+
+# -- V3 -----------------------------------------------------------------------
+def _read_v3(request: Request) -> Claim:
+    algorithm, _, rest = request.headers[b"authorization"].partition(b" ")
+    if algorithm != V3_ALGORITHM:
+        raise Refused(Fault.SIGNATURE_METHOD)
+    parts: dict[bytes, bytes] = {}
+    for part in rest.split(b","):
+        name, _, value = part.strip().partition(b"=")
+        parts[name] = value
+    try:
+        key_id, signature, listed = (parts[name] for name in (b"Credential", b"Signature", b"SignedHeaders"))
+    except KeyError:
+        raise Refused(Fault.SIGNATURE_INCOMPLETE, string_to_sign="") from None
+    claim = Claim(
+        scheme=Scheme.V3,
+        action=request.header(b"x-acs-action") or request.param(b"Action"),
+        version=request.header(b"x-acs-version") or request.param(b"Version"),
+        key_id=key_id.decode("utf-8", "surrogateescape"),
+        timestamp=request.header(b"x-acs-date"),
+        nonce=request.header(b"x-acs-signature-nonce"),
+        signature=signature,
+        token=request.header(b"x-acs-security-token"),
+    )
+    for value, param in (
+        (claim.action, "Action"),
+        (claim.version, "Version"),
+        (claim.key_id, "AccessKeyId"),
+        (claim.timestamp, "Timestamp"),
+        (claim.nonce, "SignatureNonce"),
+        (signature, "Signature"),
+    ):
+        if not value:
+            raise Refused(Fault.PARAMETER_MISSING, param=param)
+    signed = set(listed.split(b";"))
+    if not all(name in signed for name in request.headers if name == b"host" or name.startswith(b"x-acs-")):
+        string = string_to_sign_v3(request).decode("utf-8", "replace")
+        raise Refused(Fault.SIGNATURE_INCOMPLETE, string_to_sign=string)
+    return claim
+
+
+def string_to_sign_v3(request: Request) -> bytes:
+    signed = request.signed_headers() or []
+    return _string_to_sign_v3(request.method, request.query_pairs, request.headers, signed, request.body)
+
+
+def _string_to_sign_v3(
+    method: str, query: Pairs, headers: Mapping[bytes, bytes], signed: list[bytes], body: bytes
+) -> bytes:
+    lines = [
+        method.encode(),
+        b"/",
+        join_pairs(sorted(query)),
+        *[name + b":" + headers.get(name, b"").strip() for name in signed],
+        b"",
+        b";".join(signed),
+        _sha256(body),
+    ]
+    return V3_ALGORITHM + b"\n" + _sha256(b"\n".join(lines))
+
+
+def _hmac_v3(secret: str, string: bytes) -> bytes:
+    return hmac.digest(secret.encode(), string, "sha256").hex().encode()
+
+
+_SHA256_OF_NOTHING = hashlib.sha256(b"").hexdigest().encode()
+
+
+def _sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).hexdigest().encode() if data else _SHA256_OF_NOTHING
+
+
+# -- the other direction --------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A call ready to be sent."""
+
+    method: str
+    target: str  #: what goes into the request line
+    headers: dict[str, str]
+    body: bytes = b""
+
+
+def sign_v1(
+    method: str,
+    host: str,
+    params: Mapping[str, str],
+    *,
+    key_id: str,
+    secret: str,
+    now: float,
+    nonce: str,
+    form: Mapping[str, str] | None = None,
+) -> Signed:
+    """Sign in the old way: everything is a parameter, ``Action`` and ``Version`` too.
+
+    :param params: go into the query string
+    :param form: go into the body
+    :param now: Unix seconds
+    """
+    common = {
+        "AccessKeyId": key_id,
+        "SignatureMethod": "HMAC-SHA1",
+        "SignatureNonce": nonce,
+        "SignatureVersion": "1.0",
+        "Timestamp": times.write(int(now)),
+    }
+    query = _pairs(common | dict(params))
+    headers, body = _form(form)
+    unsigned = Request(method, join_pairs(query), {b"content-type": FORM}, body)
+    signature = _hmac_v1(secret, string_to_sign_v1(unsigned))
+    target = b"/?" + join_pairs([*query, (b"Signature", signature)])
+    return Signed(method, target.decode(), {"host": host, **headers}, body)
+
+
+def sign_v3(
+    method: str,
+    host: str,
+    action: str,
+    version: str,
+    params: Mapping[str, str],
+    *,
+    key_id: str,
+    secret: str,
+    now: float,
+    nonce: str,
+    form: Mapping[str, str] | None = None,
+) -> Signed:
+    """Sign in the new way: who and what in headers, covered like the query and the body.
+
+    :param params: go into the query string
+    :param form: go into the body
+    :param now: Unix seconds
+    """
+    headers, body = _form(form)
+    headers |= {
+        "host": host,
+        "x-acs-action": action,
+        "x-acs-version": version,
+        "x-acs-date": times.write(int(now)),
+        "x-acs-signature-nonce": nonce,
+        "x-acs-content-sha256": _sha256(body).decode(),
+    }
+    query = _pairs(params)
+    names = sorted(headers)
+    string = _string_to_sign_v3(
+        method, query, {k.encode(): v.encode() for k, v in headers.items()}, [n.encode() for n in names], body
+    )
+    signature = _hmac_v3(secret, string).decode()
+    headers["Authorization"] = (
+        f"{V3_ALGORITHM.decode()} Credential={key_id},SignedHeaders={';'.join(names)},Signature={signature}"
+    )
+    return Signed(method, f"/?{join_pairs(query).decode()}" if query else "/", headers, body)
+
+
+def _pairs(params: Mapping[str, str]) -> Pairs:
+    return [(name.encode(), value.encode()) for name, value in params.items()]
+
+
+def _form(form: Mapping[str, str] | None) -> tuple[dict[str, str], bytes]:
+    return ({"content-type": FORM.decode()}, join_pairs(_pairs(form))) if form else ({}, b"")
+
+

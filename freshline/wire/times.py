@@ -1,0 +1,40 @@
+"""Times as the contract writes them, ``yyyy-MM-ddTHH:mm:ssZ``, always UTC (CONTRACT 2)."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from functools import lru_cache
+
+_FORM = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(\.\d{1,9})?Z", re.ASCII)
+
+
+class Malformed(ValueError):
+    """Not of the form."""
+
+
+class Unreal(ValueError):
+    """Of the form, and yet there is no such time, as the 30th of February."""
+
+
+@lru_cache(4096)
+def write(seconds: int) -> str:
+    """Unix seconds as text."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@lru_cache(4096)
+def read(text: str, *, fractions: bool = False) -> int:
+    """Text as Unix seconds.
+
+    :param fractions: whether ``.257`` before the ``Z`` is let through (and cut off)
+    :raises Malformed:
+    :raises Unreal:
+    """
+    match = _FORM.fullmatch(text)
+    if match is None or (match[7] and not fractions):
+        raise Malformed(text)
+    try:
+        return int(datetime(*map(int, match.groups()[:6]), tzinfo=UTC).timestamp())  # type: ignore[misc, arg-type]
+    except ValueError:
+        raise Unreal(text) from None
