@@ -1,0 +1,35 @@
+# make run    sets up what is missing and starts the service with a small fleet of its own
+# make test   sets up what is missing and runs every check and test
+PORT ?= 8080
+RUN_DIR ?= .run
+VENV ?= .venv
+export VENV
+
+.PHONY: run test lint types layers soak bench clean
+
+run:
+	@scripts/setup run
+	@exec $(VENV)/bin/freshline demo --port $(PORT) --run-dir $(RUN_DIR)
+
+test: setup-test lint types layers
+	$(VENV)/bin/pytest
+
+.PHONY: setup-test
+setup-test:
+	@scripts/setup test
+
+lint:
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+
+types:
+	$(VENV)/bin/mypy
+
+layers:
+	$(VENV)/bin/lint-imports
+
+soak: setup-test
+	$(VENV)/bin/pytest tests/soak -o timeout=3600
+
+clean:
+	rm -rf $(RUN_DIR) $(VENV)

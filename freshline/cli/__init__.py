@@ -1,0 +1,1 @@
+"""The command line: the API's verbs for callers, the fleet's verbs for operators."""

@@ -1,0 +1,82 @@
+"""The API from the caller's side: the same signatures the service checks, made instead of checked."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from freshline.ambient import Ambient
+from freshline.cli.credentials import Credentials
+from freshline.wire.signature import sign_v3
+
+VERSION = "2018-05-10"
+ANSWER_SECONDS = 30.0
+
+
+class ApiError(Exception):
+    """The service refused. ``status``, ``code``, ``message`` and ``request_id`` are its words."""
+
+    def __init__(self, status: int, code: str, message: str, request_id: str) -> None:
+        super().__init__(f"{code}: {message} (HTTP {status}, request {request_id})")
+        self.status, self.code, self.message, self.request_id = status, code, message, request_id
+
+
+class NoService(Exception):
+    """Nothing that speaks the API answered there."""
+
+
+class Client:
+    def __init__(self, endpoint: str, credentials: Credentials, ambient: Ambient | None = None) -> None:
+        url = urlsplit(endpoint if "://" in endpoint else f"http://{endpoint}")
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise NoService(f"{endpoint!r} is not an http or https address")
+        self._endpoint, self._tls, self._host = endpoint, url.scheme == "https", url.netloc
+        self._address = (url.hostname, url.port or (443 if self._tls else 80))
+        self._credentials, self._ambient = credentials, ambient or Ambient()
+
+    def call(self, action: str, params: Mapping[str, str]) -> dict[str, Any]:
+        """One operation.
+
+        :raises ApiError: the service refused
+        :raises NoService: no connection, or the answer is not the API's
+        """
+        request = sign_v3(
+            action=action,
+            version=VERSION,
+            host=self._host,
+            params=params,
+            access_key_id=self._credentials.access_key_id,
+            access_key_secret=self._credentials.access_key_secret,
+            security_token=self._credentials.security_token,
+            now=self._ambient.now(),
+            nonce=self._ambient.token(16),
+        )
+        status, body = self._send(request.method, request.target, dict(request.headers), request.body)
+        try:
+            answer = json.loads(body)
+        except ValueError:
+            raise NoService(f"{self._endpoint} answered {status}, and not with JSON: is it freshline?") from None
+        if status >= 400 or not isinstance(answer, dict):
+            known = answer if isinstance(answer, dict) else {}
+            raise ApiError(status, known.get("Code", "?"), known.get("Message", "?"), known.get("RequestId", "?"))
+        return answer
+
+    def _send(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
+        connection: http.client.HTTPConnection
+        if self._tls:
+            context = ssl.create_default_context()
+            connection = http.client.HTTPSConnection(*self._address, timeout=ANSWER_SECONDS, context=context)
+        else:
+            connection = http.client.HTTPConnection(*self._address, timeout=ANSWER_SECONDS)
+        try:
+            connection.request(method, target, body=body, headers=dict(headers))
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise NoService(f"{self._endpoint}: {error or type(error).__name__}") from None
+        finally:
+            connection.close()
