@@ -1,0 +1,225 @@
+"""What one edge is owed, and in what order, one rule a test."""
+
+from __future__ import annotations
+
+from freshline.delivery.events import (
+    Answered,
+    Ask,
+    FetchAnswered,
+    Flush,
+    Go,
+    Grew,
+    Overdue,
+    Send,
+    Stands,
+    Ticked,
+    Warn,
+)
+from freshline.domain.action import Command, Fetch, Verb
+from freshline.domain.edge import Progress
+from freshline.domain.ranges import Ranges
+from freshline.domain.task import Reason
+from freshline.drivers.base import Adrift, Applied, Batch, Fault, Fetched, FetchOutcome, Gate, Trouble
+from tests.unit.playbook import Playbook
+
+purge_1 = Command(1, True, Verb.FILE, "a.test", b"/a")
+purge_2 = Command(2, True, Verb.DIR, "a.test", b"/b/")
+fetch_2 = Fetch(2, "http", "a.test", "/a")
+stored = Fetched(FetchOutcome.STORED, 200, 5, "stored")
+silent = Trouble(Fault.TIMEOUT, "no answer")
+
+
+def batch(after: int, upto: int, *commands: Command, live: bool = True) -> Send:
+    return Send(Batch("L", after, upto, f"m{upto}", live, commands))
+
+
+def stands(position: int, *, synced: bool = True, log: str | None = "L", ours: bool = True) -> Stands:
+    return Stands(Gate(log, position, f"m{position}", synced), ours)
+
+
+def ok(position: int, *refused: tuple[int, str]) -> Answered:
+    return Answered(Applied(position, f"m{position}", refused, f"ok {position}"))
+
+
+def test_a_gate_is_asked_before_it_is_told_anything() -> None:
+    """Nothing goes out to a gate whose position we only guess."""
+    assert Playbook([purge_1]) >> Grew(1, 1) << Ask() >> stands(0) << batch(0, 1, purge_1)
+
+
+def test_a_settled_refresh_moves_the_cursor() -> None:
+    """The cursor passes a row when the gate says it applied it."""
+    book = Playbook([purge_1, purge_2]) >> Grew(2, 1) << Ask() >> stands(0) << batch(0, 2, purge_1, purge_2)
+    assert book.progress.cursor == 0
+
+    assert book >> ok(2)
+    assert book.progress.cursor == 2
+
+
+def test_batches_follow_each_other_without_a_gap() -> None:
+    """Only the batch that ends at the head is live."""
+    assert (
+        Playbook([purge_1, purge_2], at_once=1)
+        >> Grew(2, 1)
+        << Ask()
+        >> stands(0)
+        << batch(0, 1, purge_1, live=False)
+        >> ok(1)
+        << batch(1, 2, purge_2)
+    )
+
+
+def test_no_answer_means_asking_again_after_a_while() -> None:
+    """A batch that may or may not have arrived is never counted; the gate is asked where it stands."""
+    book = Playbook([purge_1]) >> Grew(1, 1) << Ask() >> stands(0) << batch(0, 1, purge_1)
+
+    assert book.at(10.0) >> Answered(silent) << None
+    assert book.at(10.9) >> Ticked() << None
+    assert book.at(11.0) >> Ticked() << Ask()
+    assert book.progress.cursor == 0
+
+
+def test_what_the_gate_had_applied_is_not_sent_again() -> None:
+    """The answer got lost, the batch did not: the gate's own position settles it."""
+    book = Playbook([purge_1]) >> Grew(1, 1) << Ask() >> stands(1) << None
+
+    assert book
+    assert book.progress.cursor == 1
+
+
+def test_the_pauses_double_up_to_the_most() -> None:
+    """A dead edge is asked ever less often, and never given up."""
+    book = Playbook([purge_1]) >> Grew(1, 1) << Ask()
+    clock = 0.0
+    for pause in (1.0, 2.0, 4.0, 8.0, 8.0):
+        assert book >> silent << None
+        clock += pause
+        assert book.at(clock - 0.01) >> Ticked() << None
+        assert book.at(clock) >> Ticked() << Ask()
+
+
+def test_a_gate_that_lost_its_memory_is_flushed_whole() -> None:
+    """What it forgot can't be told apart from what it never knew."""
+    warned = Warn("e is bound to no log: flushing it whole")
+    book = Playbook([purge_1]) >> Grew(1, 1) << Ask() >> stands(0, log=None, ours=False) << warned << Flush(1)
+
+    assert book >> ok(1) << None
+    assert book.progress.cursor == 1
+
+
+def test_a_gate_ahead_of_the_log_is_flushed() -> None:
+    """The log was put back from an old copy: numbers went back, and old stamps would look new."""
+    warned = Warn("e stands at 9 of log L: flushing it whole")
+    assert Playbook([purge_1]) >> Grew(1, 1) << Ask() >> stands(9, ours=False) << warned << Flush(1)
+
+
+def test_a_gate_behind_all_that_is_kept_is_flushed() -> None:
+    """An edge that was away for longer than the log reaches back can't be caught up row by row."""
+    progress = Progress(cursor=1, begun=1)
+    warned = Warn("e stands at 1 of log L: flushing it whole")
+    book = Playbook([purge_1, purge_2], progress=progress) >> Grew(2, 3) << Ask() >> stands(1) << warned << Flush(2)
+
+    assert book >> ok(2) << None
+    assert book.progress.cursor == 2
+
+
+def test_two_services_that_fight_over_a_gate_do_not_flush_it_in_turns() -> None:
+    """The second flush waits, and says why."""
+    warned = Warn("e stands at 5 of log X: flushing it whole")
+    again = Warn("e stands at 5 of log X again, right after a flush: does another service drive it?")
+    theirs = stands(5, log="X", ours=False)
+    book = Playbook([purge_1, purge_2]) >> Grew(1, 1) << Ask() >> theirs << warned << Flush(1) >> ok(1) << None
+    assert book >> Grew(2, 1) << batch(1, 2, purge_2) >> Answered(Adrift("other X")) << Ask()
+
+    assert book >> theirs << again
+    assert book.at(1.0) >> Ticked() << Ask() >> theirs << warned << Flush(2)
+
+
+def test_a_gate_that_lost_the_end_of_its_journal_gets_it_again() -> None:
+    """Settled rows stay settled, and go out once more."""
+    book = Playbook([purge_1, purge_2], progress=Progress(cursor=2, begun=2)) >> Grew(2, 1) << Ask()
+
+    assert book >> stands(1, synced=False) << batch(1, 2, purge_2)
+    assert book.progress.cursor == 2
+
+
+def test_an_edge_that_just_started_is_told_that_it_is_up_to_date() -> None:
+    """Without that it keeps its old cache out of use."""
+    book = Playbook([purge_1], progress=Progress(cursor=1, begun=1)) >> Grew(1, 1) << Ask()
+
+    assert book >> stands(1, synced=False) << batch(1, 1)
+    assert book >> ok(1) << None
+
+
+def test_a_refused_row_fails_and_holds_nothing_up() -> None:
+    """A gate that will never do a row says so once."""
+    book = Playbook([purge_1, purge_2]) >> Grew(2, 1) << Ask() >> stands(0) << batch(0, 2, purge_1, purge_2)
+
+    assert book >> ok(2, (1, "bad pattern"))
+    assert book.progress.cursor == 2
+    assert book.progress.failure(1) is Reason.INTERNAL
+    assert book.progress.failure(2) is None
+
+
+def test_a_prefetch_waits_for_the_refreshes_before_it() -> None:
+    """Else it would find the old object in the cache and leave it there."""
+    book = Playbook([purge_1, fetch_2]) >> Grew(2, 1) << Ask() >> stands(0) << batch(0, 2, purge_1)
+
+    assert book >> ok(2) << Go(fetch_2)
+    assert book.progress.cursor == 1
+    assert book >> FetchAnswered(2, stored) << None
+    assert book.progress.cursor == 2
+
+
+def test_a_refresh_does_not_wait_for_a_slow_prefetch() -> None:
+    """The gate's stamps make their order harmless, so the cursor stays and the refresh is settled beyond it."""
+    later = Command(3, True, Verb.FILE, "a.test", b"/a")
+    book = Playbook([purge_1, fetch_2, later]) >> Grew(2, 1) << Ask() >> stands(0) << batch(0, 2, purge_1)
+    assert book >> ok(2) << Go(fetch_2)
+
+    assert book >> Grew(3, 1) << batch(2, 3, later) >> ok(3) << None
+    assert book.progress.cursor == 1
+    assert book.progress.settled(3)
+    assert not book.progress.settled(2)
+
+
+def test_a_failing_origin_fails_the_row_after_some_tries() -> None:
+    """Three answers of 5XX are an answer."""
+    broken = Fetched(FetchOutcome.ORIGIN_STATUS, 503, 0, "503")
+    book = Playbook([purge_1, fetch_2]) >> Grew(2, 1) << Ask() >> stands(1) << batch(1, 2) >> ok(2) << Go(fetch_2)
+    for clock in (10.0, 20.0):
+        assert book >> FetchAnswered(2, broken) << None
+        assert book.at(clock) >> Ticked() << Go(fetch_2)
+
+    assert book >> FetchAnswered(2, broken) << None
+    assert book.progress.failure(2) is Reason.ORIGIN_STATUS
+
+
+def test_a_missing_object_is_not_asked_for_twice() -> None:
+    """404 will be 404 again."""
+    missing = Fetched(FetchOutcome.OTHER, 404, 0, "404")
+    book = Playbook([purge_1, fetch_2]) >> Grew(2, 1) << Ask() >> stands(1) << batch(1, 2) >> ok(2) << Go(fetch_2)
+
+    assert book >> FetchAnswered(2, missing) << None
+    assert book.progress.failure(2) is Reason.INTERNAL
+    assert book.progress.cursor == 2
+
+
+def test_a_late_refresh_fails_and_is_delivered_all_the_same() -> None:
+    """The task says Failed at its deadline; the edge still gets it when it is back."""
+    book = Playbook([purge_1]) >> Grew(1, 1) << Ask() >> silent << None >> Overdue(Ranges([(1, 1)])) << None
+    assert book.progress.failure(1) is Reason.INTERNAL
+    assert book.progress.cursor == 0
+
+    assert book.at(5.0) >> Ticked() << Ask() >> stands(0) << batch(0, 1, purge_1) >> ok(1)
+    assert book.progress.cursor == 1
+    assert book.progress.failure(1) is Reason.INTERNAL
+
+
+def test_a_late_prefetch_is_given_up() -> None:
+    """Nobody waits for it any more, so no origin is asked for it."""
+    book = Playbook([purge_1, fetch_2]) >> Grew(2, 1) << Ask() >> stands(1) << batch(1, 2) >> ok(2) << Go(fetch_2)
+
+    assert book >> Overdue(Ranges([(2, 2)])) << None
+    assert book.progress.cursor == 2
+    assert book >> FetchAnswered(2, stored) << None
+    assert book.progress.failure(2) is Reason.INTERNAL
