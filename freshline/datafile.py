@@ -1,0 +1,117 @@
+"""An SQLite file of ours: told apart from other files, and opened the one way we trust.
+
+Every commit is on the disk when it returns (WAL, ``synchronous=FULL``). What a file is and in which version of its
+schema stands inside it, so a wrong file is refused by name instead of failing somewhere later.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+
+CACHE_KILOBYTES = 32 * 1024  #: page cache of one connection
+
+
+class WrongFile(Exception):
+    """The file is not what it should be; the text names the file and what it is instead."""
+
+
+class InUse(Exception):
+    """Another process has the file open for writing."""
+
+
+def open_for_writing(path: Path, what: str, version: int, schema: str) -> sqlite3.Connection:
+    """Open a file of ours, or make it.
+
+    :param what: the kind of file, as a noun: ``"log"``
+    :raises WrongFile: it holds something else, another version, or is damaged
+    """
+    connection = _connect(path.absolute().as_uri() + "?mode=rwc", path, what)
+    try:
+        if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            connection.execute("PRAGMA journal_mode=WAL")
+            script = f"BEGIN EXCLUSIVE;{schema};CREATE TABLE file (what TEXT NOT NULL, version INTEGER NOT NULL);"
+            connection.executescript(script)
+            connection.execute("INSERT INTO file VALUES (?, ?)", (what, version))
+            connection.execute("COMMIT")
+        _check(connection, path, what, version)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+    except sqlite3.DatabaseError as trouble:
+        connection.close()
+        raise _explained(path, what, trouble) from trouble
+    except WrongFile:
+        connection.close()
+        raise
+    return connection
+
+
+def open_for_reading(path: Path, what: str, version: int) -> sqlite3.Connection:
+    """Open a file of ours that is there; nothing can be written through this.
+
+    :raises FileNotFoundError: there is none
+    :raises WrongFile: it holds something else, another version, or is damaged
+    """
+    if not path.exists():
+        raise FileNotFoundError(f"there is no {what} at {path}")
+    connection = _connect(path.absolute().as_uri() + "?mode=ro", path, what)
+    try:
+        connection.execute("PRAGMA query_only=1")
+        _check(connection, path, what, version)
+    except sqlite3.DatabaseError as trouble:
+        connection.close()
+        raise _explained(path, what, trouble) from trouble
+    except WrongFile:
+        connection.close()
+        raise
+    return connection
+
+
+def lock(path: Path, what: str) -> int:
+    """Take the right to write, which one process can have; it ends with the process or with ``os.close``.
+
+    The lock is on a file beside ``path``: SQLite would lose its own locks if we opened and closed its file.
+    """
+    descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+        os.close(descriptor)
+        raise InUse(f"the {what} {path} is in use by process {holder or 'unknown'}") from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def _connect(uri: str, path: Path, what: str) -> sqlite3.Connection:
+    try:
+        # isolation_level None: transactions begin and end where we say, not where the module guesses.
+        connection = sqlite3.connect(
+            uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=512, timeout=5.0
+        )
+        connection.execute(f"PRAGMA cache_size=-{CACHE_KILOBYTES}")
+    except sqlite3.DatabaseError as trouble:
+        raise _explained(path, what, trouble) from trouble
+    return connection
+
+
+def _check(connection: sqlite3.Connection, path: Path, what: str, version: int) -> None:
+    found = None
+    with suppress(sqlite3.OperationalError):  # no such table
+        found = connection.execute("SELECT what, version FROM file").fetchone()
+    if found is None or found[0] != what:
+        raise WrongFile(f"{path} is no freshline {what}" + (f" but a freshline {found[0]}" if found else ""))
+    if found[1] != version:
+        raise WrongFile(f"{path} is a freshline {what} of version {found[1]}; this program needs version {version}")
+
+
+def _explained(path: Path, what: str, trouble: sqlite3.DatabaseError) -> Exception:
+    if trouble.sqlite_errorcode & 0xFF == sqlite3.SQLITE_NOTADB:
+        return WrongFile(f"{path} is no freshline {what}")
+    if trouble.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CORRUPT:
+        return WrongFile(f"{path} is damaged: {trouble}")
+    return OSError(f"{path} cannot be opened as a freshline {what}: {trouble}")

@@ -1,0 +1,116 @@
+"""Small neighbouring segments become one, in steps between commits.
+
+Calls of one URL each leave a segment per commit. Ten million of those would be counted just as exactly, but at fifty
+times the space. Every row is merged once at most, and what it is known by - position, task, created, mark - stays.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import suppress
+from dataclasses import dataclass
+
+from freshline.log.segment import ANY_DOMAIN, CHUNK_ROWS, Segment, decode_chunk, encode_chunk
+from freshline.log.statements import Statements, statements
+
+SEGMENT_ROWS = 4_096  #: rows in one segment, unless a single task is longer
+SMALL_ROWS = 256  #: segments that hold fewer on average are worth merging
+OVERDUE_ROWS = 16 * SEGMENT_ROWS  #: when this much waits, writers wait for a step
+
+
+@dataclass(slots=True)
+class _Day:
+    number: int
+    merged: int  #: up to here there is nothing left to do
+    last: int
+
+
+class Merging:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+        self._days: list[_Day] = []
+        self._resting = False  #: the last step failed; wait until a commit has succeeded
+
+    def load(self) -> None:
+        """Read what is left to do."""
+        head = self._db.execute("SELECT head FROM meta").fetchone()[0]
+        rows = self._db.execute("SELECT day, first, merged FROM day ORDER BY day").fetchall()
+        firsts = [first for _, first, _ in rows[1:]]
+        lasts = [*(first - 1 for first in firsts), head]
+        self._days = [
+            _Day(number, merged, last) for (number, _, merged), last in zip(rows, lasts[: len(rows)], strict=True)
+        ]
+
+    def grown(self, number: int, head: int) -> None:
+        """A commit succeeded, and this is the newest day."""
+        self._resting = False
+        if not self._days or self._days[-1].number != number:
+            self.load()
+        self._days[-1].last = head
+
+    @property
+    def due(self) -> bool:
+        return not self._resting and self._waiting() >= SEGMENT_ROWS
+
+    @property
+    def overdue(self) -> bool:
+        return not self._resting and self._waiting() >= OVERDUE_ROWS
+
+    def step(self) -> None:
+        """Merge one run of segments, or find that it needs no merging."""
+        try:
+            for day in self._days:
+                if day.merged < day.last:
+                    self._step(day, statements(day.number))
+                    return
+        except sqlite3.Error:
+            self._resting = True
+            with suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+
+    def _waiting(self) -> int:
+        """Rows not looked at yet. What remains of a day that is over counts as a whole segment."""
+        over = sum(max(day.last - day.merged, SEGMENT_ROWS) for day in self._days[:-1] if day.merged < day.last)
+        return over + sum(day.last - day.merged for day in self._days[-1:])
+
+    def _step(self, day: _Day, sql: Statements) -> None:
+        run: list[tuple[int, int, bytes]] = []
+        for first, last, head in self._db.execute(sql["segments_after"], (day.merged, SEGMENT_ROWS)):
+            run.append((first, last, head))
+            if last - run[0][0] + 1 >= SEGMENT_ROWS:
+                break
+        rows = run[-1][1] - run[0][0] + 1
+        if len(run) > 1 and rows / len(run) < SMALL_ROWS:
+            self._merge(day, sql, [Segment.decode(first, head) for first, _, head in run])
+        day.merged = run[-1][1]
+
+    def _merge(self, day: _Day, sql: Statements, parts: list[Segment]) -> None:
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        whole = Segment.joined(parts)
+        span = (whole.first, whole.last)
+        paths = [path for (chunk,) in db.execute(sql["chunks"], span) for path in decode_chunk(chunk)]
+        assert len(paths) == whole.rows, "a segment and its paths differ"
+        db.execute(sql["drop_segments"], span)
+        db.execute(sql["drop_chunks"], span)
+        db.execute(sql["insert_segment"], (whole.first, whole.last, whole.created, whole.encode()))
+        db.executemany(
+            sql["insert_chunk"],
+            [(whole.first + at, encode_chunk(paths[at : at + CHUNK_ROWS])) for at in range(0, len(paths), CHUNK_ROWS)],
+        )
+        for account, domain, kind in _keys(whole):
+            (key,) = db.execute(
+                "SELECT id FROM key WHERE account = ? AND domain = ? AND kind = ?", (account, domain, kind)
+            ).fetchone()
+            count, before = db.execute(sql["parts"], (key, *span)).fetchone()
+            db.execute(sql["drop_parts"], (key, *span))
+            db.execute(sql["insert_part"], (key, whole.first, count, before))
+        db.execute("UPDATE day SET merged = ? WHERE day = ?", (whole.last, day.number))
+        db.execute("COMMIT")
+
+
+def _keys(segment: Segment) -> set[tuple[str, str, str]]:
+    out: set[tuple[str, str, str]] = set()
+    for account, domain, kind in segment.counts():
+        out |= {(account, domain, kind), (account, ANY_DOMAIN, kind)}
+    return out

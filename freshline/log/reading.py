@@ -1,0 +1,167 @@
+"""All that can be asked of a log's file, over a connection that only reads.
+
+Every question is answered from one snapshot, so a commit, a merge or a dropped day in between changes no answer.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NoReturn
+
+from freshline.domain.edge import Evidence, Progress
+from freshline.domain.task import Task, Wish
+from freshline.log import cursors
+from freshline.log.base import LogUnavailable, Page, Query, Spend
+from freshline.log.digest import Tail
+from freshline.log.finding import find
+from freshline.log.statements import DAY_SECONDS, statements
+from freshline.log.view import Day, Kept, View
+
+
+class Reading:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+        self._kept = Kept()
+        self._id: str = connection.execute("SELECT id FROM meta").fetchone()[0]
+
+    @property
+    def id(self) -> str:
+        return self._id
+
+    @property
+    def head(self) -> int:
+        with self._view() as view:
+            return view.head
+
+    @property
+    def oldest(self) -> int:
+        with self._view() as view:
+            return view.oldest
+
+    def mark(self, position: int) -> str | None:
+        if position == 0:
+            return self._id
+        with self._view() as view:
+            return view.segment_at(position).mark(position) if view.holds(position) else None
+
+    def read(self, after: int, limit: int) -> list[Task]:
+        out: list[Task] = []
+        rows = 0
+        if limit < 1:
+            return out
+        with self._view() as view:
+            for task in view.tasks(after + 1):
+                out.append(task)
+                rows += len(task.wish.paths)
+                if rows >= limit:
+                    break
+        return out
+
+    def task(self, id_: int) -> Task | None:
+        with self._view() as view:
+            if not view.holds(id_):
+                return None
+            segment = view.segment_at(id_)
+            place = segment.at(id_)
+            return view.task(segment, place) if segment.span(place)[0] == id_ else None
+
+    def find(self, query: Query) -> Page:
+        tail = self._tail() if query.path is not None else Tail(0, 0)  # before the snapshot: see Writer._publish
+        with self._view() as view:
+            return find(view, query, tail)
+
+    def position_at(self, seconds: int) -> int:
+        with self._view() as view:
+            for day in view.days:
+                if day.number >= seconds // DAY_SECONDS:
+                    return day.first if day.number > seconds // DAY_SECONDS else _position_in(view, day, seconds)
+            return view.head + 1
+
+    def used(self, account: str, day: int) -> Mapping[str, int]:
+        return dict(self._db.execute("SELECT bucket, used FROM quota WHERE account = ? AND day = ?", (account, day)))
+
+    def progress(self, edge: str) -> Progress | None:
+        found = self._db.execute("SELECT progress FROM edge WHERE name = ?", (edge,)).fetchone()
+        return cursors.decode(found[0]) if found else None
+
+    def evidence(self, edge: str, position: int) -> list[Evidence]:
+        out: list[Evidence] = []
+        with self._view() as view:
+            known = self._db.execute("SELECT id FROM edge WHERE name = ?", (edge,)).fetchone()
+            if known is None or not view.holds(position):
+                return out
+            for day in view.days[view.days.index(view.day_of(position)) :]:
+                found = self._db.execute(day.sql["evidence"], (known[0], position))
+                out += [Evidence(edge, *piece) for piece in found]
+        return out
+
+    def _tail(self) -> Tail:
+        with self._view() as view:
+            return view.tail()
+
+    def _ceiling(self) -> int | None:
+        """Nothing past this is shown; ``None``: show what is there."""
+        return None
+
+    @contextmanager
+    def _view(self) -> Iterator[View]:
+        db, ceiling = self._db, self._ceiling()
+        db.execute("BEGIN")
+        try:
+            (head,) = db.execute("SELECT head FROM meta").fetchone()
+            if ceiling is not None:
+                head = min(head, ceiling)
+            days: list[Day] = []
+            last = head
+            for number, first, digested in db.execute("SELECT day, first, digested FROM day ORDER BY day DESC"):
+                if first <= head:
+                    days.append(Day(number, first, last, digested, statements(number)))
+                    last = first - 1
+            yield View(db, self._kept, head, days[::-1])
+        finally:
+            db.execute("COMMIT")
+
+
+def _position_in(view: View, day: Day, seconds: int) -> int:
+    """The first position of a day created at or after a time, or the one after the day."""
+    low, high = day.first, day.last
+    earlier = None  # somewhere in the newest segment that begins before the time
+    while low <= high:
+        first, created = view.db.execute(day.sql["born"], ((low + high) // 2,)).fetchone()
+        if created < seconds:
+            earlier = first
+            low = view.span_at(first)[1] + 1
+        else:
+            high = first - 1
+    if earlier is None:
+        return day.first
+    segment = view.segment_at(earlier)
+    since = segment.since(seconds)
+    return min(since if since is not None else segment.last + 1, day.last + 1)
+
+
+class ReadOnlyLog(Reading):
+    """What another process may have of a log: every question, no change."""
+
+    async def append(self, wishes: Sequence[Wish], spends: Sequence[Spend] = (), *, now: float) -> list[Task]:
+        self._refuse()
+
+    async def settle(self, edge: str, progress: Progress, evidence: Sequence[Evidence] = ()) -> None:
+        self._refuse()
+
+    async def forget(self, edge: str) -> None:
+        self._refuse()
+
+    async def drop_before(self, seconds: int) -> None:
+        self._refuse()
+
+    def on_append(self, wake: Callable[[], None]) -> None:
+        self._refuse()
+
+    async def close(self) -> None:
+        self._db.close()
+
+    def _refuse(self) -> NoReturn:
+        raise LogUnavailable("the log is open for reading only")

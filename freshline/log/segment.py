@@ -1,0 +1,212 @@
+"""A stretch of the log as two kinds of blob: one head that says which tasks it holds, and chunks of their paths.
+
+The head costs a few bytes per task and nothing per row, so counting never touches a path. Chunks are small enough
+that one row can be looked up without unpacking a thousand.
+"""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from freshline.domain.ranges import Range
+from freshline.domain.task import Kind, Task
+
+CHUNK_ROWS = 128
+ANY_DOMAIN = "*"  #: what rows of any domain are counted under; no host is spelt so
+
+Key = tuple[str | None, Kind]  #: a domain (``None``: any) and a kind, within one account
+
+
+class Shape(msgspec.Struct, frozen=True, array_like=True):
+    """What many tasks have in common; a head holds each once."""
+
+    account: str
+    domain: str
+    group: str
+    kind: Kind
+    force: bool
+    headers: tuple[tuple[str, str], ...]
+
+
+class _Head(msgspec.Struct, array_like=True):
+    shapes: list[Shape]
+    created: int  #: of the first task
+    tasks: bytes  #: three columns of 32-bit numbers, see Segment
+    marks: bytes  #: one column of 32-bit ends, then four bytes each
+
+
+class Segment:
+    """The decoded head. Tasks and marks are addressed by their place in it, rows by position."""
+
+    __slots__ = (
+        "_matches",
+        "ages",
+        "base",
+        "created",
+        "ends",
+        "first",
+        "last",
+        "mark_ends",
+        "marks",
+        "shapes",
+        "which",
+    )
+
+    def __init__(
+        self, first: int, shapes: list[Shape], created: int, columns: Sequence[array[int]], marks: list[str]
+    ) -> None:
+        self.first = first
+        self.base = first - 1
+        self.shapes = shapes
+        self.created = created
+        #: per task: its shape, its last row (1 is the segment's first row), seconds since the first task
+        self.which, self.ends, self.ages, self.mark_ends = columns
+        self.marks = marks
+        self.last = self.base + self.ends[-1]
+        self._matches: dict[tuple[str, frozenset[Key]], list[int] | None] = {}
+
+    @classmethod
+    def of(cls, tasks: Sequence[Task], mark: str) -> Segment:
+        """Neighbouring tasks, in their order, under one mark."""
+        index: dict[Shape, int] = {}
+        which, ends, ages = array("I"), array("I"), array("I")
+        base, created = tasks[0].id - 1, tasks[0].created
+        for task in tasks:
+            wish = task.wish
+            shape = Shape(wish.account, wish.domain, wish.group, wish.kind, wish.force, wish.headers)
+            which.append(index.setdefault(shape, len(index)))
+            ends.append(task.last - base)
+            ages.append(task.created - created)
+        return cls(tasks[0].id, list(index), created, (which, ends, ages, array("I", [ends[-1]])), [mark])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Segment]) -> Segment:
+        """Neighbouring segments as one. Positions, tasks and marks stay what they were."""
+        index: dict[Shape, int] = {}
+        which, ends, ages, mark_ends = array("I"), array("I"), array("I"), array("I")
+        marks: list[str] = []
+        base, created = parts[0].base, parts[0].created
+        for part in parts:
+            places = [index.setdefault(shape, len(index)) for shape in part.shapes]
+            shift, aged = part.base - base, part.created - created
+            which.extend([places[place] for place in part.which])
+            ends.extend([end + shift for end in part.ends])
+            ages.extend([age + aged for age in part.ages])
+            mark_ends.extend([end + shift for end in part.mark_ends])
+            marks += part.marks
+        return cls(parts[0].first, list(index), created, (which, ends, ages, mark_ends), marks)
+
+    def encode(self) -> bytes:
+        tasks = _pack(self.which) + _pack(self.ends) + _pack(self.ages)
+        marks = _pack(self.mark_ends) + bytes.fromhex("".join(self.marks))
+        return zlib.compress(msgspec.msgpack.encode(_Head(self.shapes, self.created, tasks, marks)), 1)
+
+    @classmethod
+    def decode(cls, first: int, blob: bytes) -> Segment:
+        head = _decode_head(zlib.decompress(blob))
+        column, half = len(head.tasks) // 3, len(head.marks) // 2
+        columns = [_unpack(head.tasks[at : at + column]) for at in (0, column, 2 * column)]
+        word = head.marks[half:].hex()
+        marks = [word[at : at + 8] for at in range(0, len(word), 8)]
+        return cls(first, head.shapes, head.created, (*columns, _unpack(head.marks[:half])), marks)
+
+    def __len__(self) -> int:
+        """How many tasks."""
+        return len(self.ends)
+
+    @property
+    def rows(self) -> int:
+        return self.ends[-1]
+
+    def at(self, position: int) -> int:
+        """Which task holds a position."""
+        return bisect_left(self.ends, position - self.base)
+
+    def span(self, task: int) -> Range:
+        """First and last position of a task."""
+        return self.base + (self.ends[task - 1] if task else 0) + 1, self.base + self.ends[task]
+
+    def mark(self, position: int) -> str:
+        return self.marks[bisect_left(self.mark_ends, position - self.base)]
+
+    def since(self, seconds: int) -> int | None:
+        """The first position created at or after a time."""
+        task = bisect_left(self.ages, seconds - self.created) if seconds > self.created else 0
+        return self.span(task)[0] if task < len(self) else None
+
+    def counts(self) -> Counter[tuple[str, str, Kind]]:
+        """How many rows there are of each account, domain and kind."""
+        out: Counter[tuple[str, str, Kind]] = Counter()
+        start = 0
+        for place, end in zip(self.which, self.ends, strict=True):
+            shape = self.shapes[place]
+            out[shape.account, shape.domain, shape.kind] += end - start
+            start = end
+        return out
+
+    def runs(self, account: str, keys: frozenset[Key], first: int, last: int) -> Iterator[Range]:
+        """The rows in [first, last] that match any of the keys, as runs, in order."""
+        first, last = max(first, self.first), min(last, self.last)
+        if first > last:
+            return
+        matches = self._matching(account, keys)
+        if matches is None:
+            yield first, last
+            return
+        for task in matches[bisect_left(matches, self.at(first)) : bisect_right(matches, self.at(last))]:
+            start, end = self.span(task)
+            yield max(start, first), min(end, last)
+
+    def count(self, account: str, keys: frozenset[Key], first: int, last: int) -> int:
+        return sum(end - start + 1 for start, end in self.runs(account, keys, first, last))
+
+    def _matching(self, account: str, keys: frozenset[Key]) -> list[int] | None:
+        """The tasks that match; ``None`` for all."""
+        if (account, keys) not in self._matches:
+            wanted = {
+                place
+                for place, shape in enumerate(self.shapes)
+                if shape.account == account and ((None, shape.kind) in keys or (shape.domain, shape.kind) in keys)
+            }
+            if len(self._matches) >= 8:
+                self._matches.clear()
+            everything = len(wanted) == len(self.shapes)
+            self._matches[account, keys] = (
+                None if everything else [task for task, place in enumerate(self.which) if place in wanted]
+            )
+        return self._matches[account, keys]
+
+
+def encode_chunk(paths: Sequence[str]) -> bytes:
+    return zlib.compress(msgspec.msgpack.encode(paths), 1)
+
+
+def decode_chunk(blob: bytes) -> list[str]:
+    return _decode_paths(zlib.decompress(blob))
+
+
+_decode_head = msgspec.msgpack.Decoder(_Head).decode
+_decode_paths = msgspec.msgpack.Decoder(list[str]).decode
+
+
+def _pack(column: array[int]) -> bytes:
+    """Little-endian whatever the machine, so a file can move."""
+    if sys.byteorder == "big":
+        column = column[:]
+        column.byteswap()
+    return column.tobytes()
+
+
+def _unpack(raw: bytes) -> array[int]:
+    column = array("I")
+    column.frombytes(raw)
+    if sys.byteorder == "big":
+        column.byteswap()
+    return column

@@ -1,0 +1,69 @@
+-- The statements on the tables of one day. Each begins with a line that names it.
+
+-- name: insert_segment
+INSERT INTO segment_$day VALUES (?, ?, ?, ?)
+
+-- name: insert_chunk
+INSERT INTO paths_$day VALUES (?, ?)
+
+-- name: insert_part
+INSERT INTO part_$day VALUES (?, ?, ?, ?)
+
+-- name: insert_digests
+INSERT INTO digest_$day VALUES (?, ?)
+
+-- name: insert_evidence
+INSERT INTO evidence_$day (edge, width, first, last, sent, answered, said) VALUES (?, ?, ?, ?, ?, ?, ?)
+
+-- name: segment_at
+SELECT first, last FROM segment_$day WHERE first <= ? ORDER BY first DESC LIMIT 1
+
+-- name: head
+SELECT head FROM segment_$day WHERE first = ?
+
+-- name: segments_after
+SELECT first, last, head FROM segment_$day WHERE first > ? ORDER BY first LIMIT ?
+
+-- name: born
+SELECT first, created FROM segment_$day WHERE first <= ? ORDER BY first DESC LIMIT 1
+
+-- name: chunk
+SELECT chunk FROM paths_$day WHERE first = ?
+
+-- name: chunks
+SELECT chunk FROM paths_$day WHERE first BETWEEN ? AND ? ORDER BY first
+
+-- name: drop_segments
+DELETE FROM segment_$day WHERE first BETWEEN ? AND ?
+
+-- name: drop_chunks
+DELETE FROM paths_$day WHERE first BETWEEN ? AND ?
+
+-- name: drop_parts
+DELETE FROM part_$day WHERE key = ? AND first BETWEEN ? AND ?
+
+-- name: parts
+SELECT sum(count), min(before) FROM part_$day WHERE key = ? AND first BETWEEN ? AND ?
+
+-- name: upto
+-- How many rows of some keys lie in segments that begin at or before a position.
+SELECT coalesce(sum((
+    SELECT before + count FROM part_$day WHERE key = asked.value AND first <= ?2 ORDER BY first DESC LIMIT 1
+)), 0) FROM json_each(?1) AS asked
+
+-- name: newest
+-- The newest segment that begins at or before a position and holds rows of any of some keys.
+SELECT max((
+    SELECT first FROM part_$day WHERE key = asked.value AND first <= ?2 ORDER BY first DESC LIMIT 1
+)) FROM json_each(?1) AS asked
+
+-- name: digests
+SELECT entries FROM digest_$day WHERE id BETWEEN ?1 * 4294967296 AND ?1 * 4294967296 + 4294967295
+
+-- name: evidence
+WITH RECURSIVE size(width) AS (SELECT 0 UNION ALL SELECT width + 1 FROM size WHERE width < 48)
+SELECT about.first, about.last, about.sent, about.answered, about.said
+FROM size CROSS JOIN evidence_$day AS about
+ON about.edge = ?1 AND about.width = size.width AND about.first BETWEEN ?2 - (1 << size.width) + 1 AND ?2
+WHERE about.last >= ?2
+ORDER BY about.id

@@ -1,0 +1,134 @@
+"""The log in one SQLite file: nothing to install, nothing to run.
+
+Writing goes through one thread and its group commits (:mod:`freshline.log.writer`); reading happens in the event
+loop's thread on a connection of its own, because a look-up costs less than handing it to another thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from freshline import datafile
+from freshline.domain.edge import Evidence, Progress
+from freshline.domain.task import Task, Wish
+from freshline.log.base import LogUnavailable, Spend
+from freshline.log.digest import Tail
+from freshline.log.reading import Reading, ReadOnlyLog
+from freshline.log.statements import script
+from freshline.log.writer import Append, Drop, Op, Settle, Writer
+
+VERSION = 1  #: of the schema
+CHECKPOINT_PAGES = 4_000  #: the WAL is folded into the file when it is this long
+
+
+class SqliteLog(Reading):
+    """Open with :meth:`open`, or from another process with :meth:`reader`."""
+
+    def __init__(self, reading: sqlite3.Connection, writing: sqlite3.Connection, lock: int) -> None:
+        super().__init__(reading)
+        self._writing = writing
+        self._lock = lock
+        self._head: int | None = None
+        with self._view() as view:
+            self._head = view.head
+            tail = view.tail()
+        self._wakes: list[Callable[[], None]] = []
+        self._waiting: list[Op] = []  #: handed to the writer together, once per turn of the loop
+        self._closed = False
+        self._writer = Writer(writing, tail, self._announce)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> SqliteLog:
+        """Open the log at a path for reading and writing, or make it.
+
+        :raises InUse: another process writes it
+        :raises WrongFile: the file is something else
+        """
+        file = Path(path)
+        lock = datafile.lock(file, "log")
+        try:
+            writing = datafile.open_for_writing(file, "log", VERSION, script("log"))
+            writing.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+            if not writing.execute("SELECT count(*) FROM meta").fetchone()[0]:
+                writing.execute("INSERT INTO meta VALUES (?, 0, 0)", (uuid.uuid4().hex,))
+            return cls(datafile.open_for_reading(file, "log", VERSION), writing, lock)
+        except BaseException:
+            os.close(lock)
+            raise
+
+    @staticmethod
+    def reader(path: str | os.PathLike[str]) -> ReadOnlyLog:
+        """Look into a log that another process may be writing.
+
+        :raises FileNotFoundError: there is none
+        :raises WrongFile: the file is something else
+        """
+        return ReadOnlyLog(datafile.open_for_reading(Path(path), "log", VERSION))
+
+    @property
+    def head(self) -> int:
+        return self._head or 0
+
+    async def append(self, wishes: Sequence[Wish], spends: Sequence[Spend] = (), *, now: float) -> list[Task]:
+        done: asyncio.Future[list[Task]] = asyncio.get_running_loop().create_future()
+        return await self._submit(Append(wishes, spends, now, done))
+
+    async def settle(self, edge: str, progress: Progress, evidence: Sequence[Evidence] = ()) -> None:
+        await self._submit(Settle(edge, progress, evidence, asyncio.get_running_loop().create_future()))
+
+    async def forget(self, edge: str) -> None:
+        await self._submit(Settle(edge, None, (), asyncio.get_running_loop().create_future()))
+
+    async def drop_before(self, seconds: int) -> None:
+        await self._submit(Drop(seconds, asyncio.get_running_loop().create_future()))
+
+    def used(self, account: str, day: int) -> Mapping[str, int]:
+        return dict(self._writer.used.get((account, day), {}))
+
+    def progress(self, edge: str) -> Progress | None:
+        return self._writer.progress.get(edge)
+
+    def on_append(self, wake: Callable[[], None]) -> None:
+        self._wakes.append(wake)
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._hand_over()
+        self._writer.stop()
+        await asyncio.to_thread(self._writer.join)
+        await asyncio.sleep(0)  # let what the writer said last reach its callers
+        self._db.close()
+        self._writing.close()
+        os.close(self._lock)
+
+    async def _submit(self, op: Op) -> list[Task]:
+        if self._closed:
+            raise LogUnavailable("the log is closed")
+        if not self._waiting:
+            op.done.get_loop().call_soon(self._hand_over)
+        self._waiting.append(op)
+        result: list[Task] = await op.done
+        return result
+
+    def _hand_over(self) -> None:
+        if self._waiting:
+            self._writer.submit(self._waiting)
+            self._waiting = []
+
+    def _announce(self, head: int) -> None:
+        self._head = head
+        for wake in self._wakes:
+            wake()
+
+    def _tail(self) -> Tail:
+        return self._writer.tail
+
+    def _ceiling(self) -> int | None:
+        return self._head
