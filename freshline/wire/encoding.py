@@ -47,7 +47,9 @@ def parse_pairs(raw: bytes) -> Pairs:
     """``a=1&b=2`` in the order sent. ``a`` alone is ``a=``."""
     if not raw:
         return []
-    return [(decode(name), decode(value)) for name, _, value in (pair.partition(b"=") for pair in raw.split(b"&") if pair)]
+    return [
+        (decode(name), decode(value)) for name, _, value in (pair.partition(b"=") for pair in raw.split(b"&") if pair)
+    ]
 
 
 def join_pairs(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:

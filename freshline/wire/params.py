@@ -19,14 +19,15 @@ from freshline.wire.request import Request
 TASK_ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)  #: stays within a signed 64-bit number
 NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 DOMAIN_LIMIT = 253  #: characters (RFC 1035 section 2.3.4)
-TAG_LIMIT = 1000  #: bytes of one tag: "The size of ObjectPath is bigger than 1000."
 HEADERS_LIMIT = 32  #: header lines that a prefetch may carry
 HEADER_BYTES = 4096  #: of all of them
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)  # RFC 9110 section 5.6.2
 _FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\U0010ffff]*")
 #: Not a prefetch's business: they frame the message, or ask for less than the whole object.
-_NOT_YOURS = re.compile(r"host|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|expect|content-.*|range|if-.*")
+_NOT_YOURS = re.compile(
+    r"host|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|expect|content-.*|range|if-.*"
+)
 
 
 class _Wrong(ValueError):

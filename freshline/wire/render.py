@@ -35,7 +35,14 @@ def answer(action: str, shape: Shape, values: Mapping[str, Any], format_: Format
 
 
 def error(
-    row: FaultRow, words: Mapping[str, str], *, request_id: str, host: str, recommend: str, product: str, format_: Format
+    row: FaultRow,
+    words: Mapping[str, str],
+    *,
+    request_id: str,
+    host: str,
+    recommend: str,
+    product: str,
+    format_: Format,
 ) -> bytes:
     """The envelope of every error.
 

@@ -269,5 +269,3 @@ def _pairs(params: Mapping[str, str]) -> Pairs:
 
 def _form(form: Mapping[str, str] | None) -> tuple[dict[str, str], bytes]:
     return ({"content-type": FORM.decode()}, join_pairs(_pairs(form))) if form else ({}, b"")
-
-

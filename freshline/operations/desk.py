@@ -1,0 +1,36 @@
+"""What a handler works with, and the call it works on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from freshline.access.limits import Limits
+from freshline.access.throttle import Throttle
+from freshline.domain.edge import Progress
+from freshline.domain.progress import Fleet
+from freshline.inventory.base import Inventory
+from freshline.log.base import Log
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The same for all calls."""
+
+    log: Log
+    inventory: Inventory
+    limits: Limits
+    minutes: Throttle = field(default_factory=Throttle)  #: lines a minute and domain
+
+    def fleet(self, group: str) -> Fleet:
+        """The edges of a group and how far each has come, at this moment."""
+        return [(edge, self.log.progress(edge.name) or Progress()) for edge in self.inventory.edges(group)]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call, known to be who it says and within its rate."""
+
+    account: str
+    request_id: str
+    now: float  #: Unix seconds
+    monotonic: float

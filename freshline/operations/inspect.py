@@ -1,0 +1,148 @@
+"""Asking how far tasks have come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from freshline.domain.errors import Fault, Refused
+from freshline.domain.progress import RowState, percent
+from freshline.domain.task import Row, Status, Task
+from freshline.log.base import Query
+from freshline.operations import selection
+from freshline.operations.desk import Call, Desk
+from freshline.operations.selection import FILTERS, Filter
+from freshline.operations.states import States
+from freshline.wire import times
+
+TASKS = FILTERS
+DETAILS = frozenset({Fault.TOO_LONG_AGO})
+FETCHED = "Successfully preloaded"  # CONTRACT Appendix A
+
+
+class TasksArgs(Filter):
+    page_number: int = 1
+    page_size: int = 20
+    resource_group_id: str | None = None  #: checked by the table; there are no resource groups here
+
+
+class DetailArgs(msgspec.Struct):
+    ids: tuple[int, ...]
+    domains: tuple[str, ...] | None = None
+
+
+async def tasks(desk: Desk, call: Call, args: TasksArgs) -> dict[str, Any]:
+    """One page of rows, newest first, and how many there are in all."""
+    selection.check(desk, call, args)
+    total, rows = 0, ()
+    if chosen := selection.selections(desk, call, args):
+        offset = (args.page_number - 1) * args.page_size
+        page = desk.log.find(Query(call.account, chosen, args.path, offset, args.page_size))
+        total, rows = page.total, page.rows
+    return {
+        "page_number": args.page_number,
+        "page_size": args.page_size,
+        "total": total,
+        "tasks": list(_listed(desk, rows)),
+    }
+
+
+async def tasks_by_id(desk: Desk, call: Call, args: Filter) -> dict[str, Any]:
+    """Every row of each task asked for, in that order."""
+    selection.check(desk, call, args)
+    listed: list[dict[str, Any]] = []
+    for id_ in args.ids or ():
+        task = selection.own_task(desk, call, id_)
+        if task is None or not selection.holds(args, task):
+            continue
+        states = States(desk.fleet(task.wish.group), task.id, task.last)
+        for at, path in enumerate(task.wish.paths):
+            if args.path is not None and args.path != path:
+                continue
+            state = states.at(task.id + at)
+            if args.status is None or args.status == state.status:
+                listed.append(_row(task, path, state))
+    return {"total": len(listed), "tasks": listed}
+
+
+async def preload_detail(desk: Desk, call: Call, args: DetailArgs) -> dict[str, Any]:
+    """One prefetch, URL by URL."""
+    (id_,) = args.ids
+    task = desk.log.task(id_)
+    if task is None or task.wish.account != call.account or not task.wish.kind.is_prefetch:
+        return {"total": 0, "details": []}
+    if task.created < selection.oldest(desk, call):
+        raise Refused(Fault.TOO_LONG_AGO)
+    if args.domains is not None and task.wish.domain not in args.domains:
+        return {"total": 0, "details": []}
+    states = States(desk.fleet(task.wish.group), task.id, task.last)
+    rows = [states.at(task.id + at) for at in range(len(task.wish.paths))]
+    status = _together(rows)
+    detail = {
+        "id": str(task.id),
+        "domain": task.wish.domain,
+        "created": times.write(task.created),
+        "ended": _ended(desk, task) if status in (Status.COMPLETE, Status.FAILED) else "",
+        "code": "1" if status is Status.FAILED else "0",
+        "process": _mean(rows),
+        "status": status.value,
+        "urls": [
+            {
+                "path": path,
+                "process": row.process,
+                "description": FETCHED if row.status is Status.COMPLETE else row.description,
+            }
+            for path, row in zip(task.wish.paths, rows, strict=True)
+        ],
+    }
+    return {"total": 1, "details": [detail]}
+
+
+def _listed(desk: Desk, rows: Sequence[Row]) -> Iterable[dict[str, Any]]:
+    """Rows of any tasks with their states, in the order given."""
+    spans: dict[str, tuple[int, int]] = {}
+    for row in rows:
+        first, last = spans.get(row.task.wish.group, (row.position, row.position))
+        spans[row.task.wish.group] = min(first, row.position), max(last, row.position)
+    states = {group: States(desk.fleet(group), first, last) for group, (first, last) in spans.items()}
+    for row in rows:
+        yield _row(row.task, row.path, states[row.task.wish.group].at(row.position))
+
+
+def _row(task: Task, path: str, state: RowState) -> dict[str, Any]:
+    return {
+        "id": str(task.id),
+        "path": path,
+        "kind": task.wish.kind.value,
+        "status": state.status.value,
+        "process": state.process,
+        "created": times.write(task.created),
+        "description": state.description,
+    }
+
+
+def _together(rows: Sequence[RowState]) -> Status:
+    """One status for all: failed if any did, complete if all are."""
+    found = {row.status for row in rows}
+    if Status.FAILED in found:
+        return Status.FAILED
+    return found.pop() if len(found) == 1 else Status.REFRESHING
+
+
+def _mean(rows: Sequence[RowState]) -> str:
+    hundredths = sum(round(float(row.process.rstrip("%")) * 100) for row in rows)
+    return percent(hundredths, 10_000 * len(rows))
+
+
+def _ended(desk: Desk, task: Task) -> str:
+    """When the last gate answered for the last row it had to do; nothing where no gate did."""
+    latest = 0.0
+    for edge, _ in desk.fleet(task.wish.group):
+        position = task.id
+        while position <= task.last:
+            found = desk.log.evidence(edge.name, position)
+            latest = max([latest, *(evidence.answered for evidence in found)])
+            position = max([position, *(evidence.last for evidence in found)]) + 1
+    return times.write(int(latest)) if latest else ""

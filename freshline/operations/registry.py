@@ -1,0 +1,73 @@
+"""The handlers by name, and the tables checked against them.
+
+A table that names a handler there is not, leaves out what it needs, or has no row for what it may raise is found at
+start, not by the first caller who meets it. So is a row that nothing can ever provoke.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from freshline.domain.errors import Fault
+from freshline.operations import inspect, quota, submit
+from freshline.operations.desk import Call, Desk
+from freshline.operations.selection import Filter
+from freshline.spec.model import GATEWAY, Operation, Spec, SpecError
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    run: Callable[[Desk, Call, Any], Awaitable[dict[str, Any]]]
+    args: type[msgspec.Struct]
+    raises: frozenset[Fault] = frozenset()
+
+
+HANDLERS = {
+    "refresh": Handler(submit.refresh, submit.RefreshArgs, submit.REFRESHES),
+    "prefetch": Handler(submit.prefetch, submit.PrefetchArgs, submit.PREFETCHES),
+    "refresh_by_tag": Handler(submit.refresh_by_tag, submit.TagArgs, submit.TAGS),
+    "tasks": Handler(inspect.tasks, inspect.TasksArgs, inspect.TASKS),
+    "tasks_by_id": Handler(inspect.tasks_by_id, Filter, inspect.TASKS),
+    "preload_detail": Handler(inspect.preload_detail, inspect.DetailArgs, inspect.DETAILS),
+    "quota": Handler(quota.quota, quota.QuotaArgs),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """An operation and what carries it out."""
+
+    operation: Operation
+    handler: Handler
+
+
+def bind(spec: Spec) -> dict[tuple[str, str], Bound]:
+    """Every operation by version and action.
+
+    :raises SpecError: tables and handlers do not fit
+    """
+    return {(op.product.version, op.action): Bound(op, _handler_of(op)) for op in spec}
+
+
+def _handler_of(op: Operation) -> Handler:
+    where = f"{op.product.name} {op.product.version} {op.action}"
+    handler = HANDLERS.get(op.handler)
+    if handler is None:
+        raise SpecError(f"{where}: there is no handler {op.handler!r}")
+    known = {field.name: field for field in msgspec.structs.fields(handler.args)}
+    given = {param.to for param in op.params.values()} | op.set.keys()
+    sure = {param.to for param in op.params.values() if param.required or param.default is not None} | op.set.keys()
+    if unknown := given - known.keys():
+        raise SpecError(f"{where}: {op.handler} takes no {', '.join(sorted(unknown))}")
+    if missing := {name for name, field in known.items() if field.required} - sure:
+        raise SpecError(f"{where}: {op.handler} needs {', '.join(sorted(missing))}")
+    if undeclared := handler.raises - op.faults.keys():
+        raise SpecError(f"{where}: {op.handler} may raise {', '.join(sorted(undeclared))}, which has no row")
+    possible = handler.raises.union(GATEWAY, *(param.faults() for param in op.params.values()))
+    if idle := op.own_faults - possible:
+        raise SpecError(f"{where}: nothing provokes {', '.join(sorted(idle))}")
+    return handler

@@ -1,0 +1,144 @@
+"""Which rows a query asks for: the filters of the query operations, checked and turned into selections of the log.
+
+Filters combine with AND (CONTRACT 2). Status is not stored anywhere; which positions are in a status follows from how far
+the edges are, so it becomes ranges of positions like the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+from freshline.domain import target
+from freshline.domain.errors import Fault, Refused
+from freshline.domain.progress import rows_with
+from freshline.domain.ranges import Ranges
+from freshline.domain.task import Kind, Status, Task
+from freshline.inventory.base import Domain
+from freshline.log.base import Selection
+from freshline.operations.desk import Call, Desk
+
+GRACE_SECONDS = 60  #: "three days ago" was computed by the caller before the call was sent
+
+FILTERS = frozenset(
+    {Fault.TIMES_UNPAIRED, Fault.START_UNREAL, Fault.END_BEFORE_START, Fault.TOO_LONG_AGO, Fault.TYPE_NEEDED,
+     Fault.PATH_MALFORMED}
+)  # fmt: skip
+
+
+class Filter(msgspec.Struct):
+    """What a caller may narrow a query by. ``None``: not asked for."""
+
+    ids: tuple[int, ...] | None = None
+    path: str | None = None  #: exactly this ObjectPath
+    domains: tuple[str, ...] | None = None
+    kind: str | None = None  #: ``""`` is a kind the contract knows and we have no rows of (block, unblock)
+    status: str | None = None
+    start: int | None = None
+    end: int | None = None
+
+
+def check(desk: Desk, call: Call, wanted: Filter) -> None:
+    """What the tables cannot say: how the filters go together.
+
+    :raises Refused: they do not
+    """
+    start, end = wanted.start, wanted.end
+    if (start is None) != (end is None):
+        raise Refused(Fault.TIMES_UNPAIRED)
+    if start is not None and end is not None:
+        if start > call.now + desk.limits.window_seconds:
+            raise Refused(Fault.START_UNREAL)
+        if end <= start:
+            raise Refused(Fault.END_BEFORE_START)
+        if start < oldest(desk, call) - GRACE_SECONDS:
+            raise Refused(Fault.TOO_LONG_AGO)
+    if wanted.kind is None and (wanted.domains is not None or wanted.status is not None):
+        raise Refused(Fault.TYPE_NEEDED)
+    if wanted.path is not None:
+        domain_of(wanted.path)
+
+
+def oldest(desk: Desk, call: Call) -> int:
+    """The time from which on tasks can be asked for."""
+    return int(call.now) - desk.limits.kept_seconds
+
+
+def domain_of(path: str) -> str:
+    """The domain an ObjectPath speaks of. A pattern need not be a URL, so only its host is read.
+
+    :raises Refused: it has none
+    """
+    head = path.partition("?")[0]
+    scheme, mark, rest = head.partition("://")
+    authority = (rest if mark else scheme).partition("/")[0]
+    try:
+        return target.parse(f"{scheme}://{authority}" if mark else authority).domain
+    except target.BadTarget:
+        raise Refused(Fault.PATH_MALFORMED) from None
+
+
+def own_task(desk: Desk, call: Call, id_: int) -> Task | None:
+    """A task of the caller's that is young enough to be asked for. All others look alike: not there."""
+    task = desk.log.task(id_)
+    if task is None or task.wish.account != call.account or task.created < oldest(desk, call):
+        return None
+    return task
+
+
+def holds(wanted: Filter, task: Task) -> bool:
+    """Whether a task passes all filters that are the same for all its rows."""
+    return (
+        (wanted.domains is None or task.wish.domain in wanted.domains)
+        and (wanted.kind is None or task.wish.kind.value == wanted.kind)
+        and (wanted.start is None or wanted.start <= task.created)
+        and (wanted.end is None or task.created <= wanted.end)
+    )
+
+
+def selections(desk: Desk, call: Call, wanted: Filter) -> tuple[Selection, ...]:
+    """The same filters as disjoint selections of the log; none where nothing can be found."""
+    if wanted.kind == "":
+        return ()
+    kinds = tuple(Kind) if wanted.kind is None else (Kind(wanted.kind),)
+    within = _within(desk, call, wanted)
+    if not within:
+        return ()
+    names = _names(wanted)
+    if wanted.status is None:
+        return tuple(Selection(name, kinds, within) for name in names or [None])
+    domains = _domains(desk, call, names)
+    ranges = {group: within & rows_with(Status(wanted.status), desk.fleet(group), desk.log.head)
+              for group in {domain.group for domain in domains}}  # fmt: skip
+    if names is None and len(ranges) == 1:
+        ((_, only),) = ranges.items()
+        return (Selection(None, kinds, only),) if only else ()
+    return tuple(Selection(domain.name, kinds, ranges[domain.group]) for domain in domains if ranges[domain.group])
+
+
+def _within(desk: Desk, call: Call, wanted: Filter) -> Ranges:
+    log = desk.log
+    since = oldest(desk, call)
+    first = log.position_at(since if wanted.start is None else max(since, wanted.start))
+    last = log.head if wanted.end is None else log.position_at(wanted.end + 1) - 1
+    within = Ranges([(first, last)])
+    if wanted.ids is not None:
+        tasks = (own_task(desk, call, id_) for id_ in wanted.ids)
+        within &= Ranges((task.id, task.last) for task in tasks if task is not None)
+    return within
+
+
+def _names(wanted: Filter) -> list[str] | None:
+    """The domains asked for, or ``None`` for all."""
+    if wanted.path is None:
+        return None if wanted.domains is None else list(wanted.domains)
+    domain = domain_of(wanted.path)
+    return [domain] if wanted.domains is None or domain in wanted.domains else []
+
+
+def _domains(desk: Desk, call: Call, names: Iterable[str] | None) -> list[Domain]:
+    if names is None:
+        return list(desk.inventory.domains(call.account))
+    found = map(desk.inventory.domain, names)
+    return [domain for domain in found if domain is not None and domain.account == call.account]

@@ -1,0 +1,203 @@
+"""Refresh and prefetch: from lines to durable tasks.
+
+A call is taken whole or not at all. Everything is checked before anything is stored; the log then takes the quota and
+the tasks in one transaction, so bad input stores nothing and spends nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import msgspec
+import re2
+
+from freshline.access.throttle import Draw
+from freshline.domain import target
+from freshline.domain.action import pattern
+from freshline.domain.errors import Fault, Refused
+from freshline.domain.task import Kind, Wish
+from freshline.inventory.base import Domain
+from freshline.log.base import Overspent
+from freshline.operations import backlog
+from freshline.operations.desk import Call, Desk
+from freshline.operations.quota import BUCKETS, spend
+
+TAG_LIMIT = 1_000  #: bytes of one tag: "The size of ObjectPath is bigger than 1000."
+PATTERN_MEMORY = 1 << 18  #: bytes RE2 may take for one pattern: (x{1000}){1000} is refused, not compiled
+
+SUBMITS = frozenset(
+    {Fault.OVER_LIMIT, Fault.PATH_MALFORMED, Fault.DOMAIN_WILDCARD, Fault.DOMAIN_UNKNOWN, Fault.DOMAIN_OFFLINE,
+     Fault.QUOTA_SPENT, Fault.MINUTE_SPENT}
+)  # fmt: skip
+REFRESHES = SUBMITS | {Fault.REFRESH_QUEUE_FULL}
+PREFETCHES = SUBMITS | {Fault.TOO_MANY_URLS, Fault.PRELOAD_QUEUE_FULL}
+TAGS = REFRESHES | {Fault.PATH_TOO_LONG, Fault.PRELOAD_QUEUE_FULL}
+
+
+class RefreshArgs(msgspec.Struct):
+    lines: tuple[str, ...]
+    kind: str
+    force: bool = False
+
+
+class PrefetchArgs(msgspec.Struct):
+    lines: tuple[str, ...]
+    headers: tuple[tuple[str, str], ...] = ()
+    #: These four steer parts of the vendor's network that have no counterpart here. They are checked, and change nothing.
+    area: str | None = None
+    parents_only: bool = False
+    query_hashkey: bool = False
+    consistency_hash: bool = False
+
+
+class TagArgs(msgspec.Struct):
+    domain_name: str
+    tags: tuple[str, ...]
+    force: bool = False
+    object_type: str | None = None  #: checked by the table, otherwise idle
+    stations: str | None = None  #: likewise
+
+
+async def refresh(desk: Desk, call: Call, args: RefreshArgs) -> dict[str, Any]:
+    kind = Kind(args.kind)
+    if len(args.lines) > min(desk.limits.per_call[BUCKETS[kind]], desk.limits.urls_per_call):
+        raise Refused(Fault.OVER_LIMIT)
+    wishes = _wishes(desk, call, kind, args.lines, force=args.force)
+    backlog.check_refreshes(desk, call, {wish.group for wish in wishes}, len(args.lines))
+    return await _submit(desk, call, kind, wishes)
+
+
+async def prefetch(desk: Desk, call: Call, args: PrefetchArgs) -> dict[str, Any]:
+    if len(args.lines) > desk.limits.urls_per_call:
+        raise Refused(Fault.OVER_LIMIT)
+    if len(args.lines) > desk.limits.per_call["preload"]:
+        raise Refused(Fault.TOO_MANY_URLS)
+    wishes = _wishes(desk, call, Kind.PRELOAD, args.lines, headers=args.headers)
+    backlog.check_prefetches(desk, call, {wish.group for wish in wishes}, len(args.lines))
+    return await _submit(desk, call, Kind.PRELOAD, wishes)
+
+
+async def refresh_by_tag(desk: Desk, call: Call, args: TagArgs) -> dict[str, Any]:
+    if len(args.tags) > desk.limits.urls_per_call:
+        raise Refused(Fault.OVER_LIMIT)
+    if any(len(tag.encode()) > TAG_LIMIT for tag in args.tags):
+        raise Refused(Fault.PATH_TOO_LONG)
+    if "*" in args.domain_name:
+        raise Refused(Fault.DOMAIN_WILDCARD)
+    domain = _domain(desk, call, args.domain_name)
+    backlog.check_refreshes(desk, call, {domain.group}, len(args.tags))
+    # A tag may cover anything, so it would have to wait for every prefetch before it: a full queue takes no more.
+    backlog.check_prefetches(desk, call, {domain.group}, 0)
+    return await _submit(
+        desk, call, Kind.TAG, [Wish(call.account, domain.name, domain.group, Kind.TAG, args.tags, args.force)]
+    )
+
+
+async def _submit(desk: Desk, call: Call, kind: Kind, wishes: Sequence[Wish]) -> dict[str, Any]:
+    bucket = BUCKETS[kind]
+    draws = _minute(desk, bucket, wishes)
+    if (wait := desk.minutes.take(draws, call.monotonic)) > 0:
+        raise Refused(Fault.MINUTE_SPENT, retry_after_seconds=wait)
+    try:
+        amount = sum(len(wish.paths) for wish in wishes)
+        tasks = await desk.log.append(wishes, [spend(desk, call, bucket, amount)], now=call.now)
+    except Overspent:
+        desk.minutes.give_back(draws)
+        raise Refused(Fault.QUOTA_SPENT) from None
+    except Exception:
+        desk.minutes.give_back(draws)
+        raise
+    return {"task_ids": ",".join(str(task.id) for task in tasks)}
+
+
+def _minute(desk: Desk, bucket: str, wishes: Collection[Wish]) -> list[Draw]:
+    limit = desk.limits.per_minute.get(bucket)
+    if limit is None:
+        return []
+    return [Draw((bucket, wish.domain), len(wish.paths), limit / 60, limit) for wish in wishes]
+
+
+def _wishes(
+    desk: Desk,
+    call: Call,
+    kind: Kind,
+    lines: Sequence[str],
+    *,
+    force: bool = False,
+    headers: tuple[tuple[str, str], ...] = (),
+) -> list[Wish]:
+    """One wish per domain, in the order the domains first appear."""
+    read = READERS[kind]
+    by_domain: dict[str, list[str]] = {}
+    try:
+        for line in lines:
+            by_domain.setdefault(read(line), []).append(line)
+    except target.WildcardDomain:
+        raise Refused(Fault.DOMAIN_WILDCARD) from None
+    except target.BadTarget:
+        raise Refused(Fault.PATH_MALFORMED) from None
+    if len(by_domain) > desk.limits.domains_per_call:
+        raise Refused(Fault.OVER_LIMIT)
+    domains = [_domain(desk, call, name) for name in by_domain]
+    return [
+        Wish(call.account, domain.name, domain.group, kind, tuple(by_domain[domain.name]), force, headers)
+        for domain in domains
+    ]
+
+
+def _domain(desk: Desk, call: Call, name: str) -> Domain:
+    """A domain of the caller's. Another account's is answered like one that is not there."""
+    domain = desk.inventory.domain(name)
+    if domain is None or domain.account != call.account:
+        raise Refused(Fault.DOMAIN_UNKNOWN)
+    if not domain.online:
+        raise Refused(Fault.DOMAIN_OFFLINE)
+    return domain
+
+
+# -- what a line of each kind must look like; each gives the domain it is about ----
+def _file(line: str) -> str:
+    return target.parse(line).domain
+
+
+def _directory(line: str) -> str:
+    at = target.parse(line)
+    if at.query is not None or not line.endswith("/"):
+        raise target.BadTarget("a directory ends with /")
+    return at.domain
+
+
+def _object(line: str) -> str:
+    at = target.parse(line)
+    if line.endswith("/") or at.path == "/":
+        raise target.BadTarget("a prefetch names one object, not a directory")
+    return at.domain
+
+
+def _regex(line: str) -> str:
+    """``[http[s]://]host[:port]/pattern``; the pattern is checked the way it will be read."""
+    if len(line.encode()) > target.PATH_LIMIT or not line.isprintable() or " " in line:
+        raise target.BadTarget("too long, or holds a space or a control character")
+    authority, slash, _ = re.sub("^https?://", "", line, flags=re.IGNORECASE).partition("/")
+    at = target.parse(authority)
+    if not slash or at.query is not None:  # a pattern of nothing would cover the whole domain
+        raise target.BadTarget("no pattern")
+    options = re2.Options()
+    options.max_mem = PATTERN_MEMORY
+    options.log_errors = False
+    try:
+        re2.compile(pattern(line), options)
+    except re2.error:
+        raise target.BadTarget("not a pattern of RE2") from None
+    return at.domain
+
+
+READERS: dict[Kind, Callable[[str], str]] = {
+    Kind.FILE: _file,
+    Kind.DIRECTORY: _directory,
+    Kind.REGEX: _regex,
+    Kind.IGNORE_PARAMS: _file,
+    Kind.PRELOAD: _object,
+}
