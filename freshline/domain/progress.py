@@ -28,7 +28,7 @@ class RowState:
 def row_state(position: int, fleet: Fleet) -> RowState:
     """The state of one row on the edges it must reach."""
     due = [progress for edge, progress in fleet if edge.joined < position]
-    reasons = [reason for progress in due if (reason := progress.failure(position)) is not None]
+    reasons = [reason for progress in due for reason, ranges in progress.failed if position in ranges]
     proven = sum(progress.settled(position) and progress.failure(position) is None for progress in due)
     if reasons:
         return RowState(Status.FAILED, percent(proven, len(due)), worst(reasons))

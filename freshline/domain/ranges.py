@@ -84,6 +84,8 @@ class Ranges:
 
     def within(self, first: int, last: int) -> Iterator[Range]:
         """The runs that touch [first, last], cut to it."""
+        if last < first:
+            return
         at = max(bisect_right(self._firsts, first) - 1, 0)
         end = bisect_right(self._firsts, last)
         for run_first, run_last in zip(self._firsts[at:end], self._lasts[at:end], strict=True):
