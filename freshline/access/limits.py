@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 #: Units an account may spend a day. Tags come out of ``dir``: both drop a set of objects at once.
-#: The contract's sample of ``block`` is 300 in one place and 100 in another; nothing spends it here, nor ``preload_edge``.
+#: The contract's samples of ``block`` are 300 and 100; nothing spends it here, nor ``preload_edge``.
 DAILY = {
     "url": 10_000,
     "dir": 100,

@@ -36,7 +36,8 @@ class DetailArgs(msgspec.Struct):
 async def tasks(desk: Desk, call: Call, args: TasksArgs) -> dict[str, Any]:
     """One page of rows, newest first, and how many there are in all."""
     selection.check(desk, call, args)
-    total, rows = 0, ()
+    total = 0
+    rows: Sequence[Row] = ()
     if chosen := selection.selections(desk, call, args):
         offset = (args.page_number - 1) * args.page_size
         page = desk.log.find(Query(call.account, chosen, args.path, offset, args.page_size))

@@ -1,7 +1,7 @@
 """Which rows a query asks for: the filters of the query operations, checked and turned into selections of the log.
 
-Filters combine with AND (CONTRACT 2). Status is not stored anywhere; which positions are in a status follows from how far
-the edges are, so it becomes ranges of positions like the rest.
+Filters combine with AND (CONTRACT 2). Status is not stored anywhere; which positions are in a status follows from how
+far the edges are, so it becomes ranges of positions like the rest.
 """
 
 from __future__ import annotations
@@ -107,7 +107,9 @@ def selections(desk: Desk, call: Call, wanted: Filter) -> tuple[Selection, ...]:
         return ()
     names = _names(wanted)
     if wanted.status is None:
-        return tuple(Selection(name, kinds, within) for name in names or [None])
+        if names is None:
+            return (Selection(None, kinds, within),)
+        return tuple(Selection(name, kinds, within) for name in names)
     domains = _domains(desk, call, names)
     ranges = {group: within & rows_with(Status(wanted.status), desk.fleet(group), desk.log.head)
               for group in {domain.group for domain in domains}}  # fmt: skip

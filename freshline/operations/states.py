@@ -1,7 +1,7 @@
 """The states of many rows at once.
 
-A task may have a thousand rows and a group a thousand edges. Rows between two cut points (an edge's cursor, the end of a
-run it settled or gave up) are in the same state, so a state is computed once per stretch, not once per row.
+A task may have a thousand rows and a group a thousand edges. Rows between two cut points (an edge's cursor, the end of
+a run it settled or gave up) are in the same state, so a state is computed once per stretch, not once per row.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class RefreshArgs(msgspec.Struct):
 class PrefetchArgs(msgspec.Struct):
     lines: tuple[str, ...]
     headers: tuple[tuple[str, str], ...] = ()
-    #: These four steer parts of the vendor's network that have no counterpart here. They are checked, and change nothing.
+    #: These four steer parts of the vendor's network that have no counterpart here. Checked, otherwise idle.
     area: str | None = None
     parents_only: bool = False
     query_hashkey: bool = False

@@ -1,7 +1,7 @@
 """Percent-encoding, done on bytes.
 
-A call with a thousand URLs is 75 KB; encoding it byte by byte in Python holds the event loop for milliseconds (STACK B).
-So the few characters that do need an escape are found first, and each is replaced in one pass of its own.
+A call with a thousand URLs is 75 KB; encoding it byte by byte in Python holds the event loop for milliseconds (STACK
+B). So the few characters that do need an escape are found first, and each is replaced in one pass of its own.
 """
 
 from __future__ import annotations

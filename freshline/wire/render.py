@@ -1,4 +1,4 @@
-"""Values to bytes: answers and errors, in JSON or XML, shaped and ordered as the contract's samples (CONTRACT 1.1, 3.3)."""
+"""Values to bytes: answers and errors, in JSON or XML, as the contract's samples show them (CONTRACT 1.1, 3.3)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One call as it came in: method, headers, and its parameters wherever the caller put them.
 
-Parameters may stand in the query string, in a urlencoded body, or in both (CONTRACT 1). Names and values stay bytes here,
-since signatures are made over bytes.
+Parameters may stand in the query string, in a urlencoded body, or in both (CONTRACT 1). Names and values stay bytes
+here, since signatures are made over bytes.
 """
 
 from __future__ import annotations

@@ -132,15 +132,15 @@ def _read_v3(request: Request) -> Claim:
         signature=signature,
         token=request.header(b"x-acs-security-token"),
     )
-    for value, param in (
+    for given, param in (
         (claim.action, "Action"),
         (claim.version, "Version"),
         (claim.key_id, "AccessKeyId"),
         (claim.timestamp, "Timestamp"),
         (claim.nonce, "SignatureNonce"),
-        (signature, "Signature"),
+        (signature.decode("latin-1"), "Signature"),
     ):
-        if not value:
+        if not given:
             raise Refused(Fault.PARAMETER_MISSING, param=param)
     signed = set(listed.split(b";"))
     if not all(name in signed for name in request.headers if name == b"host" or name.startswith(b"x-acs-")):

@@ -1,0 +1,264 @@
+"""One endpoint for all operations: a request goes through the steps in order, and the first that refuses it ends it.
+
+The order is CONTRACT 3.2's: who calls is settled before what they want, and that before how they want it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from freshline.access.authentication import Authentication, Caller
+from freshline.access.limits import Limits
+from freshline.access.throttle import Draw, Throttle
+from freshline.ambient import Ambient
+from freshline.api import body
+from freshline.api.body import Gone, Message, Receive
+from freshline.domain.errors import Fault, Refused
+from freshline.inventory.base import Inventory
+from freshline.log.base import Log, LogUnavailable
+from freshline.operations.desk import Call, Desk
+from freshline.operations.registry import Bound, bind
+from freshline.spec.model import Spec
+from freshline.wire import params, render, signature
+from freshline.wire.render import CONTENT_TYPES, Format
+from freshline.wire.request import Request, merge_headers
+from freshline.wire.signature import Claim
+
+Scope = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+Observe = Callable[[str, int, float], None]  #: action (``"-"`` where there is none), status, seconds
+
+LOGGER = logging.getLogger(__name__)
+TROUBLESHOOT = "https://api.aliyun.com/troubleshoot?q={code}&product={product}&requestId={request_id}"
+HOST_LIMIT = 255  #: characters of a Host header that an error answer repeats
+
+CORS = [  # as the vendor's gateway sends them (CONTRACT 3.3)
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-methods", b"POST, GET, OPTIONS"),
+    (b"access-control-allow-headers", b"*"),
+    (b"access-control-expose-headers", b"*"),
+    (b"access-control-max-age", b"172800"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the contract leaves open."""
+
+    default_format: Format = Format.XML  #: of a V1 call that names none; V3 calls get JSON
+    recommend: str = TROUBLESHOOT  #: ``{code}``, ``{product}`` and ``{request_id}`` are filled in
+    enforce_protocols: bool = False  #: refuse operations that the tables allow over https only
+    say_retry_after: bool = True  #: throttled answers carry ``x-acs-retry-after``
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One call on its way through the steps. Each fills in what the next ones need."""
+
+    request: Request
+    request_id: str
+    now: float
+    monotonic: float
+    claim: Claim = field(init=False)
+    caller: Caller = field(init=False)
+    bound: Bound | None = None
+    arguments: dict[str, Any] = field(init=False)
+
+
+class App:
+    def __init__(
+        self,
+        spec: Spec,
+        log: Log,
+        inventory: Inventory,
+        ambient: Ambient,
+        *,
+        limits: Limits | None = None,
+        settings: Settings | None = None,
+        routes: Mapping[str, ASGIApp] | None = None,
+        observe: Observe | None = None,
+    ) -> None:
+        """
+        :param routes: other applications by exact path, such as the probes
+        :param observe: told of every answer
+        :raises SpecError: the tables do not fit the handlers
+        """
+        self._spec = spec
+        self._ambient = ambient
+        self._limits = limits or Limits()
+        self._settings = settings or Settings()
+        self._routes = routes or {}
+        self._observe = observe
+        self._operations = bind(spec)
+        self._authentication = Authentication(inventory, self._limits)
+        self._rates = Throttle()
+        self._desk = Desk(log, inventory, self._limits)
+        self._steps: list[Callable[[Exchange], None]] = [
+            self._read_claim,
+            self._authenticate,
+            self._find_operation,
+            self._authorize,
+            self._throttle,
+            self._read_arguments,
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            route = self._routes.get(scope["path"])
+            await (self._answer if route is None else route)(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await _live(receive, send)
+        else:  # a websocket
+            await receive()
+            await send({"type": "websocket.close"})
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = self._ambient.monotonic()
+        exchange = Exchange(_request(scope), self._ambient.request_id(), self._ambient.now(), started)
+        status, extra = 200, list[tuple[bytes, bytes]]()
+        if _is_preflight(exchange.request):
+            await _send(send, 200, b"", Format.JSON, exchange.request_id, extra)
+            return
+        try:
+            content = await self._carry_out(scope, receive, exchange)
+        except Gone:
+            return
+        except Exception as trouble:
+            status, content, extra = self._refusal(exchange, _refused(trouble, exchange))
+        await _send(send, status, content, self._format(exchange.request), exchange.request_id, extra)
+        if self._observe is not None:
+            action = exchange.bound.operation.action if exchange.bound else "-"
+            self._observe(action, status, self._ambient.monotonic() - started)
+
+    async def _carry_out(self, scope: Scope, receive: Receive, exchange: Exchange) -> bytes:
+        if scope["path"] != "/":
+            raise Refused(Fault.ACTION_UNKNOWN)
+        if exchange.request.method not in ("GET", "POST"):
+            raise Refused(Fault.HTTP_METHOD)
+        if content := await body.read(receive, self._limits.body_bytes, self._limits.body_seconds):
+            exchange.request = _request(scope, content)
+        for step in self._steps:
+            step(exchange)
+        assert exchange.bound is not None, "the steps found an operation"
+        operation, handler = exchange.bound.operation, exchange.bound.handler
+        call = Call(exchange.caller.account.id, exchange.request_id, exchange.now, exchange.monotonic)
+        values = await handler.run(self._desk, call, handler.args(**exchange.arguments))
+        values["request_id"] = exchange.request_id
+        return render.answer(operation.action, operation.result, values, self._format(exchange.request))
+
+    # -- the steps ------------------------------------------------------------
+    def _read_claim(self, exchange: Exchange) -> None:
+        exchange.claim = signature.read(exchange.request)
+
+    def _authenticate(self, exchange: Exchange) -> None:
+        exchange.caller = self._authentication.check(exchange.request, exchange.claim, exchange.now)
+
+    def _find_operation(self, exchange: Exchange) -> None:
+        claim = exchange.claim
+        exchange.bound = bound = self._operations.get((claim.version, claim.action))
+        if bound is None:
+            known = claim.version in self._spec.products
+            raise Refused(Fault.ACTION_UNKNOWN if known else Fault.VERSION_UNKNOWN)
+        if exchange.request.method not in bound.operation.methods:
+            raise Refused(Fault.HTTP_METHOD)
+        if self._settings.enforce_protocols and not exchange.request.secure and "http" not in bound.operation.protocols:
+            raise Refused(Fault.NEEDS_TLS)
+
+    def _authorize(self, exchange: Exchange) -> None:
+        assert exchange.bound is not None
+        if not exchange.caller.account.enabled:
+            raise Refused(Fault.ACCOUNT_SUSPENDED, title=exchange.bound.operation.product.title)
+
+    def _throttle(self, exchange: Exchange) -> None:
+        assert exchange.bound is not None
+        operation = exchange.bound.operation
+        rate = self._limits.rates.get(operation.action, operation.rate)
+        if rate is None:
+            return
+        draw = Draw((exchange.caller.account.id, operation.product.version, operation.action), 1, rate, max(1.0, rate))
+        if (wait := self._rates.take([draw], exchange.monotonic)) > 0:
+            raise Refused(Fault.RATE, retry_after_seconds=wait)
+
+    def _read_arguments(self, exchange: Exchange) -> None:
+        assert exchange.bound is not None
+        exchange.arguments = params.read(exchange.bound.operation, exchange.request)
+
+    # -- the answer -----------------------------------------------------------
+    def _refusal(self, exchange: Exchange, refused: Refused) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+        """Status, content and further headers of an error."""
+        operation = exchange.bound.operation if exchange.bound else None
+        row = (operation.faults if operation else self._spec.gateway)[refused.fault]
+        content = render.error(
+            row,
+            refused.words,
+            request_id=exchange.request_id,
+            host=exchange.request.header(b"host")[:HOST_LIMIT],
+            recommend=self._settings.recommend,
+            product=operation.product.name if operation else "",
+            format_=self._format(exchange.request),
+        )
+        extra: list[tuple[bytes, bytes]] = []
+        if refused.retry_after_seconds is not None and self._settings.say_retry_after:
+            extra.append((b"x-acs-retry-after", b"%d" % max(1, math.ceil(refused.retry_after_seconds * 1000))))
+        return row.status, content, extra
+
+    def _format(self, request: Request) -> Format:
+        """``Format`` in any case; anything else there, such as the legacy SDK's ``None``, is as if it were not."""
+        match request.params.get(b"Format", b"").lower():
+            case b"json":
+                return Format.JSON
+            case b"xml":
+                return Format.XML
+        if b"x-acs-version" in request.headers and b"Version" not in request.params:  # a V3 call
+            return Format.XML if b"xml" in request.headers.get(b"accept", b"") else Format.JSON
+        return self._settings.default_format
+
+
+def _request(scope: Scope, content: bytes = b"") -> Request:
+    lines = scope["headers"]
+    headers = dict(lines)
+    if len(headers) != len(lines):
+        headers = merge_headers(lines)
+    return Request(scope["method"], scope["query_string"], headers, content, scope.get("scheme") == "https")
+
+
+def _refused(trouble: Exception, exchange: Exchange) -> Refused:
+    """Every trouble as the caller sees it. What went wrong with us is for the operator's log alone."""
+    if isinstance(trouble, Refused):
+        return trouble
+    if isinstance(trouble, LogUnavailable):
+        LOGGER.warning("request %s put off: %s", exchange.request_id, trouble)
+        return Refused(Fault.UNAVAILABLE)
+    LOGGER.error("request %s failed", exchange.request_id, exc_info=trouble)
+    return Refused(Fault.INTERNAL)
+
+
+def _is_preflight(request: Request) -> bool:
+    return request.method == "OPTIONS" and b"access-control-request-method" in request.headers
+
+
+async def _send(
+    send: Send, status: int, content: bytes, format_: Format, request_id: str, extra: list[tuple[bytes, bytes]]
+) -> None:
+    headers = [
+        (b"content-type", CONTENT_TYPES[format_]),
+        (b"content-length", b"%d" % len(content)),
+        (b"x-acs-request-id", request_id.encode()),
+        *CORS,
+        *extra,
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
