@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,7 +21,7 @@ def tidy(ranges: Ranges) -> bool:
     """Sorted, not empty, never touching."""
     flat = list(ranges)
     return all(first <= last for first, last in flat) and all(
-        before[1] + 1 < after[0] for before, after in zip(flat, flat[1:], strict=False)
+        before[1] + 1 < after[0] for before, after in pairwise(flat)
     )
 
 
