@@ -1,0 +1,110 @@
+"""The nginx gate: Lua and configuration, filled in for one server.
+
+    files = render(Settings(secret=..., gate="10.0.0.5:9101", site="127.0.0.1:80", cache_path="/var/cache/nginx", ...))
+    files["http.conf"], files["site.conf"], files["gate.conf"]
+
+The server's user must be able to write where the journal lies. ``ttl_seconds`` must exceed ``inactive=`` of
+``proxy_cache_path``: what a rule put out of reach has to be gone before the rule is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+DAY_SECONDS = 86_400
+TEMPLATES = ("http.conf", "site.conf", "gate.conf")
+
+_SECRET = re.compile(r"[A-Za-z0-9._~+/=-]{16,256}\Z")
+_PATH = re.compile(r"/[A-Za-z0-9._~+=@,/-]*\Z")
+_ADDRESS = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})\Z")
+_SIZE = re.compile(r"[1-9][0-9]{0,8}[km]\Z")
+_LEVELS = re.compile(r"[12](?::[12]){0,2}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What one nginx is told."""
+
+    secret: str
+    gate: str  #: the gate's own ``host:port``
+    site: str  #: where the gate reaches the site over HTTP: ``host:port``
+    cache_path: str  #: as in proxy_cache_path
+    journal: str  #: a file in a directory that nginx's user may write to
+    levels: str = "1:2"  #: as in proxy_cache_path
+    site_tls: str | None = None  #: where it reaches the site over TLS; without it https cannot be prefetched
+    rules_size: str = "64m"
+    tags_size: str = "64m"
+    ttl_seconds: int = 21 * DAY_SECONDS
+    fetch_seconds: int = 600  #: a site that says nothing for so long is given up by a prefetch
+    body_bytes: int = 64 << 20
+    patterns_per_host: int = 500  #: beyond it the whole host is refreshed
+    match_limit: int = 20_000  #: steps of one pattern on one URL
+
+
+def render(settings: Settings) -> dict[str, str]:
+    """Each file of the gate by its name. Whatever could break out of its place is refused.
+
+    :raises ValueError: a setting is not what it should be
+    """
+    s = settings
+    for name, pattern in (
+        ("secret", _SECRET),
+        ("cache_path", _PATH),
+        ("journal", _PATH),
+        ("levels", _LEVELS),
+        ("rules_size", _SIZE),
+        ("tags_size", _SIZE),
+    ):
+        if not pattern.match(getattr(s, name)):
+            raise ValueError(f"{name} is not of the form {pattern.pattern}")
+    if min(s.ttl_seconds, s.fetch_seconds, s.body_bytes, s.patterns_per_host, s.match_limit) < 1:
+        raise ValueError("a limit below 1")
+    _address("gate", s.gate)
+    lua = lua_directory()
+    if not _PATH.match(lua):
+        raise ValueError(f"{lua!r} cannot stand in a configuration: install elsewhere")
+    values = {
+        "LUA": lua,
+        "SECRET": s.secret,
+        "GATE": s.gate,
+        "SITE": _lua_address("site", s.site),
+        "SITE_TLS": "nil" if s.site_tls is None else _lua_address("site_tls", s.site_tls),
+        "JOURNAL": s.journal,
+        "IDENTITY": hashlib.sha256(f"{s.cache_path} {s.levels}".encode()).hexdigest()[:16],
+        "CACHE_PATH": s.cache_path.rstrip("/"),
+        "LEVELS": s.levels.replace(":", ", "),
+        "RULES_SIZE": s.rules_size,
+        "TAGS_SIZE": s.tags_size,
+        "TTL_SECONDS": str(s.ttl_seconds),
+        "FETCH_SECONDS": str(s.fetch_seconds),
+        "BODY_BYTES": str(s.body_bytes),
+        "PATTERNS": str(s.patterns_per_host),
+        "MATCH_LIMIT": str(s.match_limit),
+    }
+    return {name: _filled(name, values) for name in TEMPLATES}
+
+
+def lua_directory() -> str:
+    """Where the gate's Lua lies: what lua_package_path names."""
+    return str(Path(str(files(__name__))) / "lua")
+
+
+def _filled(name: str, values: dict[str, str]) -> str:
+    text = (files(__name__) / name).read_text("utf-8")
+    return re.sub(r"@([A-Z_]+)@", lambda found: values[found[1]], text)
+
+
+def _address(name: str, value: str) -> tuple[str, int]:
+    found = _ADDRESS.match(value)
+    if not found or not 0 < int(found[1]) < 65536:
+        raise ValueError(f"{name} is not host:port: {value!r}")
+    return value.rpartition(":")[0], int(found[1])
+
+
+def _lua_address(name: str, value: str) -> str:
+    host, port = _address(name, value)
+    return f'{{"{host}", {port}}}'

@@ -1,0 +1,80 @@
+-- The freshline gate for nginx (docs/gates.md).
+--
+-- The position of the newest refresh that covers a URL is part of its cache key, worked out when a request starts. So a
+-- refresh puts every variant and every slice of an object out of reach at once, and what a fetch begun before it still
+-- brings is stored where nobody will look. `inactive=` of proxy_cache_path removes what is out of reach.
+local memory = require "freshline.memory"
+local journal = require "freshline.journal"
+local rules = require "freshline.rules"
+local state = memory.state
+
+local M = {}
+local asking = {}            -- request id -> true: fetches of ours that are in this worker
+
+-- A gate that starts knows nothing but its journal, and does not trust its old cache until it has caught up.
+local function recall()
+  local sentinel = memory.random()
+  state:set("sentinel", sentinel)                           -- first: workers with an older `rules` stop taking batches
+  state:set("serving", memory.throw_away("boot"))
+  memory.rules:flush_all()
+  memory.rules:flush_expired()
+  local touched = {}
+  local fits = true
+  local found, why = journal.read(function(line)
+    local position, verb, host, field = line:match("^(%d+) (%l+) (%S+) (%S+)$")
+    local what = require("freshline.target").decode(field)
+    fits = fits and rules.put(touched, tonumber(position), verb, host, what)
+  end)
+  if found and not (fits and rules.publish(touched)) then found, why = nil, "more than freshline_rules has room for" end
+  if not found then
+    ngx.log(ngx.WARN, "freshline: starting unbound, with no use for an old cache: ", why)
+    memory.rules:flush_all()
+    memory.rules:flush_expired()
+    found = {generation = memory.random(), log = "-", position = 0, mark = "-", ragged = false}
+  end
+  state:set("generation", found.generation)
+  memory.stand(found.log, found.position, found.mark)
+  state:set("reach", found.position)
+  state:set("evicted", found.position)                      -- the tags of what is on disk are forgotten
+  state:set("ragged", found.ragged)
+  assert(memory.rules:safe_set("\1", sentinel))
+end
+
+-- In init_by_lua.
+function M.start(config)
+  for name, value in pairs(config) do memory.config[name] = value end
+  if memory.tags and not memory.tags:get("\1") then
+    state:set("evicted", state:get("reach") or -1)
+    memory.tags:set("\1", true)
+  end
+  if not state:get("token") then state:set("token", memory.random()) end
+  if not (state:get("generation") and memory.sound()) then recall() end
+end
+
+-- $freshline_epoch: "<generation>.<position>".
+function M.epoch()
+  local var = ngx.var
+  local token = var.http_freshline_fetch
+  if token then
+    ngx.req.clear_header("freshline-fetch")
+    if token == state:get("token") then asking[var.request_id] = true end
+  end
+  local generation, position = rules.epoch(var.host, var.request_uri)
+  return generation .. "." .. string.format("%d", position)
+end
+
+-- In header_filter.
+function M.learn()
+  require("freshline.tags").learn()
+  if next(asking) and not ngx.is_subrequest then
+    local id = ngx.var.request_id
+    if asking[id] then
+      asking[id] = nil
+      require("freshline.fetch").expose()
+    end
+  end
+end
+
+function M.serve() return require("freshline.gate").serve() end
+
+return M

@@ -1,0 +1,187 @@
+-- Bring an object into the cache by asking for it as a visitor would, through the site's own front door.
+local disk = require "freshline.disk"
+local memory = require "freshline.memory"
+local rules = require "freshline.rules"
+
+local M = {}
+local CONNECT_MS, SEND_MS = 3000, 10000
+local ROUNDS = 5             -- how often a fetch that a refresh overtook, or a stale answer, is begun again
+local PIECE = 65536
+local NOT_SENT = {           -- nginx's own, ours, or what would make another request of it
+  connection = true, ["keep-alive"] = true, ["proxy-connection"] = true, ["proxy-authenticate"] = true,
+  ["proxy-authorization"] = true, te = true, trailer = true, ["transfer-encoding"] = true, upgrade = true, host = true,
+  ["content-length"] = true, expect = true, range = true, ["if-range"] = true, ["if-match"] = true,
+  ["if-none-match"] = true, ["if-modified-since"] = true, ["if-unmodified-since"] = true,
+  ["freshline-fetch"] = true, ["freshline-key"] = true,
+}
+
+-- Nil if the header may go out, else why not.
+function M.refusal(name, value)
+  if not name:find("^[%w!#$&'*+.^_`|~-]+$") then return "a header name that is none" end
+  if NOT_SENT[name:lower()] then return "header " .. name .. " may not be set" end
+  if value:find("[%z\1-\8\10-\31\127]") then return "a control character in header " .. name end
+end
+
+-- Reads and drops the body. Its size, or nil and why it is not whole.
+local function drain(sock, headers, status)
+  if status == 204 or status == 304 then return 0 end
+  local bytes = 0
+  local function skip(left)
+    while left > 0 do
+      local data, why = sock:receive(left < PIECE and left or PIECE)
+      if not data then return nil, "cut off: " .. why end
+      bytes, left = bytes + #data, left - #data
+    end
+    return true
+  end
+  if (headers["transfer-encoding"] or ""):lower():find("chunked", 1, true) then
+    repeat
+      local line, why = sock:receive("*l")
+      local size = line and tonumber(line:match("^%x+"), 16)
+      if not size then return nil, "cut off: " .. (why or "not a chunk") end
+      local ok
+      ok, why = skip(size)
+      if not ok then return nil, why end
+      if size > 0 then sock:receive("*l") end
+    until size == 0
+    repeat
+      local line, why = sock:receive("*l")
+      if not line then return nil, "cut off: " .. why end
+    until line == ""
+    return bytes
+  end
+  local length = tonumber(headers["content-length"])
+  if not length then return nil, "an answer without a length" end
+  local ok, why = skip(length)
+  if not ok then return nil, why end
+  return bytes
+end
+
+-- One GET. Status, headers and size; or nil and why, with status and headers where there were any.
+local function get(scheme, host, target, extra)
+  local config = memory.config
+  local address = scheme == "https" and config.site_tls or scheme == "http" and config.site
+  if not address then return nil, "no site for " .. scheme end
+  local sock = ngx.socket.tcp()
+  sock:settimeouts(CONNECT_MS, SEND_MS, config.fetch_seconds * 1000)
+  local ok, why = sock:connect(address[1], address[2])
+  if not ok then return nil, "the site does not answer: " .. why end
+  if scheme == "https" then
+    ok, why = sock:sslhandshake(nil, host, false)
+    if not ok then sock:close(); return nil, "TLS: " .. tostring(why) end
+  end
+  local names, lines = {}, {"GET " .. target .. " HTTP/1.1", "Host: " .. host, "Connection: close"}
+  for _, header in ipairs(extra) do
+    names[header[1]:lower()] = true
+    lines[#lines + 1] = header[1] .. ": " .. header[2]
+  end
+  if not names["user-agent"] then lines[#lines + 1] = "User-Agent: freshline" end
+  if not names["accept"] then lines[#lines + 1] = "Accept: */*" end
+  lines[#lines + 1] = "freshline-fetch: " .. memory.state:get("token")
+  ok, why = sock:send(table.concat(lines, "\r\n") .. "\r\n\r\n")
+  local line
+  if ok then line, why = sock:receive("*l") end
+  local status = line and tonumber(line:match("^HTTP/1%.[01] (%d%d%d)"))
+  if not status then
+    sock:close()
+    return nil, "the site said nothing: " .. (why or line)
+  end
+  local headers = {}
+  while true do
+    line, why = sock:receive("*l")
+    if not line then sock:close(); return nil, "cut off: " .. why, status, headers end
+    if line == "" then break end
+    local name, value = line:match("^([^:]+):%s*(.-)%s*$")
+    if name then headers[name:lower()] = value end
+  end
+  local said = headers["freshline-said"] or ""
+  if said:find("|HIT|", 1, true) then                       -- all there: no need to read it
+    sock:close()
+    return status, headers, tonumber(headers["content-length"]) or 0
+  end
+  local bytes
+  bytes, why = drain(sock, headers, status)
+  if bytes then sock:receive(1) end                         -- nginx hangs up once the object is in its place
+  sock:close()
+  if not bytes then return nil, why, status, headers end
+  return status, headers, bytes
+end
+
+-- The last entry of nginx's "a, b : c".
+local function last(text) return text:match("([^,:%s]+)%s*$") or "-" end
+
+local function key(scheme, host, target, epoch) return scheme .. "://" .. host .. target .. "|" .. epoch end
+
+-- Present, its epoch and its size; or nil and why.
+function M.probe(scheme, host, target)
+  local generation, epoch = rules.epoch(host, target)
+  local found, why = disk.look(key(scheme, host, target, generation .. "." .. epoch))
+  if not found then return nil, why end
+  return found, epoch
+end
+
+-- Outcome, status, bytes and what to say.
+local function once(scheme, host, target, headers)
+  local status, more, bytes, cut = get(scheme, host, target, headers)
+  local why
+  if not status then why, status, more, bytes = more, bytes or 0, cut or {}, 0 end
+  local upstream, header_time, cache, epoch = (more["freshline-said"] or ""):match("^(.-)|(.-)|(.-)|(.*)$")
+  if not upstream then
+    return "other", status, 0, why or "the site's answer did not pass through the gate"
+  end
+  local answered = tonumber(last(upstream)) or 0
+  if cache ~= "HIT" then
+    if answered >= 500 and last(header_time) ~= "-" then
+      return "origin-status", answered, 0, "the origin answered " .. answered
+    elseif answered == 504 then
+      return "origin-timeout", 0, 0, "no headers from the origin in time"
+    elseif answered >= 500 then
+      return "other", 0, 0, "no answer from the origin"
+    end
+  elseif status >= 500 then
+    return "origin-status", status, 0, "the origin answered " .. status .. ", and that is in the cache"
+  end
+  if why then return "other", status, 0, why end
+  if status < 200 or status > 299 then return "other", status, 0, "answered " .. status end
+  if cache == "HIT" then return "stored", status, bytes, "already" end
+  if cache == "STALE" or cache == "UPDATING" then return "again", status, bytes, "an old answer, being renewed" end
+  local generation, position = rules.epoch(host, target)
+  if epoch ~= generation .. "." .. position then return "again", status, bytes, "refreshed meanwhile" end
+  local found
+  found, why = disk.look(key(scheme, host, target, epoch))
+  if not found then return "other", status, bytes, "not stored: " .. why end
+  if found.varies then return "varies", status, bytes, "one variant is stored" end
+  return "stored", status, bytes, "fetched"
+end
+
+function M.fetch(scheme, host, target, headers)
+  for _, header in ipairs(headers) do
+    local why = M.refusal(header[1], header[2])
+    if why then return "other", 0, 0, why end
+  end
+  local there = M.probe(scheme, host, target)
+  if there and not there.varies then return "stored", 200, there.bytes, "already" end
+  local outcome, status, bytes, why
+  for _ = 1, ROUNDS do
+    outcome, status, bytes, why = once(scheme, host, target, headers)
+    if outcome == "varies" then                             -- ours, or another's: who asks again must get it from the cache
+      local size = bytes
+      outcome, status, bytes, why = once(scheme, host, target, headers)
+      if outcome == "stored" then return outcome, status, size, "fetched" end
+      if outcome == "varies" then return "other", status, size, "not stored: this variant" end
+    end
+    if outcome ~= "again" then return outcome, status, bytes, why end
+    ngx.sleep(0.2)
+  end
+  return "other", status, bytes, why
+end
+
+-- In header_filter: tell a fetch of ours what no visitor is told.
+function M.expose()
+  local var = ngx.var
+  ngx.header["freshline-said"] = table.concat({
+    var.upstream_status or "-", var.upstream_header_time or "-", var.upstream_cache_status or "-", var.freshline_epoch or "-",
+  }, "|")
+end
+
+return M

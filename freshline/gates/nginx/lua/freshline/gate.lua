@@ -1,0 +1,299 @@
+-- The gate's own listener: docs/gates.md, line by line.
+local fetch = require "freshline.fetch"
+local journal = require "freshline.journal"
+local memory = require "freshline.memory"
+local rules = require "freshline.rules"
+local target_of = require "freshline.target"
+local state = memory.state
+
+local M = {}
+local LOCK_SECONDS = 15      -- a lock whose worker died
+local LOCK_WAIT_SECONDS = 10
+local BREATH = 1000          -- commands between two breaths
+local NUMBER = 15            -- digits of a position: a double counts that far
+local PATTERN_LENGTH = 4096
+local VERBS = {file = true, path = true, dir = true, regex = true, tag = true}
+local find, sub, match, gsub, format, concat =
+  string.find, string.sub, string.match, string.gsub, string.format, table.concat
+
+local function answer(status, text)
+  ngx.status = status
+  ngx.header.content_type = text ~= "" and "text/plain" or nil
+  ngx.header.content_length = #text
+  ngx.print(text)
+  return ngx.exit(ngx.OK)
+end
+
+-- One at a time, in any worker. `hold()` keeps the lock and lets others run; it fails if the lock was lost.
+local function locked(work)
+  local mine, waited = memory.random(), 0
+  while not state:safe_add("lock", mine, LOCK_SECONDS) do
+    if waited > LOCK_WAIT_SECONDS then return 500, "failed another batch is being applied\n" end
+    waited = waited + 0.01
+    ngx.sleep(0.01)
+  end
+  local function hold()
+    if state:get("lock") ~= mine then error("the lock was lost", 0) end
+    state:safe_set("lock", mine, LOCK_SECONDS)
+    ngx.sleep(0)
+  end
+  local done, status, text = pcall(work, hold)
+  if state:get("lock") == mine then state:delete("lock") end
+  if not done then
+    ngx.log(ngx.ERR, "freshline: ", status)
+    return 500, "failed " .. gsub(tostring(status), "[^ -~]", " ") .. "\n"
+  end
+  return status, text
+end
+
+local function number(text) return #text <= NUMBER and tonumber(text) or nil end
+
+local function unescape(text)
+  if find(gsub(text, "%%%x%x", ""), "%", 1, true) then return nil end
+  return target_of.decode(text)
+end
+
+-- The lines before `end`, or nil and why.
+local function lines_of(body)
+  if sub(body, -5) ~= "\nend\n" then return nil, "cut off: no end" end
+  if find(body, "[^\n -~]") then return nil, "not ASCII" end
+  return string.gmatch(sub(body, 1, -5), "([^\n]*)\n")
+end
+
+local function parse_batch(body)
+  local lines, why = lines_of(body)
+  if not lines then return nil, why end
+  local log, after, upto, mark, live = match(lines() or "", "^batch (%S+) (%d+) (%d+) (%S+) ([01])$")
+  after, upto = after and number(after), upto and number(upto)
+  if not (after and upto) then return nil, "the first line is no batch" end
+  if log == "-" or #log > 128 or #mark > 128 then return nil, "no name of a log or mark" end
+  if upto < after then return nil, "upto lies before after" end
+  local batch = {log = log, after = after, upto = upto, mark = mark, live = live == "1"}
+  local reached = after
+  for line in lines do
+    local digits, verb, host, field = match(line, "^(%d+) [01] (%l+) ([%l%d._-]+) (%S+)$")
+    local position, what = digits and number(digits), field and unescape(field)
+    if not (position and what and VERBS[verb]) then return nil, "no command: " .. sub(line, 1, 80) end
+    if position <= reached or position > upto then return nil, "position " .. digits .. " is out of order" end
+    if verb ~= "regex" and verb ~= "tag" and sub(what, 1, 1) ~= "/" then return nil, "no path: " .. sub(line, 1, 80) end
+    reached = position
+    batch[#batch + 1] = {position, verb, host, what, field}
+  end
+  return batch
+end
+
+local function pattern_refused(pattern)
+  if #pattern > PATTERN_LENGTH then return "the pattern is longer than " .. PATTERN_LENGTH end
+  local ok, from, _, why = pcall(ngx.re.find, "", pattern, "ajo")
+  if not ok then return tostring(from) end
+  if not from and why and find(why, "compile", 1, true) then return why end
+end
+
+-- What of the batch is new and can be done. Where a host has no room for more patterns, all of it is refreshed instead.
+local function plan(batch, position, hold)
+  local todo, refused, patterns = {}, {}, {}
+  for i, command in ipairs(batch) do
+    if command[1] > position then
+      local why = command[2] == "regex" and pattern_refused(command[4])
+      if why then
+        refused[#refused + 1] = format("refused %d %s\n", command[1], gsub(why, "[^ -~]", " "))
+      else
+        if command[2] == "regex" then patterns[command[3]] = (patterns[command[3]] or 0) + 1 end
+        todo[#todo + 1] = command
+      end
+    end
+    if i % BREATH == 0 then hold() end
+  end
+  for host, count in pairs(patterns) do
+    if count > rules.pattern_room(host) then
+      ngx.log(ngx.WARN, "freshline: no room for more patterns of ", host, ": the whole host is refreshed")
+      for _, command in ipairs(todo) do
+        if command[2] == "regex" and command[3] == host then command[2], command[4], command[5] = "dir", "/", "/" end
+      end
+    end
+  end
+  return todo, concat(refused)
+end
+
+-- Out of room: everything fetched before now goes out of use. Too much rather than too little.
+local function collapse(log, position, mark, hold)
+  ngx.log(ngx.ERR, "freshline: no room for more rules: the whole cache is out of use. Enlarge freshline_rules")
+  state:set("serving", memory.throw_away("full"))
+  rules.clear(hold)
+  local generation = memory.random()
+  assert(journal.begin(generation, log, position, mark))
+  state:set("generation", generation)
+  state:set("evicted", -1)
+  state:incr("collapses", 1, 0)
+  memory.stand(log, position, mark)
+  state:set("serving", generation)
+end
+
+local function put_all(todo, hold)
+  local touched = {}
+  for i, command in ipairs(todo) do
+    if not rules.put(touched, command[1], command[2], command[3], command[4]) then return nil end
+    if i % BREATH == 0 then hold() end
+  end
+  return rules.publish(touched)
+end
+
+local function rule_is_live(line)
+  local position, verb, host, field = match(line, "^(%d+) (%l+) (%S+) (%S+)$")
+  return position ~= nil and rules.live(tonumber(position), verb, host, target_of.decode(field))
+end
+
+local function apply(batch, hold)
+  local log, position, mark = memory.at()
+  if batch.log ~= log then return 409, "other " .. log .. "\n" end
+  if not memory.sound() then return 500, "failed this worker belongs to an older configuration\n" end
+  if batch.after > position then return 409, format("behind %d %s\n", position, mark) end
+  local refused = ""
+  if batch.upto > position then
+    local todo
+    todo, refused = plan(batch, position, hold)
+    if journal.due() then
+      local breaths = 0
+      local ok, why = journal.compact(function(line)
+        breaths = breaths + 1
+        if breaths % BREATH == 0 then hold() end
+        return rule_is_live(line)
+      end, hold)
+      if not ok and state:get("ragged") then return 500, "failed journal: " .. why .. "\n" end
+    end
+    local lines = {}
+    for i, command in ipairs(todo) do
+      lines[i] = format("%d %s %s %s", command[1], command[2], command[3], command[5])
+    end
+    hold()
+    local ok, why = journal.append(lines, batch.upto, batch.mark)
+    if not ok then return 500, "failed journal: " .. why .. "\n" end
+    state:set("reach", batch.upto)
+    if not put_all(todo, hold) then
+      collapse(log, batch.upto, batch.mark, hold)
+    else
+      hold()
+      if not memory.sound() then return 500, "failed the configuration was reloaded meanwhile\n" end
+      memory.stand(log, batch.upto, batch.mark)
+    end
+    position, mark = batch.upto, batch.mark
+  end
+  if batch.live and batch.upto == position and batch.mark == mark then
+    state:set("serving", state:get("generation"))
+  end
+  return 200, format("ok %d %s\n%s", position, mark, refused)
+end
+
+local function flush(log, position, mark, hold)
+  if not memory.sound() then return 500, "failed this worker belongs to an older configuration\n" end
+  local generation = memory.random()
+  local ok, why = journal.begin(generation, log, position, mark)
+  if not ok then return 500, "failed journal: " .. why .. "\n" end
+  state:set("serving", memory.throw_away("flush"))          -- what is fetched while the rules go is of no use either
+  rules.clear(hold)
+  if memory.tags then memory.tags:flush_all() end
+  state:set("evicted", -1)
+  state:delete("distrust")
+  state:set("reach", position)
+  state:set("generation", generation)
+  memory.stand(log, position, mark)
+  state:set("serving", generation)
+  return 200, format("ok %d %s\n", position, mark)
+end
+
+local function read_body()
+  local length = tonumber(ngx.var.http_content_length or "")
+  if not length then return answer(411, "bad no content-length\n") end
+  if length > memory.config.body_bytes then return answer(413, "bad longer than " .. memory.config.body_bytes .. "\n") end
+  ngx.req.read_body()
+  local body = ngx.req.get_body_data()
+  local path = not body and ngx.req.get_body_file()
+  if path then
+    local file = assert(io.open(path, "rb"))
+    body = file:read("*a")
+    file:close()
+  end
+  return body or ""
+end
+
+-- "<verb> <scheme> <host> <target>", then "header <name> <value>" lines.
+local function parse_object(body, verb)
+  local lines, why = lines_of(body)
+  if not lines then return nil, why end
+  local said, scheme, host, target = match(lines() or "", "^(%l+) (%l+) ([%l%d._-]+) (/%S*)$")
+  if said ~= verb or not (scheme == "http" or scheme == "https") then return nil, "the first line is no " .. verb end
+  local headers = {}
+  for line in lines do
+    local name, field = match(line, "^header (%S+) (%S*)$")
+    local value = field and unescape(field)
+    if not value then return nil, "no header: " .. sub(line, 1, 80) end
+    headers[#headers + 1] = {name, value}
+  end
+  return {scheme = scheme, host = host, target = target, headers = headers}
+end
+
+local ROUTES = {}
+
+ROUTES["GET /freshline/status"] = function()
+  local log, position, mark = memory.at()
+  local lines = {
+    "gate nginx 1",
+    "log " .. log,
+    "position " .. format("%d", position),
+    "mark " .. mark,
+    "synced " .. (memory.synced() and 1 or 0),
+    "rules " .. (state:get("rules") or 0),
+    "rules_free_bytes " .. memory.rules:free_space(),
+    "journal_bytes " .. (state:get("journal_bytes") or 0),
+    "collapses " .. (state:get("collapses") or 0),
+    "tag_evictions " .. (state:get("tag_evictions") or 0),
+    "generation " .. state:get("generation"),
+    "",
+  }
+  return answer(200, concat(lines, "\n"))
+end
+
+ROUTES["POST /freshline/batch"] = function()
+  local batch, why = parse_batch(read_body())
+  if not batch then return answer(400, "bad " .. why .. "\n") end
+  return answer(locked(function(hold) return apply(batch, hold) end))
+end
+
+ROUTES["POST /freshline/flush"] = function()
+  local lines, why = lines_of(read_body())
+  local log, digits, mark = match(lines and lines() or "", "^flush (%S+) (%d+) (%S+)$")
+  local position = digits and number(digits)
+  if not position or log == "-" or #log > 128 or #mark > 128 or lines() then return answer(400, "bad " .. (why or "no flush") .. "\n") end
+  return answer(locked(function(hold) return flush(log, position, mark, hold) end))
+end
+
+ROUTES["POST /freshline/probe"] = function()
+  local object, why = parse_object(read_body(), "probe")
+  if not object then return answer(400, "bad " .. why .. "\n") end
+  local found, epoch = fetch.probe(object.scheme, object.host, object.target)
+  return answer(200, found and format("stored %d\n", epoch) or "absent\n")
+end
+
+ROUTES["POST /freshline/fetch"] = function()
+  local object, why = parse_object(read_body(), "fetch")
+  if not object then return answer(400, "bad " .. why .. "\n") end
+  local outcome, status, bytes, said = fetch.fetch(object.scheme, object.host, object.target, object.headers)
+  return answer(200, format("fetched %s %d %d %s\n", outcome, status, bytes, gsub(said, "[^ -~]", " ")))
+end
+
+local salt
+-- Compared as digests under a salt nobody knows: how long it takes tells nothing.
+local function knows_the_secret()
+  salt = salt or memory.random()
+  local given = ngx.req.get_headers(0)["freshline-key"]
+  return type(given) == "string" and ngx.md5_bin(salt .. given) == ngx.md5_bin(salt .. memory.config.secret)
+end
+
+function M.serve()
+  if not knows_the_secret() then return answer(403, "") end
+  local route = ROUTES[ngx.req.get_method() .. " " .. ngx.var.uri]
+  if not route then return answer(404, "") end
+  return route()
+end
+
+return M

@@ -1,0 +1,37 @@
+-- What the workers share. `state` is small and never full; `rules` holds what was refreshed; `tags` what carries which tag.
+--
+-- state: serving     the generation in use: `generation`, or a throw-away one until the gate has caught up after a start
+--        generation  a random id, new whenever the gate is flushed, overflows, or starts without a valid journal
+--        at          "<log> <position> <mark>", one value so that nobody reads half of it
+--        reach       the last position that may have been put into `rules`: ahead of `at` while a batch is being applied
+--        sentinel    equal to the one in `rules`, or `rules` is not the memory that `at` speaks of
+local M = {
+  state = ngx.shared.freshline_state,
+  rules = ngx.shared.freshline_rules,
+  tags = ngx.shared.freshline_tags,
+  config = {},                                  -- filled by freshline.start
+}
+local state = M.state
+
+function M.random()
+  local source = assert(io.open("/dev/urandom", "rb"))
+  local bytes = source:read(12)
+  source:close()
+  return (bytes:gsub(".", function(c) return string.format("%02x", c:byte()) end))
+end
+
+function M.throw_away(why) return why .. "-" .. M.random() end
+
+function M.at()
+  local log, position, mark = state:get("at"):match("^(%S+) (%d+) (%S+)$")
+  return log, tonumber(position), mark
+end
+
+function M.stand(log, position, mark) assert(state:safe_set("at", string.format("%s %d %s", log, position, mark))) end
+
+-- False after a reload changed the size of `rules`, in a worker that still has the old one.
+function M.sound() return M.rules:get("\1") == state:get("sentinel") end
+
+function M.synced() return state:get("serving") == state:get("generation") end
+
+return M

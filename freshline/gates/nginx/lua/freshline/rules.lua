@@ -1,0 +1,233 @@
+-- Which refresh a URL was last covered by.
+--
+-- In the shared dict, per host: f<host> <path?query>, p<host> <path>, d<host> <dir/>, t<host> <tag> -> position;
+-- r<host> <n> -> "<position> <pattern>" with x<host> <pattern> -> n; and H<host> -> "<version> <tag> <depth> <list> <from> <to>":
+--   version  unlike any before; written last, so that who has seen it sees all that came with it
+--   tag      position of the host's newest tag refresh          depth  slashes in its deepest directory rule
+--   list     changes when the patterns change                   from, to  where its patterns are: r<host> <from> ... <to>
+-- Each worker remembers the answer per URL, and it holds while H<host> stays as it is.
+local lrucache = require "resty.lrucache"
+local memory = require "freshline.memory"
+local target_of = require "freshline.target"
+local state, rules, tags = memory.state, memory.rules, memory.tags
+
+local M = {}
+local MEMO = 10000          -- URLs remembered per worker
+local MEMO_LENGTH = 512     -- bytes; a longer URL is looked up each time
+local HOSTS = 2000          -- hosts whose patterns a worker holds
+local byte, find, sub, match, gmatch, gsub, format =
+  string.byte, string.find, string.sub, string.match, string.gmatch, string.gsub, string.format
+local tonumber, max = tonumber, math.max
+local memo, hosts = assert(lrucache.new(MEMO)), assert(lrucache.new(HOSTS))
+
+local function read_host(text)
+  local version, tag, depth, list, from, to = match(text, "^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$")
+  return {
+    text = text, tag = tonumber(tag), depth = tonumber(depth), list = tonumber(list),
+    from = tonumber(from), to = tonumber(to), version = tonumber(version),
+  }
+end
+
+local function load_patterns(host, h)
+  local patterns = {}
+  for n = h.from, h.to do
+    local rule = rules:get("r" .. host .. " " .. n)
+    if rule then
+      local position, pattern = match(rule, "^(%d+) (.*)$")
+      patterns[#patterns + 1] = {tonumber(position), pattern}
+    end
+  end
+  table.sort(patterns, function(a, b) return a[1] > b[1] end)     -- newest first
+  return patterns
+end
+
+-- The host as its line says, with its patterns; nil if the line went away meanwhile.
+local function host_of(host, text)
+  local known = hosts:get(host)
+  while text do
+    if known and known.text == text then return known end
+    local h = read_host(text)
+    h.patterns = known and known.list == h.list and known.patterns or load_patterns(host, h)
+    local now = rules:get("H" .. host)
+    if now == text then hosts:set(host, h); return h end          -- else patterns may have moved under us
+    text = now
+  end
+end
+
+local function matches(path, full, pattern)
+  local from, _, failed = ngx.re.find(path, pattern, "ajo")
+  if from or failed then return true end                          -- gave up (a match limit): too much rather than too little
+  if not full then return false end
+  from, _, failed = ngx.re.find(full, pattern, "ajo")
+  return (from or failed) and true or false
+end
+
+local function tag_position(generation, host, target, h)
+  if h.tag == 0 then return 0 end
+  local record = tags and tags:get(M.tag_key(generation, host, target))
+  if not record then return h.tag end                             -- unknown: it may carry any tag
+  local newest = tonumber(match(record, "^%d+"))
+  if newest <= (state:get("distrust") or -1) then return h.tag end
+  for tag in gmatch(record, " (%S+)") do
+    newest = max(newest, rules:get("t" .. host .. " " .. tag) or 0)
+  end
+  return newest
+end
+
+local function look_up(generation, host, h, target, known)
+  local path, full = target_of.canonical(target)
+  local newest = max(rules:get("f" .. host .. " " .. (full or path)) or 0, rules:get("p" .. host .. " " .. path) or 0)
+  local at = 0
+  for _ = 1, h.depth do
+    at = find(path, "/", at + 1, true)
+    if not at then break end
+    newest = max(newest, rules:get("d" .. host .. " " .. sub(path, 1, at)) or 0)
+  end
+  local seen = known and known.generation == generation and known.seen or 0
+  if seen > 0 then newest = max(newest, known.pattern) end
+  local patterns = h.patterns
+  for i = 1, #patterns do                                         -- only those newer than the answer, and than the last look
+    local position = patterns[i][1]
+    if position <= newest or position <= seen then break end
+    if matches(path, full, patterns[i][2]) then newest = position; break end
+  end
+  local by_pattern = newest
+  if patterns[1] then seen = max(seen, patterns[1][1]) end
+  return max(newest, tag_position(generation, host, target, h)), by_pattern, seen
+end
+
+function M.tag_key(generation, host, target) return ngx.md5_bin(generation .. " " .. host .. target) end
+
+-- The generation in use, and the position of the newest refresh that covers the URL (0: none).
+function M.epoch(host, target)
+  local key = #target <= MEMO_LENGTH and host .. target
+  for _ = 1, 10 do
+    local generation, text = state:get("serving"), rules:get("H" .. host)
+    if not text then
+      if state:get("serving") == generation then return generation, 0 end
+    else
+      local bump = state:get("bump")
+      local known = key and memo:get(key)
+      if known and known.text == text and known.generation == generation and known.bump == bump then
+        return generation, known.epoch
+      end
+      local h = host_of(host, text)
+      if h then
+        local epoch, by_pattern, seen = look_up(generation, host, h, target, known)
+        if state:get("serving") == generation then                -- else a flush came between: again
+          if key then
+            memo:set(key, {
+              text = h.text, generation = generation, bump = bump, epoch = epoch, pattern = by_pattern, seen = seen,
+            })
+          end
+          return generation, epoch
+        end
+      end
+    end
+  end
+  return memory.throw_away("torn"), 0
+end
+
+-- Writing: only under the gate's lock.
+
+local function quote(text)
+  return (gsub(text, "%W", function(c) return format("\\x%02x", byte(c)) end))
+end
+
+local function set(key, value)
+  return rules:safe_set(key, value, memory.config.ttl_seconds)
+end
+
+local function host_for(hosts_touched, host)
+  local h = hosts_touched[host]
+  if not h then
+    local text = rules:get("H" .. host)
+    h = text and read_host(text) or {tag = 0, depth = 0, list = 0, from = 1, to = 0}
+    hosts_touched[host] = h
+  end
+  return h
+end
+
+local function put_pattern(h, position, host, pattern)
+  local x = "x" .. host .. " " .. pattern
+  local n = rules:get(x)
+  local rule = n and n >= h.from and rules:get("r" .. host .. " " .. n)
+  if rule and tonumber(match(rule, "^%d+")) >= position then return true end
+  if not rule then
+    h.to = h.to + 1
+    n = h.to
+    state:incr("rules", 1, 0)
+  end
+  h.list = state:incr("clock", 1, 0)
+  return set("r" .. host .. " " .. n, position .. " " .. pattern) and set(x, n)
+end
+
+-- Nil when the dict is full. `touched` collects what M.publish then makes visible.
+function M.put(touched, position, verb, host, what)
+  local h = host_for(touched, host)
+  if verb == "dir" and sub(what, -1) ~= "/" then verb, what = "regex", quote(what) end
+  if verb == "regex" then return put_pattern(h, position, host, what) end
+  local key = sub(verb, 1, 1) .. host .. " " .. what
+  local before = rules:get(key)
+  if before and before >= position then return true end
+  if not set(key, position) then return nil end
+  if not before then state:incr("rules", 1, 0) end
+  if verb == "tag" then
+    h.tag = max(h.tag, position)
+  elseif verb == "dir" then
+    local _, depth = gsub(what, "/", "")
+    h.depth = max(h.depth, depth)
+    if what == "/" and h.to >= h.from then                        -- positions rise: it covers every pattern so far
+      h.cleared = h.cleared or h.from
+      h.from = h.to + 1
+      h.list = state:incr("clock", 1, 0)
+    end
+  end
+  return true
+end
+
+function M.publish(touched)
+  for host, h in pairs(touched) do
+    local version = state:incr("clock", 1, 0)
+    local line = format("%d %d %d %d %d %d", version, h.tag, h.depth, h.list, h.from, h.to)
+    if not set("H" .. host, line) then return nil end
+  end
+  for host, h in pairs(touched) do
+    for n = h.cleared or h.from, h.from - 1 do
+      local rule = rules:get("r" .. host .. " " .. n)
+      if rule then
+        local x = "x" .. host .. " " .. match(rule, "^%d+ (.*)$")
+        if rules:get(x) == n then rules:delete(x) end
+        rules:delete("r" .. host .. " " .. n)
+        state:incr("rules", -1, 0)
+      end
+    end
+  end
+  return true
+end
+
+-- How many patterns the host has room for.
+function M.pattern_room(host)
+  local text = rules:get("H" .. host)
+  if not text then return memory.config.patterns_per_host end
+  local h = read_host(text)
+  return memory.config.patterns_per_host - (h.to - h.from + 1)
+end
+
+-- Whether this very rule still says something: not replaced by a newer one, not expired, not folded.
+function M.live(position, verb, host, what)
+  if verb == "dir" and sub(what, -1) ~= "/" then verb, what = "regex", quote(what) end
+  if verb ~= "regex" then return rules:get(sub(verb, 1, 1) .. host .. " " .. what) == position end
+  local n = rules:get("x" .. host .. " " .. what)
+  local rule = n and rules:get("r" .. host .. " " .. n)
+  return rule ~= nil and tonumber(match(rule, "^%d+")) == position
+end
+
+function M.clear(breathe)
+  rules:flush_all()
+  while rules:flush_expired(1000) > 0 do breathe() end
+  state:set("rules", 0)
+  rules:safe_set("\1", state:get("sentinel"))
+end
+
+return M
