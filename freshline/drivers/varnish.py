@@ -1,0 +1,67 @@
+"""Varnish with freshline's gate in it (freshline/gates/varnish).
+
+Probes and fetches go to the gate's listener under the site's own name, so the operator's VCL treats them as it treats
+a visitor; the gate answers in a header, and no body ever comes here.
+"""
+
+from __future__ import annotations
+
+from freshline.domain.action import Fetch
+from freshline.drivers import lines
+from freshline.drivers.base import Fetched, FetchOutcome, Presence, Probed, Trouble
+from freshline.drivers.gate import GateDriver, understood
+from freshline.drivers.http import Reply
+
+PROBE_SECONDS = 10.0
+FETCH_SECONDS = 900.0  #: the origin's own timeouts, in Varnish, are what ends a fetch
+
+PROBE_HEADER = "freshline-probe"
+PRESENCE_HEADER = "freshline-presence"
+FETCH_HEADER = "freshline-fetch"
+
+OUTCOMES = {
+    "stored": FetchOutcome.STORED,
+    "timeout": FetchOutcome.ORIGIN_TIMEOUT,
+    "status": FetchOutcome.ORIGIN_STATUS,
+}
+
+
+class VarnishDriver(GateDriver):
+    async def probe(self, what: Fetch) -> Probed | Trouble:
+        return understood(await self._head(what, PROBE_HEADER, PROBE_SECONDS), _probed)
+
+    async def fetch(self, what: Fetch) -> Fetched | Trouble:
+        return understood(await self._head(what, FETCH_HEADER, FETCH_SECONDS), _fetched)
+
+    async def _head(self, what: Fetch, errand: str, seconds: float) -> Reply | Trouble:
+        asked = {name.lower(): value for name, value in what.headers}
+        ours = {"host": what.host, lines.KEY_HEADER: self._headers[lines.KEY_HEADER], errand: "1"}
+        if what.scheme == "https":
+            ours["x-forwarded-proto"] = "https"  # Varnish speaks no TLS: this is how it learns what the visitor spoke
+        return await self._client.request("HEAD", what.target, {**asked, **ours}, seconds=seconds)
+
+
+def _probed(reply: Reply) -> Probed:
+    said = _said(reply, PRESENCE_HEADER)
+    match said.split(" "):
+        case [presence, stamp] if presence in list(Presence) and (stamp == "-" or stamp.isdigit()):
+            return Probed(Presence(presence), None if stamp == "-" else int(stamp), said)
+        case _:
+            raise lines.BadLines(f"{said!r} is no answer to a probe")
+
+
+def _fetched(reply: Reply) -> Fetched:
+    said = _said(reply, FETCH_HEADER)
+    match said.split(" "):
+        case [outcome, status, *rest] if status.isdigit():
+            size = int(rest[0]) if rest and rest[0].isdigit() and outcome == "stored" else 0
+            return Fetched(OUTCOMES.get(outcome, FetchOutcome.OTHER), int(status), size, said[: lines.SAID_LIMIT])
+        case _:
+            raise lines.BadLines(f"{said!r} is no answer to a fetch")
+
+
+def _said(reply: Reply, header: str) -> str:
+    try:
+        return reply.headers[header]
+    except KeyError:
+        raise lines.BadLines(f"{reply.status} without {header}") from None

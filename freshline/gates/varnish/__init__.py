@@ -1,0 +1,112 @@
+"""The Varnish gate: building the library it is made of, and filling in the VCL that loads it.
+
+The library reaches into varnishd (that is how a lookup can be guarded at all), so it fits one version of Varnish and is
+built where it runs. It is kept under a name that tells its source and that version, and built again when either moves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SOURCES = ("vmod_freshline.c", "gate.c", "rules.c", "canonical.c")
+HEADERS = ("gate.h", "rules.h", "canonical.h", "siphash.h")
+INTERFACE = "vmod_freshline.vcc"
+FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-Wl,-z,nodelete")
+BUILD_SECONDS = 120
+
+RULES = 1_000_000  #: rules a gate keeps before it lets go of the oldest
+AGE_SECONDS = 30 * 86_400  #: how long it keeps them
+
+_SECRET = re.compile(r"[!#-~]{16,256}\Z")  # what stands in a VCL string as it is
+_LIBRARY = re.compile(r"/[!#-~ ]+\Z")
+
+
+class CannotBuild(Exception):
+    """Something that the build needs is missing, or the compiler would not. The text says what to do about it."""
+
+
+def build(target_dir: Path) -> Path:
+    """The library for the Varnish on this machine, from ``target_dir`` if it was built there before.
+
+    :raises CannotBuild: a package is missing, named in the text, or the compiler's own words
+    """
+    modversion = _pkg_config("--modversion")
+    compiler = _program("gcc", "gcc")
+    digest = hashlib.sha256(f"{modversion} {FLAGS}".encode())
+    for name in (*SOURCES, *HEADERS, INTERFACE):
+        digest.update((HERE / name).read_bytes())
+    library = target_dir.absolute() / f"libvmod_freshline-{modversion}-{digest.hexdigest()[:16]}.so"
+    if library.exists():
+        return library
+    target_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target_dir) as scratch:
+        made = Path(scratch)
+        (made / "config.h").touch()  # vmodtool's output includes it and needs nothing from it
+        _run(
+            [sys.executable, _pkg_config("--variable=vmodtool"), "--strict", "-o", "vcc_if", str(HERE / INTERFACE)],
+            made,
+        )
+        includes = ["-I.", f"-I{HERE}", *_pkg_config("--cflags").split()]
+        sources = ["vcc_if.c", *(str(HERE / name) for name in SOURCES)]
+        _run([compiler, *FLAGS, *includes, "-o", library.name, *sources], made)
+        (made / library.name).replace(library)
+    return library
+
+
+def render(library: Path, secret: str, *, rules: int = RULES, age_seconds: int = AGE_SECONDS) -> str:
+    """The text of freshline.vcl. It holds the secret: keep the file from other users.
+
+    :raises ValueError: a value that has no place in VCL
+    """
+    if not _SECRET.match(secret):
+        raise ValueError("the secret must be 16 to 256 printable ASCII characters without spaces and quotes")
+    if not _LIBRARY.match(str(library)):
+        raise ValueError(f"{library} is no absolute path that VCL can name")
+    if not 1 <= rules <= 100_000_000:
+        raise ValueError(f"{rules} rules: at least one, at most a hundred million")
+    if age_seconds < 1:
+        raise ValueError("rules are kept for a second at least")
+    text = (HERE / "freshline.vcl").read_text()
+    for name, value in {"LIBRARY": library, "SECRET": secret, "RULES": rules, "AGE_SECONDS": age_seconds}.items():
+        text = text.replace(f"@{name}@", str(value))
+    return text
+
+
+def _pkg_config(question: str) -> str:
+    program = _program("pkg-config", "pkg-config")
+    asked = subprocess.run([program, question, "varnishapi"], capture_output=True, text=True, check=False)
+    if asked.returncode != 0:
+        raise CannotBuild("Varnish's development files are missing: apt install libvarnishapi-dev")
+    return asked.stdout.strip()
+
+
+def _program(name: str, package: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise CannotBuild(f"{name} is missing: apt install {package}")
+    return found
+
+
+def _run(command: list[str], where: Path) -> None:
+    try:
+        done = subprocess.run(
+            command,
+            cwd=where,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=BUILD_SECONDS,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+    except subprocess.TimeoutExpired:
+        raise CannotBuild(f"{command[0]} took more than {BUILD_SECONDS} s") from None
+    if done.returncode != 0:
+        raise CannotBuild(f"{Path(command[0]).name} failed:\n{done.stdout}{done.stderr}")

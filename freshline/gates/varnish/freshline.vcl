@@ -1,0 +1,104 @@
+# freshline's gate for Varnish. Include it at the top of your VCL, before any sub of your own:
+#
+#     include "/etc/varnish/freshline.vcl";
+#
+# and give varnishd a listener for the controller beside the site's, on an address that visitors cannot reach:
+#
+#     varnishd -a :80 -a freshline=10.0.0.5:6180,HTTP ...
+#
+# Nothing here ends an ordinary request early. Your vcl_recv, vcl_hash, vcl_backend_response and the rest run as they
+# did, also for the controller's fetches and probes, so that those end up at the objects your visitors get. The gate
+# judges an object by its name as it was looked up, and by the one the visitor sent.
+
+import freshline from "@LIBRARY@";
+
+sub vcl_init {
+    freshline.bounds(@RULES@, @AGE_SECONDS@s);
+}
+
+sub vcl_recv {
+    if (local.socket == "freshline" && req.esi_level == 0 && req.restarts == 0) {
+        if (!freshline.same(req.http.freshline-key, "@SECRET@")) {
+            return (synth(403));
+        }
+        unset req.http.freshline-key;
+        if (req.http.freshline-probe || req.http.freshline-fetch) {
+            if (req.method != "HEAD") {
+                return (synth(405));
+            }
+            if (req.http.freshline-probe) {
+                freshline.probe();
+            } else {
+                freshline.fetch();
+            }
+            unset req.http.freshline-probe;
+            unset req.http.freshline-fetch;
+            unset req.http.Range;
+        } elsif (req.method == "GET" && req.url == "/freshline/status") {
+            return (synth(freshline.status()));
+        } elsif (req.method == "POST" && req.url == "/freshline/batch") {
+            return (synth(freshline.batch()));
+        } elsif (req.method == "POST" && req.url == "/freshline/flush") {
+            return (synth(freshline.flush()));
+        } else {
+            return (synth(404));
+        }
+    }
+}
+
+sub vcl_hash {
+    freshline.guard();
+}
+
+sub vcl_backend_fetch {
+    freshline.begin();
+}
+
+sub vcl_backend_response {
+    freshline.mark();
+}
+
+sub vcl_backend_error {
+    freshline.mark();
+}
+
+sub vcl_deliver {
+    if (local.socket == "freshline" && freshline.fetching()) {
+        set resp.http.freshline-fetch = freshline.fetched();
+    }
+    unset resp.http.x-freshline-stamp;
+    unset resp.http.x-freshline-tags;
+    unset resp.http.x-freshline-trouble;
+}
+
+# A probe ends here: the lookup has told it what there is, and took nothing.
+sub vcl_miss {
+    if (local.socket == "freshline" && freshline.probing()) {
+        return (synth(200));
+    }
+}
+
+sub vcl_pass {
+    if (local.socket == "freshline" && freshline.probing()) {
+        return (synth(200));
+    }
+}
+
+sub vcl_pipe {
+    if (local.socket == "freshline") {
+        return (synth(405));
+    }
+}
+
+sub vcl_synth {
+    if (local.socket == "freshline" && req.esi_level == 0) {
+        if (freshline.probing()) {
+            set resp.http.freshline-presence = freshline.presence();
+        } elsif (freshline.fetching()) {
+            set resp.http.freshline-fetch = "other " + resp.status + " " + resp.reason;
+        }
+        set resp.http.Content-Type = "text/plain";
+        set resp.body = freshline.answer();
+        return (deliver);
+    }
+}

@@ -1,0 +1,438 @@
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include "gate.h"
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define POSITION_LIMIT	(UINT64_C(1) << 53)	/* freshline/drivers/lines.py */
+#define TOKEN_SIZE	128			/* a log's name, a mark */
+#define HOST_SIZE	255
+#define WHY_SIZE	200
+#define UNBOUND		"-"
+#define AT_ONCE		1024			/* commands applied while lookups wait */
+
+static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;	/* batches and flushes, one by one */
+static pthread_mutex_t standing = PTHREAD_MUTEX_INITIALIZER;	/* what follows */
+static char log_name[TOKEN_SIZE + 1] = UNBOUND, mark[TOKEN_SIZE + 1] = "-";
+static uint64_t position;
+
+static const struct patterns *patterns;
+static const char NO_MEMORY[] = "no memory";
+
+struct command {
+	uint64_t position;
+	struct slice host, what;
+	void *compiled;
+	enum verb verb;
+	int force;
+	const char *refused;
+	char *why;	/* where `refused` is not a constant */
+};
+
+/* ---- answers ---- */
+
+static void __attribute__((format(printf, 2, 3)))
+say(struct answer *answer, const char *format, ...)
+{
+	char *more;
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = vsnprintf(NULL, 0, format, args);
+	va_end(args);
+	if (n < 0 || (more = realloc(answer->text, answer->size + (size_t)n + 1)) == NULL)
+		return;
+	answer->text = more;
+	va_start(args, format);
+	vsnprintf(more + answer->size, (size_t)n + 1, format, args);
+	va_end(args);
+	answer->size += (size_t)n;
+}
+
+static struct answer
+bad(const char *why, size_t line)
+{
+	struct answer answer = {400, NULL, 0};
+
+	if (line > 0)
+		say(&answer, "bad line %zu: %s\n", line, why);
+	else
+		say(&answer, "bad %s\n", why);
+	return (answer);
+}
+
+static struct answer
+failed(const char *why)
+{
+	struct answer answer = {500, NULL, 0};
+
+	say(&answer, "failed %s\n", why);
+	return (answer);
+}
+
+static struct answer
+stand(int status, const char *word)
+{
+	struct answer answer = {status, NULL, 0};
+
+	say(&answer, "%s %" PRIu64 " %s\n", word, position, mark);
+	return (answer);
+}
+
+/* ---- reading ---- */
+
+/* The next field of a line, and what follows it. */
+static struct slice
+field(struct slice *line)
+{
+	struct slice f = *line;
+	const char *space = memchr(line->at, ' ', line->size);
+
+	if (space == NULL) {
+		line->at += line->size;
+		line->size = 0;
+		return (f);
+	}
+	f.size = (size_t)(space - line->at);
+	line->at += f.size + 1;
+	line->size -= f.size + 1;
+	/* A space at the very end opens a field that is empty, and so is bad. */
+	if (line->size == 0)
+		f.size = 0;
+	return (f);
+}
+
+static int
+is(struct slice f, const char *word)
+{
+
+	return (f.size == strlen(word) && memcmp(f.at, word, f.size) == 0);
+}
+
+static int
+number(struct slice f, uint64_t *to)
+{
+	size_t i;
+
+	if (f.size == 0 || f.size > 16)
+		return (0);
+	for (*to = 0, i = 0; i < f.size; i++) {
+		if (f.at[i] < '0' || f.at[i] > '9')
+			return (0);
+		*to = *to * 10 + (uint64_t)(f.at[i] - '0');
+	}
+	return (*to <= POSITION_LIMIT);
+}
+
+static int
+flag(struct slice f, int *to)
+{
+
+	*to = is(f, "1");
+	return (*to || is(f, "0"));
+}
+
+static int
+token(struct slice f, size_t limit)
+{
+	size_t i;
+
+	for (i = 0; i < f.size; i++)
+		if (f.at[i] < '!' || f.at[i] > '~')
+			return (0);
+	return (f.size > 0 && f.size <= limit);
+}
+
+/* Decodes a last field in place. Every % must begin an escape here, other than in a URL. */
+static int
+unescape(struct slice *f)
+{
+	char *at = (char *)(uintptr_t)f->at;
+	size_t i, escapes = 0, size;
+
+	if (!token(*f, SIZE_MAX))
+		return (0);
+	for (i = 0; i < f->size; i++)
+		escapes += f->at[i] == '%';
+	size = percent_decode(at, at, f->size);
+	if (size != f->size - 2 * escapes)
+		return (0);
+	f->size = size;
+	return (1);
+}
+
+static int
+read_verb(struct slice f, enum verb *verb)
+{
+	static const char *const words[VERBS] = {
+		[VERB_FILE] = "file",
+		[VERB_PATH] = "path",
+		[VERB_DIR] = "dir",
+		[VERB_TAG] = "tag",
+		[VERB_REGEX] = "regex",
+	};
+	int i;
+
+	for (i = 0; i < VERBS; i++)
+		if (is(f, words[i])) {
+			*verb = (enum verb)i;
+			return (1);
+		}
+	return (0);
+}
+
+static const char *
+read_command(struct slice line, struct command *c, uint64_t after, uint64_t upto)
+{
+
+	memset(c, 0, sizeof *c);
+	if (!number(field(&line), &c->position))
+		return ("no position");
+	if (c->position <= after || c->position > upto)
+		return ("position does not rise within the batch");
+	if (!flag(field(&line), &c->force))
+		return ("force is neither 0 nor 1");
+	if (!read_verb(field(&line), &c->verb))
+		return ("no such command");
+	c->host = field(&line);
+	if (!token(c->host, HOST_SIZE))
+		return ("no host");
+	c->what = line;
+	if (!unescape(&c->what))
+		return ("the last field is not percent-encoded");
+	return (NULL);
+}
+
+/* What the gate will never do, row by row: the rest of the batch is none the worse for it. */
+static void
+prepare(struct command *c)
+{
+	char *pattern, why[WHY_SIZE];
+
+	if (c->verb != VERB_REGEX) {
+		if (c->verb != VERB_TAG && c->what.at[0] != '/')
+			c->refused = "a path starts with a slash";
+		return;
+	}
+	if (memchr(c->what.at, '\0', c->what.size) != NULL) {
+		c->refused = "a pattern holds no NUL";
+		return;
+	}
+	if ((pattern = strndup(c->what.at, c->what.size)) == NULL) {
+		c->refused = "no memory";
+		return;
+	}
+	c->compiled = patterns->compile(pattern, why, WHY_SIZE);
+	if (c->compiled == NULL) {
+		c->why = strdup(why);
+		c->refused = c->why != NULL ? c->why : "no pattern";
+	}
+	free(pattern);
+}
+
+/* ---- batches ---- */
+
+struct batch {
+	uint64_t after, upto;
+	struct slice log, mark;
+	struct command *commands;
+	size_t n;
+};
+
+static int
+next_line(struct slice *body, struct slice *line)
+{
+	const char *end = memchr(body->at, '\n', body->size);
+
+	if (end == NULL)
+		return (0);
+	line->at = body->at;
+	line->size = (size_t)(end - body->at);
+	body->at = end + 1;
+	body->size -= line->size + 1;
+	return (1);
+}
+
+static const char *
+read_head(struct slice line, struct batch *b)
+{
+	int live;
+
+	if (!is(field(&line), "batch"))
+		return ("not a batch");
+	b->log = field(&line);
+	if (!token(b->log, TOKEN_SIZE))
+		return ("no log");
+	if (!number(field(&line), &b->after) || !number(field(&line), &b->upto) || b->upto < b->after)
+		return ("no positions");
+	b->mark = field(&line);
+	if (!token(b->mark, TOKEN_SIZE))
+		return ("no mark");
+	if (!flag(line, &live))	/* its cache starts empty, so it never waits for the head of the log */
+		return ("live is neither 0 nor 1");
+	return (NULL);
+}
+
+/* NULL, or why it is no batch. */
+static const char *
+read_batch(struct slice body, struct batch *b, size_t *at)
+{
+	const char *why, *p;
+	struct slice line;
+	size_t lines = 0;
+	uint64_t reached;
+
+	*at = 0;
+	if (body.size < 5 || memcmp(body.at + body.size - 5, "\nend\n", 5) != 0)
+		return ("cut off: no end");
+	body.size -= 4;
+	for (p = body.at; p < body.at + body.size; p++)
+		lines += *p == '\n';
+	if ((b->commands = malloc(lines * sizeof *b->commands)) == NULL)
+		return (NO_MEMORY);
+	*at = 1;
+	(void)next_line(&body, &line);
+	if ((why = read_head(line, b)) != NULL)
+		return (why);
+	for (reached = b->after; next_line(&body, &line); b->n++) {
+		++*at;
+		if ((why = read_command(line, &b->commands[b->n], reached, b->upto)) != NULL)
+			return (why);
+		reached = b->commands[b->n].position;
+	}
+	return (NULL);
+}
+
+static void
+apply(const struct batch *b, uint64_t now)
+{
+	const struct command *c;
+	size_t i, chunk;
+
+	for (i = 0; i < b->n;) {
+		rules_open();
+		for (chunk = 0; chunk < AT_ONCE && i < b->n; i++, chunk++) {
+			c = &b->commands[i];
+			if (c->refused == NULL && c->position > position)
+				rules_add(c->verb, c->force, c->host, c->what, c->compiled, c->position, now);
+			else if (c->compiled != NULL)
+				patterns->release(c->compiled);
+		}
+		rules_close();
+	}
+	rules_open();
+	rules_expire(now);
+	rules_complete(b->upto);
+	rules_close();
+}
+
+static void
+stand_at(struct slice log, uint64_t at, struct slice new_mark)
+{
+
+	pthread_mutex_lock(&standing);
+	snprintf(log_name, sizeof log_name, "%.*s", (int)log.size, log.at);
+	snprintf(mark, sizeof mark, "%.*s", (int)new_mark.size, new_mark.at);
+	position = at;
+	pthread_mutex_unlock(&standing);
+}
+
+static struct answer
+take(struct batch *b, uint64_t now)
+{
+	struct answer answer;
+	size_t i;
+
+	if (!is(b->log, log_name) || is(b->log, UNBOUND)) {
+		answer = (struct answer){409, NULL, 0};
+		say(&answer, "other %s\n", log_name);
+		return (answer);
+	}
+	if (b->upto <= position)
+		return (stand(200, "ok"));
+	if (b->after > position)
+		return (stand(409, "behind"));
+	for (i = 0; i < b->n; i++)
+		prepare(&b->commands[i]);
+	apply(b, now);
+	stand_at(b->log, b->upto, b->mark);
+	answer = stand(200, "ok");
+	for (i = 0; i < b->n; i++)
+		if (b->commands[i].refused != NULL)
+			say(&answer, "refused %" PRIu64 " %s\n", b->commands[i].position, b->commands[i].refused);
+	return (answer);
+}
+
+struct answer
+gate_batch(char *body, size_t size, uint64_t now)
+{
+	struct batch b = {0};
+	struct answer answer;
+	const char *why;
+	size_t i, at;
+
+	why = read_batch((struct slice){body, size}, &b, &at);
+	if (why == NO_MEMORY)
+		answer = failed(why);
+	else if (why != NULL)
+		answer = bad(why, at);
+	else {
+		pthread_mutex_lock(&turn);
+		answer = take(&b, now);
+		pthread_mutex_unlock(&turn);
+	}
+	for (i = 0; i < b.n; i++)
+		free(b.commands[i].why);
+	free(b.commands);
+	return (answer);
+}
+
+struct answer
+gate_flush(char *body, size_t size)
+{
+	struct slice rest = {body, size}, line, end, log, new_mark;
+	struct answer answer;
+	uint64_t at;
+
+	if (!next_line(&rest, &line) || !next_line(&rest, &end) || rest.size > 0 || !is(end, "end"))
+		return (bad("no flush, or cut off", 0));
+	if (!is(field(&line), "flush") || !token(log = field(&line), TOKEN_SIZE) || is(log, UNBOUND) ||
+	    !number(field(&line), &at) || !token(new_mark = line, TOKEN_SIZE))
+		return (bad("no flush", 1));
+	pthread_mutex_lock(&turn);
+	rules_renew(at);
+	stand_at(log, at, new_mark);
+	answer = stand(200, "ok");
+	pthread_mutex_unlock(&turn);
+	return (answer);
+}
+
+struct answer
+gate_status(void)
+{
+	struct answer answer = {200, NULL, 0};
+	struct rules_size size = rules_count();
+
+	pthread_mutex_lock(&standing);
+	say(&answer, "gate varnish 1\nlog %s\nposition %" PRIu64 "\nmark %s\nsynced 1\n", log_name, position, mark);
+	pthread_mutex_unlock(&standing);
+	say(&answer, "rules %" PRIu64 "\nregexes %" PRIu64 "\nhosts %" PRIu64 "\ndropped %" PRIu64 "\nlife %016" PRIx64 "\n",
+	    size.rules, size.regexes, size.hosts, size.dropped, rules_stamp().life);
+	return (answer);
+}
+
+void
+gate_start(const struct patterns *use)
+{
+
+	patterns = use;
+	rules_start(use);
+}

@@ -1,0 +1,84 @@
+/*
+ * Which refreshes cover an object.
+ *
+ * 1. An object carries the stamp its origin fetch began with: which life of this table it was, and up to which
+ *    position the table's rules were complete. A rule covers an object when it names it and is newer than its stamp.
+ * 2. A rule is found by hashing, one probe for each way an object can be named; only patterns are tried one by one,
+ *    and only those newer than what the object was last checked against.
+ * 3. Everything is bounded. What is dropped to stay within bounds leaves a floor behind, below which every object of
+ *    that host counts as covered: forgetting costs origin fetches, never freshness.
+ *
+ * No header of Varnish in here: tests build this file by itself.
+ */
+
+#ifndef FRESHLINE_RULES_H
+#define FRESHLINE_RULES_H
+
+#include <stdint.h>
+
+#include "canonical.h"
+
+enum verb { VERB_FILE, VERB_PATH, VERB_DIR, VERB_TAG, VERB_REGEX, VERBS };
+
+enum verdict {
+	FRESH,
+	REVALIDATE,	/* the newest of the rules that cover it asks the origin first */
+	GONE,
+};
+
+struct stamp {
+	uint64_t life;	/* 0: none */
+	uint64_t position;
+};
+
+/* A host and a URL as a request had them. */
+struct name {
+	struct slice host;
+	struct slice url;
+};
+
+/* Patterns are the server's own business. */
+struct patterns {
+	/* NULL when it cannot be compiled; then `why` says why. */
+	void *(*compile)(const char *pattern, char *why, size_t why_size);
+	/* Anchored at the start. What cannot be decided is a match. */
+	int (*match)(const void *compiled, const char *subject, size_t size);
+	void (*release)(void *compiled);
+};
+
+#define RULES_CAP	1000000		/* file, path, directory and tag rules; 48 bytes each */
+#define RULES_CAP_LIMIT	100000000
+#define RULES_AGE	2592000		/* seconds a rule is kept: 30 days */
+#define HOSTS_CAP	65536		/* hosts with rules; past it everything counts as covered, once */
+#define REGEX_CAP	1000		/* patterns of one host */
+
+struct rules_size {
+	uint64_t rules, regexes, hosts, dropped;
+};
+
+void rules_start(const struct patterns *patterns);
+void rules_bounds(uint64_t cap, uint64_t age_seconds);
+
+/* A new life: what was stamped before is covered, rules are forgotten, the table is complete up to `position`. */
+void rules_renew(uint64_t position);
+
+/* The stamp for a fetch that begins now. */
+struct stamp rules_stamp(void);
+
+/* How an object that was stamped so and is known by these names must be treated. `tags` as the origin wrote them. */
+enum verdict rules_judge(struct stamp stamp, const struct name *names, unsigned n, struct slice tags);
+
+/*
+ * Between rules_open and rules_close lookups wait, so a long batch opens the table more than once. What was added
+ * counts at once; rules_complete then says that nothing up to that position is missing.
+ */
+void rules_open(void);
+void rules_add(enum verb verb, int force, struct slice host, struct slice what, void *compiled, uint64_t position,
+    uint64_t now);
+void rules_expire(uint64_t now);
+void rules_complete(uint64_t position);
+void rules_close(void);
+
+struct rules_size rules_count(void);
+
+#endif

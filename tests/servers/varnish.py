@@ -1,0 +1,148 @@
+"""A real varnishd with the gate in it, on free ports, in a directory of its own."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from freshline.domain.edge import Edge
+from freshline.drivers.base import Driver
+from freshline.drivers.varnish import VarnishDriver
+from freshline.gates import varnish as gate
+from tests.servers.base import SECRET, SITE, Seen, free_port, get, listens, until
+from tests.servers.origin import Origin
+
+STOP_SECONDS = 20
+
+#: What an operator might have: first_byte_timeout is short so that tests of a dead origin end.
+OPERATOR = """
+backend default {
+    .host = "127.0.0.1"; .port = "%(port)d";
+    .connect_timeout = 2s; .first_byte_timeout = %(first_byte)s; .between_bytes_timeout = %(first_byte)s;
+}
+sub vcl_deliver {
+    if (obj.hits > 0) { set resp.http.x-cache = "HIT"; } else { set resp.http.x-cache = "MISS"; }
+}
+"""
+
+
+@functools.cache
+def library() -> Path:
+    """Built once for a run of the tests."""
+    return gate.build(Path(tempfile.gettempdir()) / f"freshline-tests-{os.getuid()}")
+
+
+class Varnish:
+    kind = "varnish"
+
+    def __init__(
+        self,
+        tmp_path: Path,
+        origin: Origin,
+        *,
+        operator: str = "",
+        guarded: bool = True,
+        rules: int = gate.RULES,
+        first_byte: str = "5s",
+        parameters: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = "varnish-1"
+        self._site, self._gate = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+        self.edge = Edge(self.name, self.kind, "default", self._gate, self._site, SECRET)
+        self._home = Path(tempfile.mkdtemp(prefix="vd-"))  # short: a socket's path has its limit
+        self._log = tmp_path / "varnishd.log"
+        self._guarded, self._rules = guarded, rules
+        self._operator = OPERATOR % {"port": origin.port, "first_byte": first_byte} + operator
+        self._parameters = dict(parameters or {})
+        self._loads = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def home(self) -> Path:
+        """What ``varnishadm -n`` and ``varnishlog -n`` want."""
+        return self._home
+
+    def start(self) -> None:
+        self._home.mkdir(exist_ok=True)
+        arguments = ["-a", self._site, "-a", f"freshline={self._gate},HTTP", "-f", str(self._vcl())]
+        arguments += ["-n", str(self._home), "-s", "malloc,64m", "-p", "thread_pool_min=20"]
+        arguments += [part for name, value in self._parameters.items() for part in ("-p", f"{name}={value}")]
+        if os.getuid() == 0:
+            arguments += ["-j", "none"]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(["varnishd", "-F", *arguments], stdout=log, stderr=log)
+        until(self._up)
+
+    def _up(self) -> bool:
+        assert self._process is not None and self._process.poll() is None, self._log.read_text()
+        return listens(self._site) and listens(self._gate)
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def kill(self) -> None:
+        """The manager first, or it would start another child."""
+        child = self.child()
+        self._end(signal.SIGKILL)
+        try:
+            os.kill(child, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        until(lambda: not Path(f"/proc/{child}").exists() or not listens(self._site))
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(STOP_SECONDS)
+            self._process = None
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def reload(self) -> None:
+        """Load the VCL anew, use it and throw the old one away."""
+        old = self.admin("vcl.list").split()
+        self._loads += 1
+        self.admin("vcl.load", f"again{self._loads}", str(self._vcl()))
+        self.admin("vcl.use", f"again{self._loads}")
+        self.admin("vcl.discard", old[4])
+
+    def child(self) -> int:
+        """Process id of the cache itself."""
+        assert self._process is not None
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        return int(children[0])
+
+    def admin(self, *command: str) -> str:
+        asked = ["varnishadm", "-n", str(self._home), *command]
+        done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=STOP_SECONDS)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def counter(self, name: str) -> int:
+        asked = ["varnishstat", "-n", str(self._home), "-1", "-f", name]
+        done = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=STOP_SECONDS)
+        return int(done.stdout.split()[1])
+
+    def get(self, path: str, host: str = SITE, headers: Mapping[str, str] | None = None) -> Seen:
+        return get(self._site, path, host, headers)
+
+    def driver(self) -> Driver:
+        return VarnishDriver(self.edge)
+
+    def _vcl(self) -> Path:
+        text = "vcl 4.1;\n"
+        if self._guarded:
+            (self._home / "freshline.vcl").write_text(gate.render(library(), SECRET, rules=self._rules))
+            text += f'include "{self._home}/freshline.vcl";\n'
+        path = self._home / "site.vcl"
+        path.write_text(text + self._operator)
+        return path
