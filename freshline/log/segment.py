@@ -9,9 +9,10 @@ from __future__ import annotations
 import sys
 import zlib
 from array import array
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 import msgspec
 
@@ -19,6 +20,7 @@ from freshline.domain.ranges import Range
 from freshline.domain.task import Kind, Task
 
 CHUNK_ROWS = 128
+MATCHES_KEPT = 8  #: per segment: which of its tasks answer one query
 ANY_DOMAIN = "*"  #: what rows of any domain are counted under; no host is spelt so
 
 Key = tuple[str | None, Kind]  #: a domain (``None``: any) and a kind, within one account
@@ -70,7 +72,7 @@ class Segment:
         self.which, self.ends, self.ages, self.mark_ends = columns
         self.marks = marks
         self.last = self.base + self.ends[-1]
-        self._matches: dict[tuple[str, frozenset[Key]], list[int] | None] = {}
+        self._matches: dict[tuple[str, frozenset[Key]], _Matches | None] = {}
 
     @classmethod
     def of(cls, tasks: Sequence[Task], mark: str) -> Segment:
@@ -160,14 +162,27 @@ class Segment:
         if matches is None:
             yield first, last
             return
-        for task in matches[bisect_left(matches, self.at(first)) : bisect_right(matches, self.at(last))]:
+        for task in matches.tasks[matches.before(self.at(first)) : matches.before(self.at(last) + 1)]:
             start, end = self.span(task)
             yield max(start, first), min(end, last)
 
     def count(self, account: str, keys: frozenset[Key], first: int, last: int) -> int:
-        return sum(end - start + 1 for start, end in self.runs(account, keys, first, last))
+        """How many rows in [first, last] match."""
+        first, last = max(first, self.first), min(last, self.last)
+        if first > last:
+            return 0
+        matches = self._matching(account, keys)
+        if matches is None:
+            return last - first + 1
+        start, end = matches.before(self.at(first)), matches.before(self.at(last) + 1)
+        if start == end:
+            return 0
+        cut_off = max(first - self.span(matches.tasks[start])[0], 0) + max(
+            self.span(matches.tasks[end - 1])[1] - last, 0
+        )
+        return matches.rows[end] - matches.rows[start] - cut_off
 
-    def _matching(self, account: str, keys: frozenset[Key]) -> list[int] | None:
+    def _matching(self, account: str, keys: frozenset[Key]) -> _Matches | None:
         """The tasks that match; ``None`` for all."""
         if (account, keys) not in self._matches:
             wanted = {
@@ -175,13 +190,25 @@ class Segment:
                 for place, shape in enumerate(self.shapes)
                 if shape.account == account and ((None, shape.kind) in keys or (shape.domain, shape.kind) in keys)
             }
-            if len(self._matches) >= 8:
+            if len(self._matches) >= MATCHES_KEPT:
                 self._matches.clear()
-            everything = len(wanted) == len(self.shapes)
-            self._matches[account, keys] = (
-                None if everything else [task for task, place in enumerate(self.which) if place in wanted]
-            )
+            self._matches[account, keys] = None if len(wanted) == len(self.shapes) else _Matches(self, wanted)
         return self._matches[account, keys]
+
+
+class _Matches:
+    """The tasks of some shapes, and how many rows they have before each."""
+
+    __slots__ = ("rows", "tasks")
+
+    def __init__(self, segment: Segment, wanted: set[int]) -> None:
+        self.tasks = [task for task, place in enumerate(segment.which) if place in wanted]
+        ends = segment.ends
+        self.rows = [0, *accumulate(ends[task] - (ends[task - 1] if task else 0) for task in self.tasks)]
+
+    def before(self, task: int) -> int:
+        """How many of them come before a task."""
+        return bisect_left(self.tasks, task)
 
 
 def encode_chunk(paths: Sequence[str]) -> bytes:
