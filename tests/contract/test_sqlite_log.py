@@ -1,0 +1,318 @@
+"""What only a file can get wrong: crashes, locks, full disks, other processes, and small segments merged."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from freshline.datafile import InUse, WrongFile
+from freshline.domain.edge import Evidence, Progress
+from freshline.domain.ranges import Ranges
+from freshline.domain.task import Kind, Task, Wish
+from freshline.log import digest, merging, writer
+from freshline.log.base import LogUnavailable, Overspent, Query, Selection, Spend
+from freshline.log.sqlite import SqliteLog
+
+NOON = 20_000 * 86_400 + 43_200
+ALL = Ranges([(1, 1 << 40)])
+
+CHILD = """
+import asyncio, itertools, sys
+from freshline.domain.edge import Progress
+from freshline.domain.task import Kind, Wish
+from freshline.log.base import Overspent, Spend
+from freshline.log.sqlite import SqliteLog
+
+async def call(log, name):
+    for number in itertools.count():
+        path = f"/{name}/{number}"
+        wish = Wish("1", "a.test", "eu", Kind.FILE, (path, path + "/2"))
+        (task,) = await log.append([wish], [Spend("1", 1, "url", 2, 1 << 40)], now=1_728_043_200)
+        await log.settle(name, Progress(cursor=task.id))
+        print(task.id, path, name, flush=True)
+
+async def main():
+    log = SqliteLog.open(sys.argv[1])
+    await asyncio.gather(*(call(log, f"w{number}") for number in range(8)))
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "log.db"
+
+
+def wish(*paths: str) -> Wish:
+    return Wish("1", "a.test", "eu", Kind.FILE, paths or ("/x",))
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():  # noqa: ASYNC110 - the writer's thread tells nobody that it is done
+        await asyncio.sleep(0.005)
+
+
+def run_and_kill(script: str, file: Path, *, after_lines: int) -> list[str]:
+    """Everything a script said until it was killed, some time after so many lines."""
+    with subprocess.Popen([sys.executable, "-c", script, str(file)], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        lines = [child.stdout.readline() for _ in range(after_lines)]
+        child.send_signal(signal.SIGKILL)
+        return lines + child.stdout.readlines()
+
+
+def copy_cut(source: Path, target: Path, bytes_off: int) -> None:
+    whole = source.read_bytes()
+    target.write_bytes(whole[: len(whole) - bytes_off])
+
+
+async def test_everything_is_there_after_reopening(file: Path) -> None:
+    """Closed and opened again, the log is the same log."""
+    log = SqliteLog.open(file)
+    tasks = await log.append([wish("/a", "/b")], [Spend("1", 7, "url", 2, 10)], now=NOON)
+    await log.settle("e", Progress(1, Ranges([(2, 2)])), [Evidence("e", 1, 1, 1.0, 2.0, "ok")])
+    before = (log.id, log.head, log.mark(1), log.progress("e"), log.evidence("e", 1), log.used("1", 7), log.read(0, 9))
+    await log.close()
+
+    log = SqliteLog.open(file)
+    assert before == (
+        log.id, log.head, log.mark(1), log.progress("e"), log.evidence("e", 1), log.used("1", 7), log.read(0, 9)
+    )  # fmt: skip
+    with pytest.raises(Overspent):
+        await log.append([wish()], [Spend("1", 7, "url", 9, 10)], now=NOON)
+    (task,) = await log.append([wish()], now=NOON - 100)
+    assert (task.id, task.created) == (tasks[-1].last + 1, NOON)
+    await log.close()
+
+
+@pytest.mark.parametrize("merge_rows", [4_096, 64])
+async def test_killed_under_load(file: Path, merge_rows: int) -> None:
+    """Every id that was answered is there after kill -9, and nothing is half there."""
+    patch = f"from freshline.log import merging; merging.SEGMENT_ROWS = {merge_rows}\n"
+    lines = run_and_kill(patch + CHILD, file, after_lines=600)
+
+    log = SqliteLog.open(file)
+    newest: dict[str, int] = {}
+    for line in lines:
+        if line.endswith("\n"):
+            id_, path, name = line.split()
+            task = log.task(int(id_))
+            assert task is not None
+            assert task.wish.paths[0] == path
+            newest[name] = int(id_)
+    for name, id_ in newest.items():
+        progress = log.progress(name)
+        assert progress is not None
+        assert progress.cursor >= id_
+    held = log.read(0, 1 << 30)
+    assert [task.id for task in held] == list(range(1, log.head, 2))
+    assert log.find(Query("1", (Selection("a.test", (Kind.FILE,), ALL),))).total == log.head
+    assert log.find(Query("1", (Selection("a.test", (Kind.FILE,), ALL),), path=held[-1].wish.paths[1])).total == 1
+    assert log.used("1", 1) == {"url": log.head}
+    await log.close()
+
+
+async def test_one_writer(file: Path) -> None:
+    """A second service is told who has the log; a reader is welcome."""
+    log = SqliteLog.open(file)
+    with pytest.raises(InUse, match=f"{file} is in use by process {os.getpid()}"):
+        SqliteLog.open(file)
+    await log.close()
+    await SqliteLog.open(file).close()
+
+
+async def test_readers_see_what_is_committed(file: Path) -> None:
+    """Another process sees every commit at once, also the path of a row just appended, and can change nothing."""
+    log = SqliteLog.open(file)
+    reader = SqliteLog.reader(file)
+    assert (reader.id, reader.head, reader.oldest) == (log.id, 0, 1)
+    tasks = await log.append([wish("/a", "/b")], [Spend("1", 7, "url", 2, 10)], now=NOON)
+    await log.settle("e", Progress(2), [Evidence("e", 1, 2, 1.0, 2.0, "ok")])
+
+    assert reader.read(0, 9) == tasks
+    assert reader.find(Query("1", (Selection("a.test", (Kind.FILE,), ALL),), path="/b")).rows[0].position == 2
+    assert reader.progress("e") == Progress(2)
+    assert reader.evidence("e", 2) == log.evidence("e", 2)
+    assert reader.used("1", 7) == {"url": 2}
+    with pytest.raises(LogUnavailable):
+        await reader.append([wish()], now=NOON)
+    await log.close()
+    await reader.close()
+
+
+async def test_reading_a_log_nobody_writes(file: Path) -> None:
+    """The service need not run for its log to be looked at; without a file there is nothing to look at."""
+    with pytest.raises(FileNotFoundError, match=str(file)):
+        SqliteLog.reader(file)
+    log = SqliteLog.open(file)
+    tasks = await log.append([wish()], now=NOON)
+    await log.close()
+
+    reader = SqliteLog.reader(file)
+    assert reader.read(0, 9) == tasks
+    await reader.close()
+
+
+def test_wrong_files_are_named(file: Path) -> None:
+    """A text, another program's database, another kind and another version are refused by name."""
+    file.write_text("not a database, but long enough to look at\n" * 100)
+    with pytest.raises(WrongFile, match=f"{file} is no freshline log"):
+        SqliteLog.open(file)
+    for script, words in (
+        ("CREATE TABLE t (x)", "is no freshline log"),
+        ("CREATE TABLE file (what, version); INSERT INTO file VALUES ('inventory', 1)", "but a freshline inventory"),
+        ("CREATE TABLE file (what, version); INSERT INTO file VALUES ('log', 99)", "of version 99; this program needs"),
+    ):
+        file.unlink()
+        with sqlite3.connect(file) as connection:
+            connection.executescript(script)
+        connection.close()
+        for opened in (SqliteLog.open, SqliteLog.reader):
+            with pytest.raises(WrongFile, match=words):
+                opened(file)
+
+
+async def test_torn_files(file: Path) -> None:
+    """A file cut short is called damaged; a write-ahead log cut short loses at most its last commits."""
+    log = SqliteLog.open(file)
+    await log.append([wish(*(f"/{at}" for at in range(20_000)))], now=NOON)
+    await log.append([wish()], now=NOON)
+    copy, wal = file.with_name("copy.db"), file.with_name("copy.db-wal")
+    copy_cut(file, copy, 0)
+    copy_cut(file.with_name("log.db-wal"), wal, 100)
+    await log.close()
+
+    log = SqliteLog.open(copy)
+    assert log.head in (0, 20_000)
+    assert [task.last for task in log.read(0, 1 << 20)] == [log.head] * bool(log.head)
+    await log.close()
+
+    copy_cut(file, file, file.stat().st_size // 2)  # noqa: ASYNC240
+    with pytest.raises(WrongFile, match=f"{file} is damaged"):
+        SqliteLog.open(file)
+
+
+async def test_full_disk(file: Path) -> None:
+    """With no space nothing is taken in and all can be read; when there is space it goes on, without a restart."""
+    log = SqliteLog.open(file)
+    kept = await log.append([wish("/a")], [Spend("1", 7, "url", 1, 100)], now=NOON)
+    await log.settle("e", Progress(1))
+    await until(lambda: not log._writer._merging.due)
+    pages = log._writing.execute("PRAGMA page_count").fetchone()[0]
+    log._writing.execute(f"PRAGMA max_page_count={pages}")
+    long = wish(*(f"/{os.urandom(40).hex()}" for _ in range(3_000)))
+    refused = await asyncio.gather(
+        *(log.append([long], [Spend("1", 7, "url", 1, 100)], now=NOON) for _ in range(3)),
+        log.settle("e", Progress(9)),
+        return_exceptions=True,
+    )
+
+    assert [type(it) for it in refused] == [LogUnavailable] * 4
+    assert (log.head, log.used("1", 7), log.progress("e")) == (1, {"url": 1}, Progress(1))
+    assert log.read(0, 9) == kept
+    assert log.find(Query("1", (Selection("a.test", (Kind.FILE,), ALL),), path=long.paths[0])).total == 0
+
+    log._writing.execute("PRAGMA max_page_count=1000000")
+    (task,) = await log.append([long], [Spend("1", 7, "url", 1, 100)], now=NOON)
+    assert (task.id, log.used("1", 7)) == (2, {"url": 2})
+    assert log.find(Query("1", (Selection("a.test", (Kind.FILE,), ALL),), path=long.paths[0])).total == 1
+    await log.close()
+
+
+async def test_callers_share_commits(file: Path) -> None:
+    """What is called at once is written at once; a call that cannot be stored fails alone."""
+    log = SqliteLog.open(file)
+    wakes: list[int] = []
+    log.on_append(lambda: wakes.append(log.head))
+    bad = wish("/\ud800")
+    outcomes = await asyncio.gather(*(log.append([wish()], now=NOON) for _ in range(500)), return_exceptions=True)
+
+    assert [task.id for (task,) in outcomes] == list(range(1, 501))  # type: ignore[misc, union-attr]
+    assert len(wakes) < 10
+    three = await asyncio.gather(
+        *(log.append([it], now=NOON) for it in (wish("/a"), bad, wish("/b"))), return_exceptions=True
+    )
+    assert [it[0].id if isinstance(it, list) else type(it) for it in three] == [501, UnicodeEncodeError, 502]
+    await log.close()
+
+
+async def test_a_caller_that_gives_up_spoils_nothing(file: Path) -> None:
+    """A cancelled call may or may not have been stored; the others are answered."""
+    log = SqliteLog.open(file)
+    calls = [asyncio.create_task(log.append([wish()], now=NOON)) for _ in range(9)]
+    await asyncio.sleep(0)
+    calls[4].cancel()
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert sum(isinstance(it, list) for it in outcomes) == 8
+    await log.close()
+
+
+async def test_merging_keeps_every_answer(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small segments become few, and marks, ids, times, totals and pages stay what they were."""
+    log = SqliteLog.open(file)
+    tasks: list[Task] = []
+    for at in range(200):
+        tasks += await log.append([wish(f"/{at % 7}", "/b")], now=NOON + at)
+    query = Query("1", (Selection(None, (Kind.FILE,), Ranges([(3, 90), (95, 333)])),), offset=77, limit=9)
+    by_path = Query("1", (Selection("a.test", (Kind.FILE,), ALL),), path="/3")
+
+    def answers() -> list[object]:
+        return [
+            [log.mark(at) for at in range(1, 401)],
+            [log.position_at(NOON + at) for at in range(-1, 202)],
+            (log.find(query), log.find(by_path), log.read(0, 1000)),
+        ]
+
+    before = answers()
+    assert _segments(log) == 200
+    monkeypatch.setattr(merging, "SEGMENT_ROWS", 64)
+    log._writer.submit([])
+    await until(lambda: not log._writer._merging.due)
+
+    assert _segments(log) < 40
+    assert answers() == before
+    assert log.read(0, 1000) == tasks
+    await log.close()
+    log = SqliteLog.open(file)
+    assert answers() == before
+    await log.close()
+
+
+async def test_paths_are_found_wherever_they_lie(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the tail, in stored buckets, on three days, and after a restart."""
+    monkeypatch.setattr(writer, "TAIL_ROWS", 50)
+    log = SqliteLog.open(file)
+    for at in range(300):
+        await log.append([wish(f"/{at % 10}", "/x")], now=NOON + at * 600)
+    query = Query("1", (Selection("a.test", (Kind.FILE,), ALL),), path="/4", limit=100)
+
+    for _ in range(2):
+        page = log.find(query)
+        assert page.total == 30
+        assert [row.position for row in page.rows] == [at * 2 + 1 for at in range(299, -1, -1) if at % 10 == 4]
+        await log.close()
+        log = SqliteLog.open(file)
+    await log.close()
+
+
+def test_digests_that_differ_by_one_shift() -> None:
+    """A needle that only fits across two entries is not found."""
+    needle = b"abcde"
+    entries = b"xabcd" + b"eabcd" + needle + (0).to_bytes(4, "little") + (1).to_bytes(4, "little") + b"\7\0\0\0"
+
+    assert list(digest.matches(entries, needle)) == [7]
+
+
+def _segments(log: SqliteLog) -> int:
+    count: int = log._db.execute("SELECT count(*) FROM segment_20000").fetchone()[0]
+    return count
