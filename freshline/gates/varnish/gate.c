@@ -33,7 +33,7 @@ struct command {
 	enum verb verb;
 	int force;
 	const char *refused;
-	char *why;	/* where `refused` is not a constant */
+	char *text;	/* what `what` or `refused` point to, where it is not the body or a constant */
 };
 
 /* ---- answers ---- */
@@ -211,31 +211,56 @@ read_command(struct slice line, struct command *c, uint64_t after, uint64_t upto
 	return (NULL);
 }
 
-/* What the gate will never do, row by row: the rest of the batch is none the worse for it. */
+/* A directory that does not end in a slash is a prefix of names. There is no hash for that, so it becomes a pattern. */
+static void
+quote_prefix(struct command *c)
+{
+	size_t i, size = 0;
+	char ch;
+
+	if ((c->text = malloc(2 * c->what.size + 1)) == NULL)
+		return;		/* rules.c takes the directory it lies in */
+	for (i = 0; i < c->what.size; i++) {
+		ch = c->what.at[i];
+		if (ch > ' ' && ch != '/' && !(ch >= '0' && ch <= '9') && !(ch >= 'A' && ch <= 'Z') &&
+		    !(ch >= 'a' && ch <= 'z'))
+			c->text[size++] = '\\';
+		c->text[size++] = ch;
+	}
+	c->what = (struct slice){c->text, size};
+	c->verb = VERB_REGEX;
+}
+
+/* What the gate will never do it refuses row by row: the rest of the batch is none the worse for it. */
 static void
 prepare(struct command *c)
 {
 	char *pattern, why[WHY_SIZE];
 
-	if (c->verb != VERB_REGEX) {
-		if (c->verb != VERB_TAG && c->what.at[0] != '/')
-			c->refused = "a path starts with a slash";
+	if (c->verb != VERB_REGEX && c->verb != VERB_TAG && c->what.at[0] != '/') {
+		c->refused = "a path starts with a slash";
 		return;
 	}
+	if (c->verb == VERB_DIR && c->what.at[c->what.size - 1] != '/' &&
+	    memchr(c->what.at, '\0', c->what.size) == NULL)
+		quote_prefix(c);
+	if (c->verb != VERB_REGEX)
+		return;
 	if (memchr(c->what.at, '\0', c->what.size) != NULL) {
 		c->refused = "a pattern holds no NUL";
 		return;
 	}
 	if ((pattern = strndup(c->what.at, c->what.size)) == NULL) {
-		c->refused = "no memory";
+		c->refused = NO_MEMORY;
 		return;
 	}
 	c->compiled = patterns->compile(pattern, why, WHY_SIZE);
-	if (c->compiled == NULL) {
-		c->why = strdup(why);
-		c->refused = c->why != NULL ? c->why : "no pattern";
-	}
 	free(pattern);
+	if (c->compiled == NULL) {
+		free(c->text);
+		c->text = strdup(why);
+		c->refused = c->text != NULL ? c->text : "no pattern";
+	}
 }
 
 /* ---- batches ---- */
@@ -390,7 +415,7 @@ gate_batch(char *body, size_t size, uint64_t now)
 		pthread_mutex_unlock(&turn);
 	}
 	for (i = 0; i < b.n; i++)
-		free(b.commands[i].why);
+		free(b.commands[i].text);
 	free(b.commands);
 	return (answer);
 }

@@ -694,6 +694,8 @@ vmod_fetched(VRT_CTX)
 		return (WS_Printf(ctx->ws, "cut %u", status));
 	if (status >= 500)
 		return (WS_Printf(ctx->ws, "status %u", status));
+	if (status < 200 || status > 299)
+		outcome = "other";
 	return (WS_Printf(ctx->ws, "%s %u %ju", outcome, status,
 	    *outcome == 's' ? (uintmax_t)ObjGetLen(req->wrk, oc) : 0));
 }

@@ -1,0 +1,338 @@
+"""The C of the Varnish gate, by itself and under sanitizers, held against the same rules told in Python."""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from freshline.domain.action import Command, Verb
+from freshline.domain.target import canonical_path
+from freshline.drivers.base import Batch
+from freshline.drivers.lines import batch_body, flush_body
+from freshline.gates import varnish as gate
+
+pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no C compiler")
+
+LOG = "log"
+
+
+class Gate:
+    """The harness: one process, one line asked and one answered."""
+
+    def __init__(self, program: Path) -> None:
+        self._process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, *words: str | int | bytes) -> list[str]:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None and stdout is not None
+        line = " ".join((word.hex() or "-") if isinstance(word, bytes) else str(word) for word in words)
+        stdin.write(line + "\n")
+        stdin.flush()
+        answer = stdout.readline().split()
+        assert answer, f"died of {line[:200]!r}"
+        return answer
+
+    def tell(self, *words: str | int | bytes) -> tuple[int, str]:
+        status, text = self.ask(*words)
+        return int(status), bytes.fromhex(text).decode()
+
+    def batch(self, after: int, upto: int, *commands: Command) -> tuple[int, str]:
+        return self.tell("batch", batch_body(Batch(LOG, after, upto, "m", True, commands)))
+
+    def flush(self, position: int = 0) -> None:
+        assert self.tell("flush", flush_body(LOG, position, "m")) == (200, f"ok {position} m\n")
+
+    def stamp(self) -> tuple[str, int]:
+        life, position = self.ask("stamp", "-")
+        return life, int(position)
+
+    def judge(self, stamp: tuple[str, int], url: bytes, tags: str = "", host: bytes = b"h.test") -> str:
+        return self.ask("judge", *stamp, host, url, tags.encode())[0]
+
+    def close(self) -> int:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        return self._process.wait(20)
+
+
+def _compile(program: Path, *sanitizers: str) -> Path | None:
+    sources = [gate.HERE / name for name in gate.SOURCES if not name.startswith("vmod_")]
+    flags = ["-std=gnu11", "-g", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-fno-sanitize-recover=all"]
+    command = ["gcc", *flags, *sanitizers, f"-I{gate.HERE}", "-o", program, Path(__file__).with_name("vmod_harness.c")]
+    done = subprocess.run([*command, *sources], capture_output=True, text=True, check=False)
+    if "cannot find" in done.stderr:
+        return None  # the sanitizer's library is a package of its own
+    assert done.returncode == 0, done.stderr
+    return program
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("vmod") / "harness"
+    built = _compile(made, "-fsanitize=address,undefined") or _compile(made)
+    assert built is not None
+    return built
+
+
+@pytest.fixture
+def rules(program: Path) -> Iterator[Gate]:
+    """A gate bound to the log, at position 0."""
+    running = Gate(program)
+    running.flush()
+    yield running
+    assert running.close() == 0, "a sanitizer objected"
+
+
+# Canonical forms
+
+PIECES = st.sampled_from(
+    ["/", "//", ".", "..", "a", "b", "%2e", "%2F", "%61", "%", "%4", "%zz", "%00", "%C3%A9", "é", "?", "*"]
+)
+SPELLINGS = st.lists(PIECES, max_size=12).map(lambda pieces: "".join(pieces).encode())
+
+
+@given(raw=st.one_of(SPELLINGS, st.binary(max_size=40)))
+@settings(max_examples=2000, deadline=None)
+def test_urls_have_one_spelling_in_c_and_python(canonical: Gate, raw: bytes) -> None:
+    """Whatever bytes a visitor sends, the gate names them as the controller would."""
+    path, mark, query = raw.partition(b"?")
+    size, whole = canonical.ask("url", raw)
+
+    expected = canonical_path(path)
+    assert int(size) == len(expected)
+    assert bytes.fromhex(whole) == expected + mark + unquote_to_bytes(query)
+
+
+@pytest.fixture(scope="module")
+def canonical(program: Path) -> Iterator[Gate]:
+    running = Gate(program)
+    yield running
+    assert running.close() == 0
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [("WWW.Test", "www.test"), ("www.test:8080", "www.test"), ("www.test.", "www.test"), ("www.test.:80", "www.test")],
+)
+def test_hosts_have_one_spelling(canonical: Gate, raw: str, expected: str) -> None:
+    """Case, port and trailing dot say nothing about which site is meant."""
+    assert bytes.fromhex(canonical.ask("host", raw.encode())[0]).decode() == expected
+
+
+# The table against a model
+
+HOSTS = ["a.test", "b.test"]
+PATHS = ["/", "/x", "/d/", "/d/x", "/d/e/", "/d/e/y", "/dx", "/d/e/f/g/z"]
+QUERIES = ["", "?q=1", "?q=2", "?"]
+TAGS = ["red", "blue", "green"]
+PATTERNS = ["/d/.*y", "/x$", "/d.*q=1", "/(x|d/x)", "/d/[a-z]+/"]
+
+
+def _any_command(dice: random.Random, position: int) -> Command:
+    verb = dice.choice(list(Verb))
+    what = {
+        Verb.FILE: lambda: dice.choice(PATHS) + dice.choice(QUERIES),
+        Verb.PATH: lambda: dice.choice(PATHS),
+        Verb.DIR: lambda: dice.choice(PATHS),
+        Verb.REGEX: lambda: dice.choice(PATTERNS),
+        Verb.TAG: lambda: dice.choice(TAGS),
+    }[verb]()
+    return Command(position, dice.random() < 0.5, verb, dice.choice(HOSTS), what.encode())
+
+
+def _covers(command: Command, host: str, path: str, query: str, tags: list[str]) -> bool:
+    what = command.what.decode()
+    match command.verb:
+        case _ if command.host != host:
+            return False
+        case Verb.FILE:
+            return what == path + query
+        case Verb.PATH:
+            return what == path
+        case Verb.DIR:
+            return path.startswith(what)
+        case Verb.TAG:
+            return what in tags
+        case Verb.REGEX:
+            return any(re.match(what, subject) for subject in (path, path + query))
+
+
+def _verdict(log: list[Command], stamp: int, *thing: object) -> str:
+    newer = [command for command in log if command.position > stamp and _covers(command, *thing)]  # type: ignore[arg-type]
+    if any(command.force for command in newer):
+        return "gone"
+    return "revalidate" if newer else "fresh"
+
+
+def _any_thing(dice: random.Random) -> tuple[str, str, str, list[str]]:
+    return dice.choice(HOSTS), dice.choice(PATHS), dice.choice(QUERIES), dice.sample(TAGS, dice.randrange(3))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_table_decides_as_the_log_does(rules: Gate, seed: int) -> None:
+    """Among random commands, objects and stamps, the verdict is that of reading the whole log."""
+    dice = random.Random(seed)
+    log: list[Command] = []
+    position = 0
+    for _ in range(60):
+        upto = position + dice.randrange(1, 8)
+        commands = [_any_command(dice, at) for at in range(position + 1, upto + 1) if dice.random() < 0.5]
+        assert rules.batch(position, upto, *commands) == (200, f"ok {upto} m\n")
+        position = upto
+        log += commands
+        life, now = rules.stamp()
+        assert now == position
+        for _ in range(25):
+            host, path, query, tags = _any_thing(dice)
+            stamp = dice.randrange(position + 1)
+            said = rules.judge((life, stamp), (path + query).encode(), ", ".join(tags), host.encode())
+
+            assert said == _verdict(log, stamp, host, path, query, tags), (stamp, host, path, query, tags)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_full_table_forgets_towards_fetching(rules: Gate, seed: int) -> None:
+    """With room for a handful of rules an object is never found fresher than the whole log says."""
+    dice = random.Random(seed)
+    severity = ["fresh", "revalidate", "gone"].index
+    rules.ask("bounds", 5, 1000)
+    log: list[Command] = []
+    for position in range(1, 300):
+        log.append(_any_command(dice, position))
+        assert rules.batch(position - 1, position, log[-1])[0] == 200
+        life, _ = rules.stamp()
+        host, path, query, tags = _any_thing(dice)
+        stamp = dice.randrange(position + 1)
+        said = rules.judge((life, stamp), (path + query).encode(), " ".join(tags), host.encode())
+
+        assert severity(said) >= severity(_verdict(log, stamp, host, path, query, tags))
+        assert rules.judge((life, position), (path + query).encode(), "", host.encode()) == "fresh"
+    kept = dict(line.split(" ", 1) for line in rules.tell("status", "-")[1].splitlines())
+    assert int(kept["rules"]) <= 5 and int(kept["dropped"]) > 0
+
+
+def test_old_rules_go_and_leave_a_floor(rules: Gate) -> None:
+    """A rule past its age is dropped with the next batch; what it covered stays covered, what is newer stays fresh."""
+    rules.ask("bounds", 100, 60)
+    life, _ = rules.stamp()
+    rules.batch(
+        0,
+        1,
+        Command(1, True, Verb.FILE, "h.test", b"/a"),
+    )
+    rules.ask("now", 100)
+    rules.batch(1, 2, Command(2, True, Verb.FILE, "h.test", b"/b"))
+
+    assert "rules 1\n" in rules.tell("status", "-")[1]
+    assert rules.judge((life, 0), b"/a") == "gone"
+    assert rules.judge((life, 1), b"/a") == "fresh"
+    assert rules.judge((life, 1), b"/b") == "gone"
+
+
+def test_a_pattern_refreshed_again_moves_to_the_front(rules: Gate) -> None:
+    """The same pattern twice is one rule with the newer position."""
+    life, _ = rules.stamp()
+    for position in (1, 2, 3):
+        rules.batch(position - 1, position, Command(position, True, Verb.REGEX, "h.test", b"/a.*"))
+
+    assert "regexes 1\n" in rules.tell("status", "-")[1]
+    assert rules.judge((life, 2), b"/abc") == "gone"
+    assert rules.judge((life, 3), b"/abc") == "fresh"
+
+
+# The protocol
+
+GOOD = b"batch log 0 5 m 1\n1 1 file h.test /a\nend\n"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\n",
+        b"end\n",
+        b"\nend\n",
+        GOOD[:-1],
+        GOOD[:-4],
+        GOOD[:20],
+        GOOD.replace(b"1 1 file", b"6 1 file"),
+        GOOD.replace(b"1 1 file", b"0 1 file"),
+        GOOD.replace(b"1 1 file", b"1 2 file"),
+        GOOD.replace(b"1 1 file", b"1 1 flie"),
+        GOOD.replace(b"1 1 file", b"1 1  file"),
+        GOOD.replace(b"h.test /a", b"h.test"),
+        GOOD.replace(b"h.test /a", b"h.test "),
+        GOOD.replace(b"/a", b"/a b"),
+        GOOD.replace(b"/a", b"/a%"),
+        GOOD.replace(b"/a", b"/a%4"),
+        GOOD.replace(b"/a", b"/a\xc3\xa9"),
+        GOOD.replace(b"end", b"1 1 file h.test /b\nend"),
+        GOOD.replace(b"0 5 m 1", b"5 0 m 1"),
+        GOOD.replace(b"0 5 m 1", b"0 5 m 2"),
+        GOOD.replace(b"0 5 m 1", b"0 5 m"),
+        GOOD.replace(b"0 5 m 1", b"0 99999999999999999 m 1"),
+    ],
+)
+def test_what_is_no_batch_changes_nothing(rules: Gate, body: bytes) -> None:
+    """400, and the gate stands where it stood with the rules it had."""
+    status, text = rules.tell("batch", body)
+
+    assert status == 400 and text.startswith("bad ")
+    assert rules.stamp()[1] == 0
+    assert "rules 0\n" in rules.tell("status", "-")[1]
+    assert rules.tell("batch", GOOD) == (200, "ok 5 m\n")
+
+
+@given(
+    body=st.lists(
+        st.sampled_from(
+            [b"batch", b"log", b" ", b"0", b"1", b"5", b"m", b"\n", b"end\n", b"file", b"h", b"/a", b"%41", b"\x00"]
+        ),
+        max_size=40,
+    )
+)
+@settings(max_examples=1000, deadline=None)
+def test_no_body_harms_the_gate(canonical: Gate, body: list[bytes]) -> None:
+    """Garbage is answered, not read beyond."""
+    status, text = canonical.tell("batch", b"".join(body))
+
+    assert status in (200, 400, 409) and text.endswith("\n")
+    status, text = canonical.tell("flush", b"".join(body))
+    assert status == 400
+
+
+def test_a_row_the_gate_cannot_do_is_refused_and_the_rest_done(rules: Gate) -> None:
+    """One bad pattern does not hold up its batch."""
+    life, _ = rules.stamp()
+    status, text = rules.batch(
+        0,
+        3,
+        Command(1, True, Verb.REGEX, "h.test", b"/(a"),
+        Command(2, True, Verb.FILE, "h.test", b"/b"),
+        Command(3, True, Verb.FILE, "h.test", b"nowhere"),
+    )
+
+    lines = text.splitlines()
+    assert (status, lines[0]) == (200, "ok 3 m")
+    assert [line.split(" ")[:2] for line in lines[1:]] == [["refused", "1"], ["refused", "3"]]
+    assert rules.judge((life, 0), b"/b") == "gone"
+
+
+def test_lookups_and_batches_at_once(tmp_path: Path) -> None:
+    """No data race between those who judge and the one who adds."""
+    program = _compile(tmp_path / "harness", "-fsanitize=thread")
+    if program is None:
+        pytest.skip("no thread sanitizer")
+    running = Gate(program)
+
+    assert running.ask("storm", 2000) == ["ok"]
+    assert running.close() == 0

@@ -1,0 +1,209 @@
+/*
+ * The Varnish gate's rules, gate and canonical forms without Varnish, led by lines on standard input:
+ *
+ *	url <hex>				-> <size of the path> <hex>
+ *	host <hex>				-> <hex>
+ *	bounds <rules> <seconds>		-> ok
+ *	now <seconds>				-> ok
+ *	batch <hex>, flush <hex>, status -	-> <status> <hex>
+ *	stamp -					-> <life> <position>
+ *	judge <life> <position> <hosthex> <urlhex> <tagshex>	-> fresh | revalidate | gone
+ *	storm <seconds>				-> ok; lookups and batches at once, for a thread sanitizer
+ *
+ * An empty field is written -. Patterns are POSIX here: what a pattern matches is the server's business.
+ */
+
+#define _GNU_SOURCE
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <regex.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gate.h"
+
+static void *
+compile(const char *pattern, char *why, size_t why_size)
+{
+	regex_t *re = malloc(sizeof *re);
+	char *anchored;
+	int error;
+
+	if (asprintf(&anchored, "^(%s)", pattern) < 0)
+		abort();
+	error = regcomp(re, anchored, REG_EXTENDED | REG_NOSUB);
+	free(anchored);
+	if (error == 0)
+		return (re);
+	regerror(error, re, why, why_size);
+	free(re);
+	return (NULL);
+}
+
+static int
+match(const void *compiled, const char *subject, size_t size)
+{
+	char *text = strndup(subject, size);
+	int no = regexec(compiled, text, 0, NULL, 0);
+
+	free(text);
+	return (no == 0);
+}
+
+static void
+release(void *compiled)
+{
+
+	regfree(compiled);
+	free(compiled);
+}
+
+static const struct patterns posix = {compile, match, release};
+
+/* Exactly as many bytes as there are, so that a sanitizer sees who reads beyond. */
+static struct slice
+unhex(const char *hex)
+{
+	size_t i, size = strcmp(hex, "-") == 0 ? 0 : strlen(hex) / 2;
+	char *bytes = malloc(size);
+	unsigned byte;
+
+	for (i = 0; i < size; i++) {
+		sscanf(hex + 2 * i, "%2x", &byte);
+		bytes[i] = (char)byte;
+	}
+	return ((struct slice){bytes, size});
+}
+
+static void
+put_hex(const char *bytes, size_t size)
+{
+	size_t i;
+
+	for (i = 0; i < size; i++)
+		printf("%02x", (unsigned char)bytes[i]);
+	printf(size == 0 ? "-\n" : "\n");
+}
+
+static void
+put_answer(struct answer answer)
+{
+
+	printf("%d ", answer.status);
+	put_hex(answer.text, answer.size);
+	free(answer.text);
+}
+
+static _Atomic int calm;
+
+static void *
+look(void *none)
+{
+	char url[32];
+	int i;
+
+	for (i = 0; !calm; i++) {
+		struct name name = {{"h.test", 6}, {url, (size_t)snprintf(url, sizeof url, "/d/%d", i % 50)}};
+
+		(void)rules_judge(rules_stamp(), &name, 1, (struct slice){"red blue", 8});
+		(void)rules_judge((struct stamp){rules_stamp().life, 1}, &name, 1, (struct slice){"red", 3});
+	}
+	return (none);
+}
+
+static void
+storm(int batches)
+{
+	char body[1024];
+	pthread_t threads[3];
+	int i, size;
+
+	calm = 0;
+	size = snprintf(body, sizeof body, "flush storm 0 m\nend\n");
+	free(gate_flush(body, (size_t)size).text);
+	for (i = 0; i < 3; i++)
+		pthread_create(&threads[i], NULL, look, NULL);
+	for (i = 0; i < batches; i++) {
+		size = snprintf(body, sizeof body,
+		    "batch storm %d %d m 1\n%d 1 file h.test /d/%d\n%d 0 dir h.test /d/\n%d 1 regex h.test /d/%d$\n"
+		    "%d 1 tag h.test red\nend\n", 4 * i, 4 * i + 4, 4 * i + 1, i % 50, 4 * i + 2, 4 * i + 3, i % 50,
+		    4 * i + 4);
+		free(gate_batch(body, (size_t)size, (uint64_t)i).text);
+		free(gate_status().text);
+	}
+	calm = 1;
+	for (i = 0; i < 3; i++)
+		pthread_join(threads[i], NULL);
+}
+
+int
+main(void)
+{
+	static const char *const verdicts[] = {"fresh", "revalidate", "gone"};
+	char *line = NULL, *to, *field[8], *rest;
+	size_t room = 0, size, path_size;
+	uint64_t now = 1;
+	int n;
+
+	gate_start(&posix);
+	while (getline(&line, &room, stdin) > 0) {
+		for (n = 0, rest = line; n < 8 && (field[n] = strsep(&rest, " \n")) != NULL && *field[n] != '\0'; n++)
+			;
+		if (n < 2)
+			return (1);
+		if (strcmp(field[0], "url") == 0) {
+			struct slice url = unhex(field[1]);
+
+			to = malloc(url.size + 2);
+			size = canonical_url(to, url.at, url.size, &path_size);
+			printf("%zu ", path_size);
+			put_hex(to, size);
+			free(to);
+			free((char *)(uintptr_t)url.at);
+		} else if (strcmp(field[0], "host") == 0) {
+			struct slice host = unhex(field[1]);
+
+			to = malloc(host.size);
+			put_hex(to, canonical_host(to, host.at, host.size));
+			free(to);
+			free((char *)(uintptr_t)host.at);
+		} else if (strcmp(field[0], "bounds") == 0) {
+			rules_bounds(strtoull(field[1], NULL, 10), strtoull(field[2], NULL, 10));
+			puts("ok");
+		} else if (strcmp(field[0], "now") == 0) {
+			now = strtoull(field[1], NULL, 10);
+			puts("ok");
+		} else if (strcmp(field[0], "batch") == 0 || strcmp(field[0], "flush") == 0) {
+			struct slice body = unhex(field[1]);
+
+			to = (char *)(uintptr_t)body.at;
+			put_answer(*field[0] == 'b' ? gate_batch(to, body.size, now) : gate_flush(to, body.size));
+			free(to);
+		} else if (strcmp(field[0], "status") == 0)
+			put_answer(gate_status());
+		else if (strcmp(field[0], "stamp") == 0) {
+			struct stamp stamp = rules_stamp();
+
+			printf("%" PRIx64 " %" PRIu64 "\n", stamp.life, stamp.position);
+		} else if (strcmp(field[0], "judge") == 0) {
+			struct stamp stamp = {strtoull(field[1], NULL, 16), strtoull(field[2], NULL, 10)};
+			struct name name = {unhex(field[3]), unhex(field[4])};
+			struct slice tags = unhex(field[5]);
+
+			puts(verdicts[rules_judge(stamp, &name, 1, tags)]);
+			free((char *)(uintptr_t)name.host.at);
+			free((char *)(uintptr_t)name.url.at);
+			free((char *)(uintptr_t)tags.at);
+		} else if (strcmp(field[0], "storm") == 0) {
+			storm(atoi(field[1]));
+			puts("ok");
+		} else
+			return (1);
+		fflush(stdout);
+	}
+	free(line);
+	return (0);
+}
