@@ -24,11 +24,25 @@ def origin() -> Iterator[Origin]:
     server.stop()
 
 
-@pytest.fixture(params=KINDS)
-def cache(request: pytest.FixtureRequest, tmp_path: Path, origin: Origin) -> Iterator[CacheServer]:
-    """A running cache of each kind in front of the origin, its gate bound to no log yet."""
-    module = importlib.import_module(f"tests.servers.{request.param}")
-    server: CacheServer = getattr(module, request.param.title())(tmp_path, origin)
+def _running(
+    kind: str, tmp_path: Path, origin: Origin, read_timeout_seconds: int | None = None
+) -> Iterator[CacheServer]:
+    module = importlib.import_module(f"tests.servers.{kind}")
+    server: CacheServer = getattr(module, kind.title())(tmp_path, origin)
+    if read_timeout_seconds is not None:
+        server.read_timeout_seconds = read_timeout_seconds
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(params=KINDS)
+def cache(request: pytest.FixtureRequest, tmp_path: Path, origin: Origin) -> Iterator[CacheServer]:
+    """A running cache of each kind in front of the origin, its gate bound to no log yet."""
+    yield from _running(request.param, tmp_path, origin)
+
+
+@pytest.fixture(params=KINDS)
+def impatient(request: pytest.FixtureRequest, tmp_path: Path, origin: Origin) -> Iterator[CacheServer]:
+    """The same, but it gives the origin only a second for its headers."""
+    yield from _running(request.param, tmp_path, origin, read_timeout_seconds=1)

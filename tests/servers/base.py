@@ -38,6 +38,8 @@ class Seen:
 class CacheServer(Protocol):
     """A cache with our gate in it. ``restart`` is ``stop`` and ``start`` on the same disk cache and ports."""
 
+    read_timeout_seconds: int  #: how long it waits for the origin's headers; takes effect with the next start
+
     name: str
     kind: str
     edge: Edge

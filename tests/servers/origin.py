@@ -93,7 +93,7 @@ class Origin:
         chunked: bool = False,
         cut: bool = False,
     ) -> None:
-        """From now on ``target`` is this.
+        """From now on ``target`` is this; ``*`` is whatever has no page of its own.
 
         :param age: ``max-age``; ``None`` sends ``no-store``
         :param vary: a request header: the answer varies on it, and its value is appended to the body
@@ -154,7 +154,7 @@ class Origin:
         for name in (target, plain + mark + query, path, plain):
             if name in self._pages:
                 return self._pages[name]
-        return Page(b"no such page", 404)
+        return self._pages.get("*", Page(b"no such page", 404))
 
     def holds(self, target: str) -> Held | None:
         return self._holds.get(target)

@@ -1,0 +1,88 @@
+"""A log with one cache server behind it: numbers what it is told, and delivers it through the real driver."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from freshline.domain.action import Command, Fetch, Verb
+from freshline.drivers.base import Adrift, Applied, Batch, Fetched, Gate, Probed, Trouble
+from tests.servers.base import SITE, CacheServer
+
+T = TypeVar("T")
+Row = tuple[Verb, bytes] | tuple[Verb, bytes, str] | tuple[Verb, bytes, str, bool]
+
+
+class Steered:
+    def __init__(self, cache: CacheServer, log: str = "log-a") -> None:
+        self.log, self.position = log, 0
+        self.commands: list[Command] = []
+        self.driver = cache.driver()
+        self._runner = asyncio.Runner()
+
+    def bind(self) -> Steered:
+        """Flush the gate into this log, at its head."""
+        answer = self.run(self.driver.flush(self.log, self.position, self.mark()))
+        assert isinstance(answer, Applied), answer
+        return self
+
+    def refresh(self, verb: Verb, what: bytes, host: str = SITE, force: bool = True) -> Applied:
+        """Accept one row and see it applied."""
+        return self.applied((verb, what, host, force))
+
+    def accept(self, *rows: Row) -> Batch:
+        """Put rows into the log; the batch that would bring them."""
+        after = self.position
+        for verb, what, *more in rows:
+            host, force = (*more, SITE, True)[:2] if len(more) != 1 else (more[0], True)
+            self.position += 1
+            self.commands.append(Command(self.position, bool(force), verb, str(host), what))
+        return self.batch(after)
+
+    def batch(self, after: int, upto: int | None = None) -> Batch:
+        upto = self.position if upto is None else upto
+        commands = tuple(command for command in self.commands if after < command.position <= upto)
+        return Batch(self.log, after, upto, self.mark(upto), upto == self.position, commands)
+
+    def applied(self, *rows: Row) -> Applied:
+        answer = self.apply(self.accept(*rows))
+        assert isinstance(answer, Applied) and answer.position == self.position, answer
+        return answer
+
+    def apply(self, batch: Batch) -> Applied | Adrift | Trouble:
+        return self.run(self.driver.apply(batch))
+
+    def catch_up(self) -> None:
+        """What delivery does with a gate that was away: ask where it stands, and go on from there or flush it."""
+        gate = self.status()
+        if gate.log != self.log or gate.mark != self.mark(gate.position):
+            self.bind()
+            return
+        answer = self.apply(self.batch(gate.position))
+        assert isinstance(answer, Applied) and answer.position == self.position, answer
+
+    def mark(self, position: int | None = None) -> str:
+        return f"{self.log}.{self.position if position is None else position}"
+
+    def status(self) -> Gate:
+        gate = self.run(self.driver.status())
+        assert isinstance(gate, Gate), gate
+        return gate
+
+    def probe(self, target: str, host: str = SITE) -> Probed:
+        answer = self.run(self.driver.probe(Fetch(self.position, "http", host, target)))
+        assert isinstance(answer, Probed), answer
+        return answer
+
+    def fetch(self, target: str, *headers: tuple[str, str], host: str = SITE) -> Fetched:
+        answer = self.run(self.driver.fetch(Fetch(self.position, "http", host, target, headers)))
+        assert isinstance(answer, Fetched), answer
+        return answer
+
+    def run(self, doing: Coroutine[Any, Any, T]) -> T:
+        return self._runner.run(doing)
+
+    def close(self) -> None:
+        self.run(self.driver.close())
+        self._runner.close()
