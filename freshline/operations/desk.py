@@ -21,8 +21,8 @@ class Desk:
     limits: Limits
     minutes: Throttle = field(default_factory=Throttle)  #: lines a minute and domain
 
-    def fleet(self, group: str) -> Fleet:
-        """The edges of a group and how far each has come, at this moment."""
+    def fleet(self, group: str | None = None) -> Fleet:
+        """The edges of a group, or all, and how far each has come at this moment."""
         return [(edge, self.log.progress(edge.name) or Progress()) for edge in self.inventory.edges(group)]
 
 

@@ -65,7 +65,7 @@ async def refresh(desk: Desk, call: Call, args: RefreshArgs) -> dict[str, Any]:
     if len(args.lines) > min(desk.limits.per_call[BUCKETS[kind]], desk.limits.urls_per_call):
         raise Refused(Fault.OVER_LIMIT)
     wishes = _wishes(desk, call, kind, args.lines, force=args.force)
-    backlog.check_refreshes(desk, call, {wish.group for wish in wishes}, len(args.lines))
+    backlog.check_refreshes(desk, call, len(args.lines))
     return await _submit(desk, call, kind, wishes)
 
 
@@ -75,7 +75,7 @@ async def prefetch(desk: Desk, call: Call, args: PrefetchArgs) -> dict[str, Any]
     if len(args.lines) > desk.limits.per_call["preload"]:
         raise Refused(Fault.TOO_MANY_URLS)
     wishes = _wishes(desk, call, Kind.PRELOAD, args.lines, headers=args.headers)
-    backlog.check_prefetches(desk, call, {wish.group for wish in wishes}, len(args.lines))
+    backlog.check_prefetches(desk, call, len(args.lines))
     return await _submit(desk, call, Kind.PRELOAD, wishes)
 
 
@@ -87,9 +87,9 @@ async def refresh_by_tag(desk: Desk, call: Call, args: TagArgs) -> dict[str, Any
     if "*" in args.domain_name:
         raise Refused(Fault.DOMAIN_WILDCARD)
     domain = _domain(desk, call, args.domain_name)
-    backlog.check_refreshes(desk, call, {domain.group}, len(args.tags))
+    backlog.check_refreshes(desk, call, len(args.tags))
     # A tag may cover anything, so it would have to wait for every prefetch before it: a full queue takes no more.
-    backlog.check_prefetches(desk, call, {domain.group}, 0)
+    backlog.check_prefetches(desk, call, 1)
     return await _submit(
         desk, call, Kind.TAG, [Wish(call.account, domain.name, domain.group, Kind.TAG, args.tags, args.force)]
     )

@@ -1,0 +1,127 @@
+"""The tables say what the contract says, and a table that is wrong is found at load."""
+
+from __future__ import annotations
+
+import copy
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from freshline.domain.errors import Fault
+from freshline.operations import registry
+from freshline.spec import model
+from freshline.spec.model import Product, SpecError
+
+SPEC = model.load()
+CDN = SPEC.products["2018-05-10"]
+CONTRACT = json.loads((Path(__file__).parent.parent / "golden" / "operations.json").read_text())
+TABLE = tomllib.loads((Path(model.__file__).parent / "cdn.toml").read_text())
+
+
+@pytest.mark.parametrize("action", sorted(CDN.operations))
+def test_as_the_contract_has_it(action: str) -> None:
+    """Parameters, protocols and every error of the vendor's metadata are in the table, word for word."""
+    theirs = CONTRACT[f"cdn.{action}"]
+    ours = CDN.operations[action]
+
+    for param in theirs["params"]:
+        assert ours.params[param["name"]].required == param["required"]
+    assert ours.protocols == set(theirs["protocol"].lower().split("|"))
+    assert ours.methods == set(theirs["method"].split("|"))
+    rows = {ours.faults[fault] for fault in ours.own_faults}
+    assert rows >= {(error["http"], error["code"], error["message"]) for error in theirs["errors"]}
+
+
+def product(table: dict[str, Any]) -> Product:
+    return model._product(table, SPEC.gateway, "test")
+
+
+def altered(**delta: Any) -> dict[str, Any]:
+    """A product that leans on the base table."""
+    head = {"product": "Other", "title": "Other", "service": "other", "version": "2020-01-01", "endpoint": "o.test"}
+    return model.derive({**head, "family": "cdn", "op": delta}, lambda _: copy.deepcopy(TABLE), "other")
+
+
+def test_like() -> None:
+    """Another product is a few lines: what it leaves out, renames and bounds otherwise."""
+    other = product(
+        altered(
+            Push={
+                "like": "PushObjectCache",
+                "without": ["Area", "WithHeader", "headers_wrong"],
+                "rename": {"PushTaskId": "PreloadTaskId"},
+            },
+            Tasks={
+                "like": "DescribeRefreshTasks",
+                "params": {"PageSize": {"max": 50}},
+                "result": {"Tasks": {"node": "Task"}},
+                "faults": {"task_id_malformed": [400, "InvalidTaskId.Malformed", "Specified TaskId is malformed."]},
+            },
+        )
+    )
+    push, tasks = other.operations["Push"], other.operations["Tasks"]
+
+    assert [field.name for field in push.result.fields] == ["PreloadTaskId", "RequestId"]
+    assert "Area" not in push.params and "L2Preload" in push.params
+    assert tasks.params["PageSize"].max == 50 and tasks.params["PageSize"].default == "20"
+    assert tasks.result.fields[-1].node == "Task"
+    assert tasks.faults[Fault.TASK_ID_MALFORMED].message == "Specified TaskId is malformed."
+    assert CDN.operations["DescribeRefreshTasks"].params["PageSize"].max == 100
+    registry._handler_of(push)
+    registry._handler_of(tasks)
+
+
+def test_spelling() -> None:
+    """A product may have its own word for a kind."""
+    shape = {"Task": {"fields": {"ObjectType": {"from": "kind", "spell": {"directory": "path"}}}}}
+    table = altered(Tasks={"like": "DescribeRefreshTasks"})
+    table["shape"] = {**table["shape"], **shape}
+    inner = product(table).operations["Tasks"].result.fields[-1].shape
+
+    assert inner is not None and inner.fields[0].spell == {"directory": "path"}
+
+
+@pytest.mark.parametrize(
+    ("delta", "trouble"),
+    [
+        ({"like": "Nothing"}, "is like Nothing"),
+        ({"like": "PushObjectCache", "without": ["Colour"]}, "nothing to leave out: Colour"),
+        ({"like": "PushObjectCache", "rename": {"A": "B"}}, "nothing to rename: A"),
+        ({"like": "PushObjectCache", "params": {"Area": {"kind": "x"}}}, "unknown field"),
+        ({"like": "PushObjectCache", "params": {"Area": {"wrong": "oops"}}}, "oops"),
+        ({"like": "PushObjectCache", "params": {"Area": {"wrong": "status_wrong"}}}, "status_wrong"),
+        ({"like": "DescribeRefreshQuota", "xml": ["RequestId"]}, "xml"),
+        ({"like": "DescribeRefreshTasks", "result": {"Tasks": {"shape": "Nothing"}}}, "no shape"),
+    ],
+)
+def test_a_wrong_table(delta: dict[str, Any], trouble: str) -> None:
+    """The place and the mistake are named."""
+    with pytest.raises(SpecError, match=trouble):
+        product(altered(Op=delta))
+
+
+@pytest.mark.parametrize(
+    ("delta", "trouble"),
+    [
+        ({"like": "PushObjectCache", "handler": "conjure"}, "no handler 'conjure'"),
+        ({"like": "PushObjectCache", "without": ["ObjectPath"]}, "needs lines"),
+        ({"like": "PushObjectCache", "set": {"colour": 1}}, "takes no colour"),
+        ({"like": "PushObjectCache", "without": ["quota_spent"]}, "may raise quota_spent"),
+        ({"like": "PushObjectCache", "faults": {"task_id_count": [400, "A", "B"]}}, "nothing provokes task_id_count"),
+    ],
+)
+def test_a_table_that_does_not_fit_its_handler(delta: dict[str, Any], trouble: str) -> None:
+    """Neither may ask of the other what it does not have."""
+    operation = product(altered(Op=delta)).operations["Op"]
+    with pytest.raises(SpecError, match=trouble):
+        registry._handler_of(operation)
+
+
+def test_every_handler_is_named() -> None:
+    """No handler is left that no table leads to, and each takes a struct."""
+    assert {op.handler for op in SPEC} == registry.HANDLERS.keys()
+    assert all(issubclass(handler.args, msgspec.Struct) for handler in registry.HANDLERS.values())
