@@ -27,15 +27,20 @@ def open_for_writing(path: Path, what: str, version: int, schema: str) -> sqlite
     """Open a file of ours, or make it.
 
     :param what: the kind of file, as a noun: ``"log"``
+    :param schema: statements that make its tables; a ``;`` only ever ends one
     :raises WrongFile: it holds something else, another version, or is damaged
     """
     connection = _connect(path.absolute().as_uri() + "?mode=rwc", path, what)
     try:
-        if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+        if not _tables(connection):
             connection.execute("PRAGMA journal_mode=WAL")
-            script = f"BEGIN EXCLUSIVE;{schema};CREATE TABLE file (what TEXT NOT NULL, version INTEGER NOT NULL);"
-            connection.executescript(script)
-            connection.execute("INSERT INTO file VALUES (?, ?)", (what, version))
+            connection.execute("BEGIN EXCLUSIVE")
+            if not _tables(connection):  # another process may have been first
+                for statement in f"{schema};CREATE TABLE file (what TEXT NOT NULL, version INTEGER NOT NULL)".split(
+                    ";"
+                ):
+                    connection.execute(statement)
+                connection.execute("INSERT INTO file VALUES (?, ?)", (what, version))
             connection.execute("COMMIT")
         _check(connection, path, what, version)
         connection.execute("PRAGMA journal_mode=WAL")
@@ -97,6 +102,11 @@ def _connect(uri: str, path: Path, what: str) -> sqlite3.Connection:
     except sqlite3.DatabaseError as trouble:
         raise _explained(path, what, trouble) from trouble
     return connection
+
+
+def _tables(connection: sqlite3.Connection) -> int:
+    count: int = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    return count
 
 
 def _check(connection: sqlite3.Connection, path: Path, what: str, version: int) -> None:

@@ -1,0 +1,257 @@
+"""The inventory in an SQLite file that any number of processes may change while the service reads it.
+
+Reading is a dictionary look-up. Whether another process changed the file is asked at most every ``LOOK_SECONDS``, and
+costs a few microseconds when it did not. A change that is refused changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+import string
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+
+from freshline import datafile
+from freshline.ambient import Ambient
+from freshline.domain.edge import Edge
+from freshline.inventory import names
+from freshline.inventory.base import AccessKey, Account, Domain
+from freshline.inventory.vault import Vault, WrongKey, key_from
+
+VERSION = 1  #: of the schema
+LOOK_SECONDS = 0.5  #: how soon a change by another process is seen
+ACCOUNT_DIGITS = 16
+KEY_PREFIX, KEY_LETTERS, SECRET_LETTERS = "LTAI", 20, 30
+
+_ALPHANUMERICS = string.ascii_letters + string.digits
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """All there is, as of one look at the file."""
+
+    accounts: dict[str, Account] = field(default_factory=dict)
+    keys: dict[str, AccessKey] = field(default_factory=dict)
+    domains: dict[str, Domain] = field(default_factory=dict)
+    owned: dict[str, list[Domain]] = field(default_factory=dict)  #: by account
+    edges: list[Edge] = field(default_factory=list)
+    grouped: dict[str, list[Edge]] = field(default_factory=dict)  #: by group
+
+
+class SqliteInventory:
+    """Open with :meth:`open`."""
+
+    def __init__(self, connection: sqlite3.Connection, vault: Vault, ambient: Ambient) -> None:
+        self._db = connection
+        self._vault = vault
+        self._ambient = ambient
+        self._looked = 0.0
+        self._seen = 0
+        self._state = _State()
+        self._look()
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        key: bytes | None = None,
+        key_file: str | os.PathLike[str] | None = None,
+        ambient: Ambient | None = None,
+    ) -> SqliteInventory:
+        """Open the inventory at a path, or make it.
+
+        :param key: encrypts the secrets; otherwise it is read from ``key_file``
+        :param key_file: default ``secret.key`` beside the inventory; made together with a new inventory
+        :raises WrongFile: the file is something else
+        :raises WrongKey: the key is not this inventory's
+        """
+        file = Path(path)
+        new = not file.exists()
+        if key is None:
+            key = key_from(Path(key_file) if key_file else file.with_name("secret.key"), create=new)
+        vault = Vault(key)
+        schema = (files("freshline.inventory") / "inventory.sql").read_text()
+        connection = datafile.open_for_writing(file, "inventory", VERSION, schema)
+        try:
+            connection.execute("PRAGMA foreign_keys=1")
+            connection.execute(
+                "INSERT INTO seal SELECT ? WHERE NOT EXISTS (SELECT * FROM seal)", (vault.lock("freshline", "seal"),)
+            )
+            vault.unlock(connection.execute("SELECT proof FROM seal").fetchone()[0], "seal")
+            return cls(connection, vault, ambient or Ambient())
+        except WrongKey:
+            connection.close()
+            raise WrongKey(f"the key is not the one the secrets in {file} were encrypted with") from None
+
+    def close(self) -> None:
+        self._db.close()
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def account(self, id_: str) -> Account | None:
+        return self._now().accounts.get(id_)
+
+    def accounts(self) -> Sequence[Account]:
+        """Every account, by name."""
+        return sorted(self._now().accounts.values(), key=lambda account: account.name)
+
+    def access_key(self, id_: str) -> AccessKey | None:
+        return self._now().keys.get(id_)
+
+    def access_keys(self, account: str) -> Sequence[AccessKey]:
+        """The keys of an account, by id."""
+        return [key for _, key in sorted(self._now().keys.items()) if key.account == account]
+
+    def domain(self, name: str) -> Domain | None:
+        return self._now().domains.get(name)
+
+    def domains(self, account: str) -> Sequence[Domain]:
+        return self._now().owned.get(account, [])
+
+    def edges(self, group: str | None = None) -> Sequence[Edge]:
+        state = self._now()
+        return state.edges if group is None else state.grouped.get(group, [])
+
+    def edge(self, name: str) -> Edge | None:
+        return next((edge for edge in self._now().edges if edge.name == name), None)
+
+    # -- changing -----------------------------------------------------------------------------------------------
+
+    def add_account(self, name: str) -> Account:
+        """:raises ValueError: the name is bad or taken, like everywhere below"""
+        names.name("account name", name)
+        account = Account(_random(string.digits, ACCOUNT_DIGITS, first="123456789"), name)
+        with self._change(f"account name {name!r} is taken"):
+            self._db.execute("INSERT INTO account VALUES (?, ?, 1)", (account.id, name))
+        return account
+
+    def set_account_enabled(self, id_: str, enabled: bool) -> None:
+        self._one("account", id_, "UPDATE account SET enabled = ? WHERE id = ?", (enabled, id_))
+
+    def add_access_key(self, account: str, *, id_: str | None = None, secret: str | None = None) -> AccessKey:
+        """Make a key of an account, or take in one that exists elsewhere (both ``id_`` and ``secret``)."""
+        if (id_ is None) != (secret is None):
+            raise ValueError("an access key is imported with both its id and its secret")
+        key = AccessKey(
+            names.key_id(id_ if id_ is not None else KEY_PREFIX + _random(_ALPHANUMERICS, KEY_LETTERS)),
+            account,
+            names.secret(
+                "access key secret", secret if secret is not None else _random(_ALPHANUMERICS, SECRET_LETTERS)
+            ),
+        )
+        with self._change(f"access key {key.id!r} is there already"):
+            self._need_account(account)
+            locked = self._vault.lock(key.secret, f"access key {key.id}")
+            self._db.execute("INSERT INTO access_key VALUES (?, ?, ?, 1)", (key.id, account, locked))
+        return key
+
+    def set_key_active(self, id_: str, active: bool) -> None:
+        self._one("access key", id_, "UPDATE access_key SET active = ? WHERE id = ?", (active, id_))
+
+    def remove_key(self, id_: str) -> None:
+        self._one("access key", id_, "DELETE FROM access_key WHERE id = ?", (id_,))
+
+    def add_domain(self, name: str, account: str, group: str) -> Domain:
+        domain = Domain(names.domain(name), account, names.name("group", group))
+        with self._change(f"domain {domain.name!r} is there already"):
+            self._need_account(account)
+            self._db.execute("INSERT INTO domain VALUES (?, ?, ?, 1)", (domain.name, account, group))
+        return domain
+
+    def set_domain_online(self, name: str, online: bool) -> None:
+        self._one("domain", name, "UPDATE domain SET online = ? WHERE name = ?", (online, name))
+
+    def remove_domain(self, name: str) -> None:
+        self._one("domain", name, "DELETE FROM domain WHERE name = ?", (name,))
+
+    def add_edge(self, edge: Edge) -> None:
+        names.name("edge name", edge.name)
+        names.name("edge kind", edge.kind)
+        names.name("group", edge.group)
+        names.address("gate", edge.gate)
+        names.address("site", edge.site)
+        names.secret("gate secret", edge.secret)
+        if edge.joined < 0:
+            raise ValueError(f"joined {edge.joined}: a position, 0 or more")
+        with self._change(f"edge {edge.name!r} is there already"):
+            locked = self._vault.lock(edge.secret, f"edge {edge.name}")
+            self._db.execute(
+                "INSERT INTO edge VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (edge.name, edge.kind, edge.group, edge.gate, edge.site, locked, edge.joined),
+            )
+
+    def remove_edge(self, name: str) -> None:
+        self._one("edge", name, "DELETE FROM edge WHERE name = ?", (name,))
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _need_account(self, id_: str) -> None:
+        if self._db.execute("SELECT 1 FROM account WHERE id = ?", (id_,)).fetchone() is None:
+            raise ValueError(f"account {id_!r} is unknown")
+
+    def _one(self, what: str, name: str, statement: str, values: tuple[object, ...]) -> None:
+        with self._change(f"{what} {name!r} cannot be changed"):
+            if not self._db.execute(statement, values).rowcount:
+                raise ValueError(f"{what} {name!r} is unknown")
+
+    @contextmanager
+    def _change(self, if_refused: str) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException as trouble:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            if isinstance(trouble, sqlite3.IntegrityError):
+                raise ValueError(if_refused) from None
+            raise
+        self._look()
+
+    def _now(self) -> _State:
+        now = self._ambient.monotonic()
+        if now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            if self._version() != self._seen:
+                self._look()
+        return self._state
+
+    def _version(self) -> int:
+        """Another number after every commit of another connection."""
+        version: int = self._db.execute("PRAGMA data_version").fetchone()[0]
+        return version
+
+    def _look(self) -> None:
+        self._looked = self._ambient.monotonic()
+        self._db.execute("BEGIN")
+        try:
+            self._seen = self._version()
+            self._state = self._read()
+        finally:
+            self._db.execute("COMMIT")
+
+    def _read(self) -> _State:
+        state = _State()
+        for id_, name, enabled in self._db.execute("SELECT id, name, enabled FROM account"):
+            state.accounts[id_] = Account(id_, name, bool(enabled))
+        for id_, account, secret, active in self._db.execute("SELECT id, account, secret, active FROM access_key"):
+            state.keys[id_] = AccessKey(id_, account, self._vault.unlock(secret, f"access key {id_}"), bool(active))
+        for name, account, group, online in self._db.execute("SELECT * FROM domain ORDER BY name"):
+            domain = state.domains[name] = Domain(name, account, group, bool(online))
+            state.owned.setdefault(account, []).append(domain)
+        for name, kind, group, gate, site, secret, joined in self._db.execute("SELECT * FROM edge ORDER BY name"):
+            edge = Edge(name, kind, group, gate, site, self._vault.unlock(secret, f"edge {name}"), joined)
+            state.edges.append(edge)
+            state.grouped.setdefault(group, []).append(edge)
+        return state
+
+
+def _random(letters: str, length: int, *, first: str | None = None) -> str:
+    start = secrets.choice(first) if first else ""
+    return start + "".join(secrets.choice(letters) for _ in range(length - len(start)))
