@@ -337,7 +337,7 @@ def test_without_the_gate_the_same_race_serves_the_old_object(tmp_path, origin, 
             held.wait()
             origin.serves(TARGET, "v2")
             origin.lets_pass(TARGET)
-            plain.wipe()
+            plain.purge()
             held.release()
             old.result()
 

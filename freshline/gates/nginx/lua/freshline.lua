@@ -9,7 +9,9 @@ local rules = require "freshline.rules"
 local state = memory.state
 
 local M = {}
-local asking = {}            -- request id -> true: fetches of ours that are in this worker
+local asking = {}            -- request -> true: fetches of ours that are in this worker
+
+local function request_id() return ngx.var.connection .. " " .. ngx.var.connection_requests end
 
 -- A gate that starts knows nothing but its journal, and does not trust its old cache until it has caught up.
 local function recall()
@@ -57,7 +59,7 @@ function M.epoch()
   local token = var.http_freshline_fetch
   if token then
     ngx.req.clear_header("freshline-fetch")
-    if token == state:get("token") then asking[var.request_id] = true end
+    if token == state:get("token") then asking[request_id()] = true end
   end
   local generation, position = rules.epoch(var.host, var.request_uri)
   return generation .. "." .. string.format("%d", position)
@@ -67,7 +69,7 @@ end
 function M.learn()
   require("freshline.tags").learn()
   if next(asking) and not ngx.is_subrequest then
-    local id = ngx.var.request_id
+    local id = request_id()
     if asking[id] then
       asking[id] = nil
       require("freshline.fetch").expose()

@@ -24,7 +24,7 @@ local function answer(status, text)
   return ngx.exit(ngx.OK)
 end
 
--- One at a time, in any worker. `hold()` keeps the lock and lets others run; it fails if the lock was lost.
+-- One at a time, in any worker. `hold()` keeps the lock, and fails if it was lost; `hold(true)` lets others run as well.
 local function locked(work)
   local mine, waited = memory.random(), 0
   while not state:safe_add("lock", mine, LOCK_SECONDS) do
@@ -32,10 +32,10 @@ local function locked(work)
     waited = waited + 0.01
     ngx.sleep(0.01)
   end
-  local function hold()
+  local function hold(breathe)
+    if breathe then ngx.sleep(0.001) end
     if state:get("lock") ~= mine then error("the lock was lost", 0) end
     state:safe_set("lock", mine, LOCK_SECONDS)
-    ngx.sleep(0)
   end
   local done, status, text = pcall(work, hold)
   if state:get("lock") == mine then state:delete("lock") end
@@ -102,7 +102,7 @@ local function plan(batch, position, hold)
         todo[#todo + 1] = command
       end
     end
-    if i % BREATH == 0 then hold() end
+    if i % BREATH == 0 then hold(true) end
   end
   for host, count in pairs(patterns) do
     if count > rules.pattern_room(host) then
@@ -133,7 +133,7 @@ local function put_all(todo, hold)
   local touched = {}
   for i, command in ipairs(todo) do
     if not rules.put(touched, command[1], command[2], command[3], command[4]) then return nil end
-    if i % BREATH == 0 then hold() end
+    if i % BREATH == 0 then hold(true) end
   end
   return rules.publish(touched)
 end
@@ -156,7 +156,7 @@ local function apply(batch, hold)
       local breaths = 0
       local ok, why = journal.compact(function(line)
         breaths = breaths + 1
-        if breaths % BREATH == 0 then hold() end
+        if breaths % BREATH == 0 then hold(true) end
         return rule_is_live(line)
       end, hold)
       if not ok and state:get("ragged") then return 500, "failed journal: " .. why .. "\n" end

@@ -113,7 +113,7 @@ function M.due()
 end
 
 -- Writes it anew with the rules that still count. Readers of the cache are let in between.
-function M.compact(live, breathe)
+function M.compact(live, hold)
   local log, position, mark = memory.at()
   return replace(state:get("generation"), log, position, mark, function(put)
     local lines, failed = {}, nil
@@ -127,7 +127,7 @@ function M.compact(live, breathe)
       if #lines >= CHUNK then hand_over() end
     end)
     if #lines > 0 then hand_over() end
-    breathe()
+    hold()
     if not found then return nil, why end
     -- A hole in the file: what the gate stands at is not all on disk any more.
     if found.position ~= position then return nil, "it ends at " .. found.position end

@@ -223,9 +223,9 @@ function M.live(position, verb, host, what)
   return rule ~= nil and tonumber(match(rule, "^%d+")) == position
 end
 
-function M.clear(breathe)
+function M.clear(hold)
   rules:flush_all()
-  while rules:flush_expired(1000) > 0 do breathe() end
+  while rules:flush_expired(1000) > 0 do hold(true) end
   state:set("rules", 0)
   rules:safe_set("\1", state:get("sentinel"))
 end
