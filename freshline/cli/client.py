@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from freshline.ambient import Ambient
 from freshline.cli.credentials import Credentials
-from freshline.wire.signature import sign_v3
+from freshline.wire.signature import Signed, sign_v1, sign_v3
 
 VERSION = "2018-05-10"
 ANSWER_SECONDS = 30.0
@@ -44,18 +44,8 @@ class Client:
         :raises ApiError: the service refused
         :raises NoService: no connection, or the answer is not the API's
         """
-        request = sign_v3(
-            action=action,
-            version=VERSION,
-            host=self._host,
-            params=params,
-            access_key_id=self._credentials.access_key_id,
-            access_key_secret=self._credentials.access_key_secret,
-            security_token=self._credentials.security_token,
-            now=self._ambient.now(),
-            nonce=self._ambient.token(16),
-        )
-        status, body = self._send(request.method, request.target, dict(request.headers), request.body)
+        request = self.sign(action, params)
+        status, body = self._send(request.method, request.target, request.headers, request.body)
         try:
             answer = json.loads(body)
         except ValueError:
@@ -64,6 +54,34 @@ class Client:
             known = answer if isinstance(answer, dict) else {}
             raise ApiError(status, known.get("Code", "?"), known.get("Message", "?"), known.get("RequestId", "?"))
         return answer
+
+    def sign(self, action: str, params: Mapping[str, str]) -> Signed:
+        """The call as it goes out: parameters in the form body, where long lists have room."""
+        return sign_v3(
+            "POST",
+            self._host,
+            action,
+            VERSION,
+            {},
+            key_id=self._credentials.access_key_id,
+            secret=self._credentials.access_key_secret,
+            now=self._ambient.now(),
+            nonce=self._ambient.token(16),
+            form=params,
+        )
+
+    def signed_url(self, action: str, params: Mapping[str, str]) -> str:
+        """An address that carries out one operation when it is fetched, once and within minutes (V1)."""
+        request = sign_v1(
+            "GET",
+            self._host,
+            {"Action": action, "Version": VERSION, "Format": "JSON", **params},
+            key_id=self._credentials.access_key_id,
+            secret=self._credentials.access_key_secret,
+            now=self._ambient.now(),
+            nonce=self._ambient.token(16),
+        )
+        return f"{'https' if self._tls else 'http'}://{self._host}{request.target}"
 
     def _send(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> tuple[int, bytes]:
         connection: http.client.HTTPConnection

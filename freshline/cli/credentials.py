@@ -20,7 +20,6 @@ class NoCredentials(Exception):
 class Credentials:
     access_key_id: str
     access_key_secret: str = field(repr=False)
-    security_token: str | None = field(default=None, repr=False)
 
 
 def find(
@@ -41,7 +40,7 @@ def find(
         for prefix in ("ALIBABA_CLOUD", "ALIBABACLOUD", "ALICLOUD"):
             key, secret = environ.get(f"{prefix}_ACCESS_KEY_ID"), environ.get(f"{prefix}_ACCESS_KEY_SECRET")
             if key and secret:
-                return Credentials(key, secret, environ.get(f"{prefix}_SECURITY_TOKEN"))
+                return Credentials(key, secret)
     return _from_profile(profile or environ.get("ALIBABA_CLOUD_PROFILE"), environ)
 
 
@@ -61,4 +60,4 @@ def _from_profile(name: str | None, environ: Mapping[str, str]) -> Credentials:
         raise NoCredentials(f"{path} has no profile {name!r}") from None
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise NoCredentials(f"{path}: profile {name!r} has no usable access key ({error})") from None
-    return Credentials(key, secret, found.get("sts_token") or None)
+    return Credentials(key, secret)

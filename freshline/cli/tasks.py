@@ -248,6 +248,30 @@ def quota(*, caller: Caller = NOBODY) -> None:
     table(["KIND", "LEFT", "OF"], [(kind, answer[f"{kind}Remain"], answer[f"{kind}Quota"]) for kind in kinds])
 
 
+def sign(action: str, *params: str, caller: Caller = NOBODY) -> None:
+    """Print a signed address of one call, for curl. It works once, within fifteen minutes.
+
+    ```
+    curl "$(freshline sign DescribeRefreshTaskById TaskId=24840)"
+    curl "$(freshline sign RefreshObjectCaches ObjectPath=http://img.example.com/a.png)"
+    ```
+
+    Parameters
+    ----------
+    action
+        The operation.
+    params
+        Its parameters, Name=value.
+    """
+    pairs = {}
+    for each in params:
+        name, equals, value = each.partition("=")
+        if not (name and equals):
+            fail(f"{each!r} is not Name=value", 2)
+        pairs[name] = value
+    print(caller.client().signed_url(action, pairs))
+
+
 def _lines(urls: tuple[str, ...], file: Path | None) -> list[str]:
     """URLs from the arguments and the file; where neither is named, from standard input."""
     lines = list(urls)

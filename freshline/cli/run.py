@@ -1,0 +1,83 @@
+"""``serve`` and ``demo``: the service itself, and the service with a small fleet around it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from freshline.cli.local import HERE, Place
+from freshline.cli.output import fail
+
+
+def serve(*, listen: str | None = None, place: Place = HERE) -> None:
+    """Run the service until Ctrl-C or SIGTERM.
+
+    ```
+    freshline serve --config /etc/freshline.toml
+    freshline serve --data-dir ./data --listen 0.0.0.0:8080
+    ```
+
+    Parameters
+    ----------
+    listen
+        Overrides service.listen, host:port.
+    """
+    from freshline import wiring
+    from freshline.config import is_address
+
+    settings = place.settings()
+    if listen is not None:
+        if not is_address(listen):
+            fail(f"--listen {listen!r} must be host:port, as in 127.0.0.1:8080", 2)
+        settings = replace(settings, service=replace(settings.service, listen=listen))
+    log_to_stderr(settings.service.log_level)
+    run(wiring.serve(settings))
+
+
+def demo(*, port: int = 8080, run_dir: Path = Path(".run")) -> None:
+    """Run the service with an origin, an nginx and a Varnish of its own, one account and two domains.
+
+    ```
+    freshline demo --port 8080 --run-dir .run
+    ```
+
+    Parameters
+    ----------
+    port
+        Where the service listens on 127.0.0.1; the servers around it take the ports after it.
+    run_dir
+        Where everything is kept. demo.json there says how to reach all of it.
+    """
+    from freshline.demo.show import show
+
+    log_to_stderr("warning")
+    run(show(port, run_dir.absolute()))
+
+
+def log_to_stderr(level: str) -> None:
+    logging.basicConfig(
+        stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """On uvloop; what keeps the service from starting is said in one line."""
+    import uvloop
+
+    from freshline.config import BadConfig
+    from freshline.datafile import InUse, WrongFile
+    from freshline.gates.varnish import CannotBuild
+    from freshline.wiring import CannotStart
+
+    try:
+        uvloop.run(main)
+    except BadConfig as error:
+        fail(f"the configuration has mistakes\n{error}", 2)
+    except (CannotStart, CannotBuild, InUse, WrongFile) as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,1 @@
+"""A small fleet to look at: an origin, an nginx, a Varnish, and the service between them."""

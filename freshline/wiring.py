@@ -1,0 +1,211 @@
+"""The only file that names concrete backends: which log, which inventory, which driver for which kind of edge."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from pathlib import Path
+
+import uvicorn
+
+from freshline.ambient import Ambient
+from freshline.api import probes
+from freshline.api.app import App
+from freshline.api.app import Settings as AppSettings
+from freshline.config import BadConfig, Settings, split_address
+from freshline.delivery.feed import Feed
+from freshline.delivery.fleet import Fleet
+from freshline.delivery.runner import EdgeRunner, OriginSlots, lag
+from freshline.domain.edge import Edge
+from freshline.drivers.base import Driver
+from freshline.drivers.nginx import NginxDriver
+from freshline.drivers.varnish import VarnishDriver
+from freshline.inventory.sqlite import SqliteInventory
+from freshline.log.reading import ReadOnlyLog
+from freshline.log.sqlite import SqliteLog
+from freshline.operations.census import rows_by_status
+from freshline.operations.desk import Desk
+from freshline.spec import model
+from freshline.wire.render import Format
+
+logger = logging.getLogger("freshline")
+
+DRIVERS: dict[str, Callable[[Edge], Driver]] = {"nginx": NginxDriver, "varnish": VarnishDriver}
+
+DROP_EVERY_SECONDS = 600.0  #: how often whole days that are past are dropped
+STOP_SECONDS = 10  #: what a call under way has to end in when the service stops
+BACKLOG = 2048  #: connections the kernel holds for us
+
+
+class CannotStart(Exception):
+    """``args[0]`` says what is in the way."""
+
+
+def open_inventory(settings: Settings) -> SqliteInventory:
+    """Accounts, domains and edges, for reading and changing; several processes may."""
+    return SqliteInventory.open(_home(settings) / "inventory.db", key_file=settings.service.key_file or None)
+
+
+def read_log(settings: Settings) -> ReadOnlyLog:
+    """The log as it is, beside a service that may be writing it.
+
+    :raises FileNotFoundError: there is none yet
+    """
+    return SqliteLog.reader(_home(settings) / "log.db")
+
+
+def driver(edge: Edge) -> Driver:
+    return DRIVERS[edge.kind](edge)
+
+
+def check_rates(settings: Settings) -> None:
+    """:raises BadConfig: a rate is set for an operation there is not"""
+    known = {operation.action for operation in model.load()}
+    if unknown := sorted(set(settings.limits.rates) - known):
+        raise BadConfig(f"limits.rates: no such operation {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+
+
+@contextlib.asynccontextmanager
+async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIterator[App]:
+    """The log, delivery and the API, for as long as the context lasts."""
+    ambient = ambient or Ambient()
+    inventory = open_inventory(settings)
+    log = SqliteLog.open(_home(settings) / "log.db")
+    feed, origins = Feed(log), OriginSlots(settings.gates.fetches_per_domain)
+
+    def runner(edge: Edge) -> EdgeRunner:
+        return EdgeRunner(
+            edge,
+            driver(edge),
+            log,
+            feed,
+            ambient,
+            pace=settings.delivery,
+            deadlines=settings.deadlines,
+            origins=origins,
+            observe=lambda name, seconds: metrics.delivered(name, seconds),
+        )
+
+    fleet = Fleet(inventory, log, runner)
+
+    def lags() -> Iterable[probes.EdgeLag]:
+        for name, each in sorted(fleet.runners.items()):
+            entries, seconds = lag(each, log, ambient.now())
+            yield probes.EdgeLag(name, each.edge.kind, each.fresh, entries, seconds)
+
+    def rows() -> dict[str, int]:
+        accounts = [account.id for account in inventory.accounts()]
+        return {str(status): count for status, count in rows_by_status(desk, accounts).items()}
+
+    desk = Desk(log, inventory, settings.limits)
+    sight = probes.Sight(lambda: "", rows, lags, lambda: log.head)
+    metrics = probes.Metrics(sight)
+    app = App(
+        model.load(),
+        log,
+        inventory,
+        ambient,
+        limits=settings.limits,
+        settings=AppSettings(default_format=Format[settings.service.default_format]),
+        routes=probes.routes(sight, metrics),
+        observe=metrics.answered,
+    )
+    beside = [
+        asyncio.create_task(fleet.run(), name="fleet"),
+        asyncio.create_task(_drop_days(log, settings, ambient), name="drop days"),
+    ]
+    for task in beside:
+        task.add_done_callback(_must_not_end)
+    try:
+        yield app
+    finally:
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
+        await log.close()
+        inventory.close()
+
+
+async def serve(settings: Settings, started: Callable[[str], None] = lambda address: None) -> None:
+    """Run the service until SIGINT or SIGTERM; calls under way are finished, then it ends.
+
+    :param started: called with the address once calls are taken
+    :raises CannotStart: the address is taken, or the data directory is not ours
+    """
+    check_rates(settings)
+    sock = _listen(settings.service.listen)
+    try:
+        async with service(settings) as app:
+            server = _Server(
+                uvicorn.Config(
+                    app,
+                    http="httptools",
+                    loop="none",
+                    lifespan="off",
+                    log_config=None,
+                    access_log=False,
+                    server_header=False,
+                    date_header=True,
+                    timeout_keep_alive=75,
+                    timeout_graceful_shutdown=STOP_SECONDS,
+                )
+            )
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, server.stop)
+            host, port = sock.getsockname()[:2]
+            address = f"{host}:{port}"
+            loop.call_soon(started, address)
+            logger.info("listening on %s", address)
+            await server.serve(sockets=[sock])
+    finally:
+        sock.close()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: they would end the process before the log is closed."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def stop(self) -> None:
+        self.force_exit = self.should_exit  # asked twice: now
+        self.should_exit = True
+
+
+def _listen(address: str) -> socket.socket:
+    host, port = split_address(address)
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise CannotStart(f"service.listen = {address!r}: {error.strerror or error}") from None
+
+
+def _home(settings: Settings) -> Path:
+    home = Path(settings.service.data_dir)
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotStart(f"service.data_dir = {str(home)!r}: {error.strerror or error}") from None
+    return home
+
+
+async def _drop_days(log: SqliteLog, settings: Settings, ambient: Ambient) -> None:
+    while True:
+        try:
+            await log.drop_before(int(ambient.now()) - settings.limits.kept_seconds)
+        except Exception:
+            logger.exception("could not drop past days; trying again in %g s", DROP_EVERY_SECONDS)
+        await asyncio.sleep(DROP_EVERY_SECONDS)
+
+
+def _must_not_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.critical("%s ended: %r", task.get_name(), error)
+        signal.raise_signal(signal.SIGTERM)
