@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,11 @@ from freshline.access.limits import Limits
 from freshline.access.throttle import Draw, Throttle
 from freshline.ambient import Ambient
 from freshline.api import body
-from freshline.api.body import Gone, Message, Receive
+from freshline.api.asgi import ASGIApp as ASGIApp
+from freshline.api.asgi import Receive as Receive
+from freshline.api.asgi import Scope as Scope
+from freshline.api.asgi import Send as Send
+from freshline.api.body import Gone
 from freshline.domain.errors import Fault, Refused
 from freshline.inventory.base import Inventory
 from freshline.log.base import Log, LogUnavailable
@@ -28,9 +32,6 @@ from freshline.wire.render import CONTENT_TYPES, Format
 from freshline.wire.request import Request, merge_headers
 from freshline.wire.signature import Claim
 
-Scope = MutableMapping[str, Any]
-Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Observe = Callable[[str, int, float], None]  #: action (``"-"`` where there is none), status, seconds
 
 LOGGER = logging.getLogger(__name__)

@@ -7,13 +7,9 @@ answer at all, only a broken pipe.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
+from freshline.api.asgi import Message, Receive
 from freshline.domain.errors import Fault, Refused
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 
 DRAINED = 16  #: times the limit is read and thrown away before the caller is cut off
 

@@ -243,7 +243,8 @@ def _product(table: dict[str, Any], gateway: Mapping[Fault, FaultRow], where: st
 
 
 def _faults(raw: dict[str, Any], where: str) -> dict[Fault, FaultRow]:
-    return _convert(raw, dict[Fault, FaultRow], f"{where}: fault")
+    rows: dict[Fault, FaultRow] = _convert(raw, dict[Fault, FaultRow], f"{where}: fault")
+    return rows
 
 
 def _convert(raw: Any, type_: Any, where: str) -> Any:

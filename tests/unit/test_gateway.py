@@ -13,7 +13,6 @@ from freshline.access.limits import Limits
 from freshline.api.app import Settings
 from freshline.domain.task import Task
 from freshline.inventory.base import AccessKey, Account
-from freshline.log.base import LogUnavailable
 from freshline.wire import signature
 from freshline.wire.render import Format
 from freshline.wire.signature import Signed

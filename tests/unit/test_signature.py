@@ -185,7 +185,7 @@ def test_an_unsigned_content_type_cannot_hide_the_body() -> None:
 
 
 def test_the_legacy_sdk_recognises_its_string() -> None:
-    """What follows the first colon of the message is the string that the client signed, the empty SignatureType in it."""
+    """The string in the message is the one that the client signed, the empty SignatureType in it."""
     request = as_received(v1(SignatureType=""))
     with pytest.raises(Refused) as refused:
         signature.check(request, signature.read(request), "another")
