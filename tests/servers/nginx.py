@@ -135,9 +135,9 @@ class Nginx:
         """Return once the old workers are gone."""
         assert self._process is not None
         self.configure()
-        old = self._workers()
+        old = self.workers()
         self._process.send_signal(signal.SIGHUP)
-        until(lambda: not set(old) & set(self._workers()) and self._workers())
+        until(lambda: not set(old) & set(self.workers()) and self.workers())
 
     def purge(self) -> None:
         """Unlink every object in its place, as a purge does. What is still being fetched is not in its place."""
@@ -159,9 +159,10 @@ class Nginx:
         assert self._process.poll() is None, self.errors
         return True
 
-    def _workers(self) -> list[str]:
+    def workers(self) -> list[int]:
         assert self._process is not None
-        return Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        return [int(pid) for pid in children.read_text().split()]
 
     def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None

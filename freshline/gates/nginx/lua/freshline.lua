@@ -32,13 +32,14 @@ local function recall()
     ngx.log(ngx.WARN, "freshline: starting unbound, with no use for an old cache: ", why)
     memory.rules:flush_all()
     memory.rules:flush_expired()
-    found = {generation = memory.random(), log = "-", position = 0, mark = "-", ragged = false}
+    found = {generation = memory.random(), log = "-", position = 0, mark = "-", ragged = false, bytes = 0}
   end
   state:set("generation", found.generation)
   memory.stand(found.log, found.position, found.mark)
   state:set("reach", found.position)
   state:set("evicted", found.position)                      -- the tags of what is on disk are forgotten
   state:set("ragged", found.ragged)
+  state:set("journal_bytes", found.bytes)
   assert(memory.rules:safe_set("\1", sentinel))
 end
 

@@ -30,7 +30,7 @@ function M.look(key)
   file:close()
   if #head < HEADER or number(head, 0, 8) ~= VERSION then return nil, "a file of another nginx" end
   if head:sub(HEADER + 1) ~= "\nKEY: " .. key .. "\n" then return nil, "another key" end
-  if number(head, 8, 8) <= ngx.time() then return nil, "expired" end
+  if number(head, 8, 8) < ngx.time() then return nil, "expired" end
   return {varies = head:byte(188) > 0, bytes = size - number(head, 56, 2)}
 end
 

@@ -115,10 +115,10 @@ local function plan(batch, position, hold)
   return todo, concat(refused)
 end
 
--- Out of room: everything fetched before now goes out of use. Too much rather than too little.
-local function collapse(log, position, mark, hold)
-  ngx.log(ngx.ERR, "freshline: no room for more rules: the whole cache is out of use. Enlarge freshline_rules")
-  state:set("serving", memory.throw_away("full"))
+-- Out of room, or the journal is lost: everything fetched before now goes out of use. Too much rather than too little.
+local function collapse(why, log, position, mark, hold)
+  ngx.log(ngx.ERR, "freshline: ", why, ": the whole cache is out of use")
+  state:set("serving", memory.throw_away("collapse"))
   rules.clear(hold)
   local generation = memory.random()
   assert(journal.begin(generation, log, position, mark))
@@ -154,12 +154,16 @@ local function apply(batch, hold)
     todo, refused = plan(batch, position, hold)
     if journal.due() then
       local breaths = 0
-      local ok, why = journal.compact(function(line)
+      local ok, why, lost = journal.compact(function(line)
         breaths = breaths + 1
         if breaths % BREATH == 0 then hold(true) end
         return rule_is_live(line)
       end, hold)
-      if not ok and state:get("ragged") then return 500, "failed journal: " .. why .. "\n" end
+      if lost then
+        collapse("the journal is past use, " .. why, log, position, mark, hold)
+      elseif not ok and state:get("ragged") then
+        return 500, "failed journal: " .. why .. "\n"
+      end
     end
     local lines = {}
     for i, command in ipairs(todo) do
@@ -170,7 +174,7 @@ local function apply(batch, hold)
     if not ok then return 500, "failed journal: " .. why .. "\n" end
     state:set("reach", batch.upto)
     if not put_all(todo, hold) then
-      collapse(log, batch.upto, batch.mark, hold)
+      collapse("no room for more rules (enlarge freshline_rules)", log, batch.upto, batch.mark, hold)
     else
       hold()
       if not memory.sound() then return 500, "failed the configuration was reloaded meanwhile\n" end

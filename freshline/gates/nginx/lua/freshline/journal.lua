@@ -53,6 +53,7 @@ function M.read(rule)
       lines[n] = line
     end
   end
+  found.bytes = file:seek("end")
   file:close()
   found.ragged = n > 0
   if not found.position then return nil, "nothing committed" end
@@ -112,10 +113,11 @@ function M.due()
   return bytes > WORTH_BYTES and bytes > GROWTH * (state:get("journal_base") or 0)
 end
 
--- Writes it anew with the rules that still count. Readers of the cache are let in between.
+-- Writes it anew with the rules that still count. Nil and why if not; and true if it is past use.
 function M.compact(live, hold)
   local log, position, mark = memory.at()
-  return replace(state:get("generation"), log, position, mark, function(put)
+  local lost = false
+  local ok, why = replace(state:get("generation"), log, position, mark, function(put)
     local lines, failed = {}, nil
     local function hand_over()
       local ok, why = put(block(lines, "part", "-", "-"))
@@ -128,11 +130,13 @@ function M.compact(live, hold)
     end)
     if #lines > 0 then hand_over() end
     hold()
-    if not found then return nil, why end
-    -- A hole in the file: what the gate stands at is not all on disk any more.
-    if found.position ~= position then return nil, "it ends at " .. found.position end
-    return not failed, failed
+    if failed then return nil, failed end
+    -- Without a header, or with a hole: what the gate stands at is not all on disk any more.
+    lost = not found or found.generation ~= state:get("generation") or found.position < position
+    if lost then return nil, why or "it ends at " .. found.position end
+    return true
   end)
+  return ok, why, lost
 end
 
 return M

@@ -1,0 +1,425 @@
+"""What the nginx gate keeps beyond the contract of all: its journal, its bounds, and nginx's own stale ways."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from freshline.domain.action import Verb
+from freshline.drivers.base import Applied, Fault, FetchOutcome, Presence, Trouble
+from tests.servers.base import until
+from tests.servers.nginx import WORKERS, Nginx
+from tests.servers.origin import Origin
+from tests.servers.steered import Steered
+
+Make = Callable[..., tuple[Nginx, Steered]]
+
+
+@pytest.fixture
+def make(tmp_path: Path, origin: Origin) -> Iterator[Make]:
+    """Starts an nginx of some settings, bound to a log."""
+    made: list[tuple[Nginx, Steered]] = []
+
+    def start(location: str = "", **settings: object) -> tuple[Nginx, Steered]:
+        server = Nginx(tmp_path, origin, location=location, settings=settings)
+        server.start()
+        made.append((server, Steered(server).bind()))
+        return made[-1]
+
+    yield start
+    for server, log in made:
+        log.close()
+        server.stop()
+
+
+def never_again(nginx: Nginx, target: str, old: str, **headers: str) -> None:
+    for _ in range(12):
+        seen = nginx.get(target, headers=headers)
+        assert not seen.body.startswith(old), seen
+
+
+# The journal
+
+
+def test_the_old_cache_is_of_use_again_once_caught_up(origin, make):
+    """After a restart what was not refreshed is a hit again, and what was is not."""
+    nginx, log = make()
+    for target in ("/a", "/b", "/c"):
+        origin.serves(target, "v1")
+        nginx.get(target)
+    log.refresh(Verb.FILE, b"/b")
+    nginx.stop()
+    log.accept((Verb.DIR, b"/c"))
+    nginx.start()
+    log.catch_up()
+    origin.refuses("/a")
+    origin.serves("/b", "v2")
+    origin.serves("/c", "v2")
+
+    nginx.get("/a").hit("v1")
+    nginx.get("/b").fetched("v2")
+    nginx.get("/c").fetched("v2")
+
+
+def test_before_it_has_caught_up_the_old_cache_is_not_looked_at(origin, make):
+    """An edge that starts is unsynced, and asks the origin for what lies on its disk."""
+    nginx, log = make()
+    origin.serves("/a", "v1")
+    nginx.get("/a")
+    nginx.restart()
+
+    nginx.get("/a").fetched("v1")
+    assert log.probe("/a").presence is Presence.STORED
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda text: b"",
+        lambda text: b"\x00" * len(text),
+        lambda text: text.replace(b"freshline 1 ", b"freshline 2 ", 1),
+        lambda text: text.replace(text.split()[4], b"0123456789abcdef", 1),  # another cache's
+        lambda text: text[:40],
+    ],
+    ids=["empty", "zeros", "version", "foreign", "cut"],
+)
+def test_without_its_journal_a_gate_is_unbound_and_its_cache_void(origin, make, harm):
+    """A journal that is lost or not its own leaves a gate with no log, and nothing of the old cache is served, ever."""
+    nginx, log = make()
+    origin.serves("/a", "v1")
+    log.refresh(Verb.FILE, b"/a")
+    nginx.get("/a")
+    nginx.stop()
+    nginx.journal.write_bytes(harm(nginx.journal.read_bytes()))
+    origin.serves("/a", "v2")
+    nginx.start()
+    gate = log.status()
+    never_again(nginx, "/a", "v1")
+    log.catch_up()
+
+    assert (gate.log, gate.position, gate.synced) == (None, 0, False)
+    never_again(nginx, "/a", "v1")
+
+
+def test_a_torn_tail_is_not_remembered(origin, make):
+    """What was being written when the power went counts as never told; the journal goes on behind what is whole."""
+    nginx, log = make()
+    log.refresh(Verb.FILE, b"/a")
+    log.refresh(Verb.FILE, b"/b")
+    nginx.stop()
+    text = nginx.journal.read_bytes()
+    nginx.journal.write_bytes(text[: text.rindex(b"commit") + 9])
+    nginx.start()
+    assert log.status().position == 1
+    log.catch_up()
+    nginx.restart()
+
+    assert log.status().position == 2
+
+
+def test_a_hole_in_the_journal_ends_it(make):
+    """Behind a damaged record nothing is believed."""
+    nginx, log = make()
+    for path in (b"/a", b"/b", b"/c"):
+        log.refresh(Verb.FILE, path)
+    nginx.stop()
+    nginx.journal.write_bytes(nginx.journal.read_bytes().replace(b"www.test /b", b"www.test /x"))
+    nginx.start()
+
+    assert log.status().position == 1
+
+
+def test_what_cannot_be_written_is_not_acknowledged(origin, make):
+    """A journal that cannot be written fails the batch; when it can, the same batch goes through."""
+    nginx, log = make()
+    origin.serves("/a", "v1")
+    nginx.get("/a")
+    kept = nginx.journal.rename(nginx.root / "kept")
+    nginx.journal.mkdir()
+    batch = log.accept((Verb.FILE, b"/a"))
+    refused = log.apply(batch)
+    assert log.status().position == 0
+    nginx.journal.rmdir()
+    kept.rename(nginx.journal)
+    origin.serves("/a", "v2")
+    answer = log.apply(batch)
+
+    assert isinstance(refused, Trouble) and refused.fault is Fault.FAILED
+    assert isinstance(answer, Applied) and answer.position == 1
+    nginx.get("/a").fetched("v2")
+
+
+def test_a_journal_lost_under_a_running_gate(origin, make):
+    """If the journal disappears while it runs, nothing old is served after the next start."""
+    nginx, log = make()
+    origin.serves("/a", "v1")
+    nginx.get("/a")
+    nginx.journal.unlink()
+    log.refresh(Verb.FILE, b"/a")
+    origin.serves("/a", "v2")
+    nginx.restart()
+    log.catch_up()
+
+    never_again(nginx, "/a", "v1")
+
+
+def test_the_journal_does_not_grow_with_use(origin, make):
+    """Refreshing the same paths over and over leaves a journal of a few times its live size, and loses nothing."""
+    nginx, log = make()
+    paths = [f"/some/longer/path/of/an/object/{n}".encode() for n in range(2_000)]
+    origin.serves("*", "v1")
+    for _ in range(14):
+        log.applied(*((Verb.FILE, path) for path in paths), (Verb.REGEX, rb"/re.*\.x"), (Verb.TAG, b"red"))
+    assert nginx.journal.stat().st_size < 1_500_000
+    nginx.get("/refreshed.x")
+    nginx.get(paths[7].decode())
+    nginx.restart()
+    log.catch_up()
+    origin.serves("*", "v2")
+
+    assert log.status().detail["rules"] == "2002"
+    nginx.get("/refreshed.x").hit("v1")
+    nginx.get(paths[7].decode()).hit("v1")
+    log.refresh(Verb.REGEX, rb"/re.*\.x")
+    nginx.get("/refreshed.x").fetched("v2")
+
+
+# The bounds
+
+
+def test_more_rules_than_there_is_room_for(origin, make):
+    """A full memory costs the whole cache, said in the log, and never leaves anything old, also after a restart."""
+    nginx, log = make(rules_size="256k")
+    origin.serves("*", "v1")
+    nginx.get("/full/0")
+    nginx.get("/other")
+    origin.serves("*", "v2")
+    log.applied(*((Verb.FILE, f"/full/{n}".encode()) for n in range(4_000)))
+
+    assert int(log.status().detail["collapses"]) >= 1
+    assert "no room for more rules" in nginx.errors
+    nginx.get("/full/0").fetched("v2")
+    nginx.get("/other").fetched("v2")
+    nginx.get("/other").hit("v2")
+    nginx.restart()
+    log.catch_up()
+    never_again(nginx, "/full/0", "v1")
+    nginx.get("/other").hit("v2")
+
+
+def test_more_patterns_than_a_host_has_room_for(origin, make):
+    """Too many patterns are replaced by a refresh of the whole host; none of them is forgotten."""
+    nginx, log = make(patterns_per_host=5)
+    targets = [f"/p/{n}.x" for n in range(12)]
+    origin.serves("*", "v1")
+    for target in targets:
+        nginx.get(target)
+    origin.serves("*", "v2")
+    for n in range(12):
+        log.refresh(Verb.REGEX, rf"/p/{n}\.x".encode())
+
+        nginx.get(targets[n]).fetched("v2")
+    for target in targets:
+        nginx.get(target)
+        nginx.get(target).hit("v2")
+    nginx.restart()
+    log.catch_up()
+    for target in targets:
+        nginx.get(target).hit("v2")
+
+
+def test_the_same_pattern_over_and_over_takes_one_place(origin, make):
+    """A pattern refreshed again counts anew, and takes no more room."""
+    nginx, log = make(patterns_per_host=5)
+    origin.serves("/kept", "v1")
+    nginx.get("/kept")
+    for n in range(12):
+        origin.serves("/p/x", f"v{n}")
+        log.refresh(Verb.REGEX, rb"/p/.")
+        nginx.get("/p/x").fetched(f"v{n}")
+        nginx.get("/p/x").hit(f"v{n}")
+
+    nginx.get("/kept").hit("v1")
+
+
+def test_a_body_beyond_the_limit_is_refused(make):
+    """The gate says how large a batch may be."""
+    _, log = make(body_bytes=10_000)
+    answer = log.apply(log.accept(*((Verb.FILE, b"/" + b"x" * 50) for _ in range(200))))
+
+    assert isinstance(answer, Trouble)
+    assert log.status().position == 0
+
+
+# Tags
+
+
+def test_tags_in_several_lines(origin, make):
+    """A tag header that comes in several lines is read whole."""
+    nginx, log = make()
+    origin.serves("/a", "v1", headers={"Cache-Tag": "blue", "cache-tag": "red"})
+    nginx.get("/a")
+    log.refresh(Verb.TAG, b"green")
+    nginx.get("/a")
+    origin.serves("/a", "v2")
+    log.refresh(Verb.TAG, b"red")
+
+    nginx.get("/a").fetched("v2")
+
+
+def test_tags_the_site_hides(origin, make):
+    """Where the site hides the tag header from visitors too much is refreshed, never too little."""
+    nginx, log = make("proxy_hide_header Cache-Tag;")
+    origin.serves("/a", "v1", headers={"Cache-Tag": "blue", "cache-tag": "red"})
+    nginx.get("/a")
+    origin.serves("/a", "v2")
+    log.refresh(Verb.TAG, b"red")
+
+    nginx.get("/a").fetched("v2")
+
+
+def test_forgotten_tags_are_any_tag(origin, make):
+    """Tag memory that overflows refreshes too much, also where a remembered variant hides one that was forgotten."""
+    nginx, log = make(tags_size="16k")
+    origin.serves("/a", "v1", tags="red", vary="Accept-Language")
+    nginx.get("/a", headers={"Accept-Language": "en"})
+    origin.serves("*", "v1", tags="many of them and each of some length")
+    for n in range(400):
+        nginx.get(f"/more/{n}")
+    assert int(log.status().detail["tag_evictions"]) > 0
+    origin.serves("/a", "v1", tags="blue", vary="Accept-Language")
+    nginx.get("/a", headers={"Accept-Language": "fr"})
+    origin.serves("/a", "v2", tags="red", vary="Accept-Language")
+    log.refresh(Verb.TAG, b"red")
+
+    never_again(nginx, "/a", "v1 en", **{"Accept-Language": "en"})
+
+
+def test_tags_learned_after_the_refresh(origin, make):
+    """A tag that an old fetch brings after its refresh still takes what that fetch stores."""
+    nginx, log = make()
+    origin.serves("/a", "v1", tags="blue", vary="Accept-Language")
+    for _ in range(12):
+        nginx.get("/a", headers={"Accept-Language": "en"})
+    origin.serves("/a", "v1", tags="red", vary="Accept-Language")
+    with ThreadPoolExecutor(1) as visitors, origin.holding("/a", "headers") as held:
+        old = visitors.submit(nginx.get, "/a", headers={"Accept-Language": "fr"})
+        held.wait()
+        origin.lets_pass("/a")
+        log.refresh(Verb.TAG, b"red")
+        for _ in range(12):
+            nginx.get("/a", headers={"Accept-Language": "en"})
+        origin.serves("/a", "v2", tags="red", vary="Accept-Language")
+        held.release()
+        old.result()
+
+    never_again(nginx, "/a", "v1 fr", **{"Accept-Language": "fr"})
+
+
+# nginx's own ways
+
+
+def test_stale_while_the_origin_is_away_is_not_what_was_refreshed(origin, make):
+    """proxy_cache_use_stale does not reach back over a refresh."""
+    nginx, log = make("proxy_cache_use_stale error timeout updating http_500;")
+    origin.serves("/a", "v1")
+    nginx.get("/a")
+    log.refresh(Verb.FILE, b"/a")
+    origin.stop()
+
+    assert nginx.get("/a").status == 502
+
+
+def test_a_background_update_in_flight_never_becomes_a_hit(origin, make):
+    """An expired object that is being renewed behind the scenes is refreshed like any other."""
+    nginx, log = make("proxy_cache_use_stale updating; proxy_cache_background_update on;")
+    origin.serves("/a", "v1", age=1, tags="red")
+    nginx.get("/a")
+    until(lambda: log.probe("/a").presence is Presence.ABSENT)
+    with ThreadPoolExecutor(1) as visitors, origin.holding("/a", "headers") as held:
+        stale = visitors.submit(nginx.get, "/a")  # its connection ends with the update
+        held.wait()
+        origin.serves("/a", "v2", tags="red")
+        origin.lets_pass("/a")
+        log.refresh(Verb.TAG, b"red")
+        nginx.get("/a").fetched("v2")
+        never_again(nginx, "/a", "v1")
+        held.release()
+        assert (stale.result().body, stale.result().cache) == ("v1", "STALE")
+
+    never_again(nginx, "/a", "v1")
+
+
+def test_a_revalidation_in_flight_never_becomes_a_hit(origin, make):
+    """The same for proxy_cache_revalidate."""
+    nginx, log = make("proxy_cache_revalidate on;")
+    origin.serves("/a", "v1", age=1, headers={"ETag": '"1"'})
+    nginx.get("/a")
+    until(lambda: nginx.get("/a").cache == "EXPIRED")
+    origin.serves("/a", "v2", headers={"ETag": '"2"'})
+    log.refresh(Verb.FILE, b"/a")
+
+    nginx.get("/a").fetched("v2")
+    nginx.get("/a").hit("v2")
+
+
+def test_a_fetch_waits_for_what_is_renewed_behind_the_scenes(origin, make):
+    """A prefetch of an expired object is not content with the old answer."""
+    nginx, log = make("proxy_cache_use_stale updating; proxy_cache_background_update on;")
+    origin.serves("/a", "v1", age=1)
+    nginx.get("/a")
+    until(lambda: log.probe("/a").presence is Presence.ABSENT)
+    origin.serves("/a", "v2")
+
+    assert log.fetch("/a").outcome is FetchOutcome.STORED
+    nginx.get("/a").hit("v2")
+
+
+def test_an_internal_redirect_keeps_the_key_and_the_word(origin, make):
+    """error_page within the site neither confuses a fetch nor shows the origin what is ours."""
+    _, log = make("proxy_intercept_errors on; error_page 404 = /instead;")
+    origin.serves("/instead", "v1")
+    fetched = log.fetch("/missing")
+
+    assert fetched.status == 200
+    assert [name for asked in origin.log for name in asked.headers if name.startswith("freshline")] == []
+
+
+def test_workers_that_die_take_nothing_with_them(origin, make):
+    """What the workers share outlives each of them."""
+    nginx, log = make()
+    origin.serves("/a", "v1")
+    log.refresh(Verb.FILE, b"/a")
+    nginx.get("/a")
+    old = nginx.workers()
+    for pid in old:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: len(set(nginx.workers()) - set(old)) >= WORKERS)
+    gate = log.status()
+
+    assert (gate.position, gate.synced) == (1, True)
+    nginx.get("/a").hit("v1")
+
+
+def test_more_memory_after_a_reload(origin, make):
+    """A reload that changes the size of the memory reads the rules again from the journal."""
+    nginx, log = make(rules_size="1m")
+    origin.serves("/a", "v1")
+    origin.serves("/b", "v1")
+    nginx.get("/a")
+    nginx.get("/b")
+    origin.serves("/a", "v2")
+    log.refresh(Verb.FILE, b"/a")
+    nginx.settings["rules_size"] = "2m"
+    nginx.reload()
+    never_again(nginx, "/a", "v1")
+    log.catch_up()
+
+    never_again(nginx, "/a", "v1")
+    assert log.status().synced
+    nginx.get("/b").hit("v1")

@@ -1,0 +1,51 @@
+"""What the nginx gate's files are filled with can never become configuration of its own."""
+
+from dataclasses import replace
+
+import pytest
+
+from freshline.gates.nginx import Settings, render
+
+GOOD = Settings(
+    secret="0123456789abcdef",
+    gate="127.0.0.1:9101",
+    site="127.0.0.1:80",
+    cache_path="/var/cache/nginx/",
+    journal="/var/lib/freshline/journal",
+)
+
+
+def test_every_place_is_filled():
+    """No file of the gate leaves a place open."""
+    for settings in (GOOD, replace(GOOD, site_tls="[::1]:443", levels="2:2:1")):
+        for text in render(settings).values():
+            assert "@" not in text
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"secret": "short"},
+        {"secret": '0123456789abcdef"; evil'},
+        {"secret": "0123456789abcdef\n"},
+        {"cache_path": "relative"},
+        {"cache_path": "/a;b"},
+        {"cache_path": '/a"b'},
+        {"journal": "/a b"},
+        {"journal": "/a\nb"},
+        {"levels": "1:2:3"},
+        {"levels": "}"},
+        {"rules_size": "64"},
+        {"tags_size": "64m; evil"},
+        {"gate": "127.0.0.1"},
+        {"gate": "127.0.0.1:0"},
+        {"gate": "127.0.0.1:80; evil"},
+        {"site": 'x":80'},
+        {"site_tls": "x:99999"},
+        {"ttl_seconds": 0},
+    ],
+)
+def test_what_could_break_out_is_refused(bad):
+    """A quote, a semicolon, a line break or an empty limit is refused before a file is written."""
+    with pytest.raises(ValueError):
+        render(replace(GOOD, **bad))
