@@ -6,6 +6,8 @@ a visitor; the gate answers in a header, and no body ever comes here.
 
 from __future__ import annotations
 
+import re
+
 from freshline.domain.action import Fetch
 from freshline.drivers import lines
 from freshline.drivers.base import Fetched, FetchOutcome, Presence, Probed, Trouble
@@ -19,6 +21,14 @@ PROBE_HEADER = "freshline-probe"
 PRESENCE_HEADER = "freshline-presence"
 FETCH_HEADER = "freshline-fetch"
 
+NOT_SENT = frozenset(  # what would make another request of it, or half a one
+    "connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade"
+    " host content-length expect range if-range if-match if-none-match if-modified-since if-unmodified-since"
+    " freshline-key freshline-probe freshline-fetch".split()
+)
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110 section 5.6.2
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
 OUTCOMES = {
     "stored": FetchOutcome.STORED,
     "timeout": FetchOutcome.ORIGIN_TIMEOUT,
@@ -31,14 +41,28 @@ class VarnishDriver(GateDriver):
         return understood(await self._head(what, PROBE_HEADER, PROBE_SECONDS), _probed)
 
     async def fetch(self, what: Fetch) -> Fetched | Trouble:
+        for name, value in what.headers:
+            if (why := _refusal(name, value)) is not None:
+                return Fetched(FetchOutcome.OTHER, 0, 0, why)
         return understood(await self._head(what, FETCH_HEADER, FETCH_SECONDS), _fetched)
 
     async def _head(self, what: Fetch, errand: str, seconds: float) -> Reply | Trouble:
-        asked = {name.lower(): value for name, value in what.headers}
+        asked = {name.lower(): value for name, value in what.headers if _refusal(name, value) is None}
         ours = {"host": what.host, lines.KEY_HEADER: self._headers[lines.KEY_HEADER], errand: "1"}
         if what.scheme == "https":
             ours["x-forwarded-proto"] = "https"  # Varnish speaks no TLS: this is how it learns what the visitor spoke
         return await self._client.request("HEAD", what.target, {**asked, **ours}, seconds=seconds)
+
+
+def _refusal(name: str, value: str) -> str | None:
+    """``None`` if the header may go out."""
+    if not _NAME.match(name):
+        return "a header name that is none"
+    if name.lower() in NOT_SENT:
+        return f"header {name} may not be set"
+    if _CONTROL.search(value):
+        return f"a control character in header {name}"
+    return None
 
 
 def _probed(reply: Reply) -> Probed:

@@ -20,11 +20,11 @@ from tests.servers.origin import Origin
 
 STOP_SECONDS = 20
 
-#: What an operator might have: first_byte_timeout is short so that tests of a dead origin end.
+READ_TIMEOUT_SECONDS = 60
 OPERATOR = """
 backend default {
     .host = "127.0.0.1"; .port = "%(port)d";
-    .connect_timeout = 2s; .first_byte_timeout = %(first_byte)s; .between_bytes_timeout = %(first_byte)s;
+    .connect_timeout = 2s; .first_byte_timeout = %(seconds)ds; .between_bytes_timeout = %(seconds)ds;
 }
 sub vcl_deliver {
     if (obj.hits > 0) { set resp.http.x-cache = "HIT"; } else { set resp.http.x-cache = "MISS"; }
@@ -49,7 +49,7 @@ class Varnish:
         operator: str = "",
         guarded: bool = True,
         rules: int = gate.RULES,
-        first_byte: str = "5s",
+        read_timeout_seconds: int = READ_TIMEOUT_SECONDS,
         parameters: Mapping[str, str] | None = None,
     ) -> None:
         self.name = "varnish-1"
@@ -58,7 +58,8 @@ class Varnish:
         self._home = Path(tempfile.mkdtemp(prefix="vd-"))  # short: a socket's path has its limit
         self._log = tmp_path / "varnishd.log"
         self._guarded, self._rules = guarded, rules
-        self._operator = OPERATOR % {"port": origin.port, "first_byte": first_byte} + operator
+        self.read_timeout_seconds = read_timeout_seconds
+        self._origin, self._operator = origin, operator
         self._parameters = dict(parameters or {})
         self._loads = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -144,5 +145,6 @@ class Varnish:
             (self._home / "freshline.vcl").write_text(gate.render(library(), SECRET, rules=self._rules))
             text += f'include "{self._home}/freshline.vcl";\n'
         path = self._home / "site.vcl"
-        path.write_text(text + self._operator)
+        backend = OPERATOR % {"port": self._origin.port, "seconds": self.read_timeout_seconds}
+        path.write_text(text + backend + self._operator)
         return path

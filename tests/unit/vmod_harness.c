@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "flights.h"
 #include "gate.h"
 
 static void *
@@ -102,15 +103,22 @@ static _Atomic int calm;
 static void *
 look(void *none)
 {
+	struct slice tags = {"red blue", 8};
+	struct flight flight = {0};
 	char url[32];
 	int i;
 
 	for (i = 0; !calm; i++) {
 		struct name name = {{"h.test", 6}, {url, (size_t)snprintf(url, sizeof url, "/d/%d", i % 50)}};
 
-		(void)rules_judge(rules_stamp(), &name, 1, (struct slice){"red blue", 8});
-		(void)rules_judge((struct stamp){rules_stamp().life, 1}, &name, 1, (struct slice){"red", 3});
+		flight_begin(&flight, &name);
+		(void)rules_judge(rules_stamp(), &name, 1, &tags);
+		(void)rules_judge((struct stamp){rules_stamp().life, 1}, &name, 1, &tags);
+		(void)flight_overtake(&name, 1, (uint64_t)i);
+		if (i % 3 == 0)
+			flight_end(&flight);
 	}
+	flight_end(&flight);
 	return (none);
 }
 
@@ -149,6 +157,7 @@ main(void)
 	int n;
 
 	gate_start(&posix);
+	flights_start();
 	while (getline(&line, &room, stdin) > 0) {
 		for (n = 0, rest = line; n < 8 && (field[n] = strsep(&rest, " \n")) != NULL && *field[n] != '\0'; n++)
 			;
@@ -193,7 +202,7 @@ main(void)
 			struct name name = {unhex(field[3]), unhex(field[4])};
 			struct slice tags = unhex(field[5]);
 
-			puts(verdicts[rules_judge(stamp, &name, 1, tags)]);
+			puts(verdicts[rules_judge(stamp, &name, 1, &tags)]);
 			free((char *)(uintptr_t)name.host.at);
 			free((char *)(uintptr_t)name.url.at);
 			free((char *)(uintptr_t)tags.at);

@@ -16,8 +16,8 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SOURCES = ("vmod_freshline.c", "gate.c", "rules.c", "canonical.c")
-HEADERS = ("gate.h", "rules.h", "canonical.h", "siphash.h")
+SOURCES = ("vmod_freshline.c", "gate.c", "flights.c", "rules.c", "canonical.c")
+HEADERS = ("flights.h", "gate.h", "rules.h", "canonical.h", "siphash.h")
 INTERFACE = "vmod_freshline.vcc"
 FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-Wl,-z,nodelete")
 BUILD_SECONDS = 120

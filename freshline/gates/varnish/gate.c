@@ -151,6 +151,19 @@ token(struct slice f, size_t limit)
 	return (f.size > 0 && f.size <= limit);
 }
 
+/* As the controller writes it: lower case, no port. */
+static int
+host_name(struct slice f)
+{
+	size_t i;
+
+	for (i = 0; i < f.size; i++)
+		if (!(f.at[i] >= 'a' && f.at[i] <= 'z') && !(f.at[i] >= '0' && f.at[i] <= '9') &&
+		    strchr("._-", f.at[i]) == NULL)
+			return (0);
+	return (token(f, HOST_SIZE));
+}
+
 /* Decodes a last field in place. Every % must begin an escape here, other than in a URL. */
 static int
 unescape(struct slice *f)
@@ -203,7 +216,7 @@ read_command(struct slice line, struct command *c, uint64_t after, uint64_t upto
 	if (!read_verb(field(&line), &c->verb))
 		return ("no such command");
 	c->host = field(&line);
-	if (!token(c->host, HOST_SIZE))
+	if (!host_name(c->host))
 		return ("no host");
 	c->what = line;
 	if (!unescape(&c->what))

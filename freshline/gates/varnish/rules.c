@@ -173,9 +173,9 @@ probe(struct newest_of *found, enum verb verb, uint64_t host_key, const char *wh
 }
 
 static void
-probe_tags(struct newest_of *found, uint64_t host_key, struct slice tags)
+probe_tags(struct newest_of *found, uint64_t host_key, const struct slice *tags)
 {
-	const char *p = tags.at, *end = tags.at + tags.size, *start;
+	const char *p = tags->at, *end = tags->at + tags->size, *start;
 
 	while (p < end) {
 		while (p < end && (*p == ' ' || *p == ',' || *p == '\t'))
@@ -210,15 +210,29 @@ probe_regexes(struct newest_of *found, const struct host *host, const char *url,
 }
 
 static uint64_t
-memo_key(struct stamp stamp, const struct name *name, struct slice tags)
+memo_key(struct stamp stamp, const struct name *name, const struct slice *tags)
 {
 	struct siphash h;
+	unsigned char known = tags != NULL;
 
 	siphash_begin(&h, hash_key);
 	siphash_bytes(&h, &stamp, sizeof stamp);
 	siphash_field(&h, name->host.at, name->host.size);
 	siphash_field(&h, name->url.at, name->url.size);
-	siphash_field(&h, tags.at, tags.size);
+	siphash_bytes(&h, &known, sizeof known);
+	if (known)
+		siphash_bytes(&h, tags->at, tags->size);
+	return (siphash_end(&h));
+}
+
+uint64_t
+rules_key(const struct name *name)
+{
+	struct siphash h;
+
+	siphash_begin(&h, hash_key);
+	siphash_field(&h, name->host.at, name->host.size);
+	siphash_field(&h, name->url.at, name->url.size);
 	return (siphash_end(&h));
 }
 
@@ -243,7 +257,7 @@ remember(uint64_t key, uint64_t position)
 
 /* Under the lock. */
 static enum verdict
-judge_name(struct stamp stamp, const struct name *name, struct slice tags)
+judge_name(struct stamp stamp, const struct name *name, const struct slice *tags)
 {
 	struct newest_of found = {0, 0};
 	char room[ONSTACK], *url = room;
@@ -277,8 +291,12 @@ judge_name(struct stamp stamp, const struct name *name, struct slice tags)
 		for (i = 0; i < path_size; i++)
 			if (url[i] == '/')
 				probe(&found, VERB_DIR, host_key, url, i + 1);
-	if (host->newest_by[VERB_TAG] > since)
-		probe_tags(&found, host_key, tags);
+	if (host->newest_by[VERB_TAG] > since) {
+		if (tags != NULL)
+			probe_tags(&found, host_key, tags);
+		else
+			found.soft = max(found.soft, host->newest_by[VERB_TAG]);
+	}
 	if (host->newest_by[VERB_REGEX] > since)
 		probe_regexes(&found, host, url, path_size, size, since);
 	if (url != room)
@@ -293,7 +311,7 @@ judge_name(struct stamp stamp, const struct name *name, struct slice tags)
 }
 
 enum verdict
-rules_judge(struct stamp stamp, const struct name *names, unsigned n, struct slice tags)
+rules_judge(struct stamp stamp, const struct name *names, unsigned n, const struct slice *tags)
 {
 	enum verdict verdict = FRESH, one;
 	unsigned i;

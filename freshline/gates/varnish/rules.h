@@ -65,8 +65,14 @@ void rules_renew(uint64_t position);
 /* The stamp for a fetch that begins now. */
 struct stamp rules_stamp(void);
 
-/* How an object that was stamped so and is known by these names must be treated. `tags` as the origin wrote them. */
-enum verdict rules_judge(struct stamp stamp, const struct name *names, unsigned n, struct slice tags);
+/*
+ * How an object that was stamped so and is known by these names must be treated. `tags` as the origin wrote them, or
+ * NULL where nobody knows them yet: then it may carry any.
+ */
+enum verdict rules_judge(struct stamp stamp, const struct name *names, unsigned n, const struct slice *tags);
+
+/* A number for a name, the same as long as the process lives. */
+uint64_t rules_key(const struct name *name);
 
 /*
  * Between rules_open and rules_close lookups wait, so a long batch opens the table more than once. What was added

@@ -20,6 +20,7 @@
 #include "vre.h"
 #include "vtim.h"
 
+#include "flights.h"
 #include "gate.h"
 #include "vcc_if.h"
 
@@ -127,6 +128,7 @@ load(void)
 {
 
 	gate_start(&vre);
+	flights_start();
 }
 
 /* ---- what the controller asked of this request ---- */
@@ -213,15 +215,16 @@ read_stamp(const char *text)
 	return (stamp);
 }
 
-static int
-read_name(struct name *name, const struct http *http)
+static struct name
+name_of(const struct http *http)
 {
 	const char *host = NULL;
+	struct name name;
 
 	(void)http_GetHdr(http, H_Host, &host);
-	name->host = (struct slice){host, host == NULL ? 0 : strlen(host)};
-	name->url = (struct slice){http->hd[HTTP_HDR_URL].b, Tlen(http->hd[HTTP_HDR_URL])};
-	return (1);
+	name.host = (struct slice){host, host == NULL ? 0 : strlen(host)};
+	name.url = (struct slice){http->hd[HTTP_HDR_URL].b, Tlen(http->hd[HTTP_HDR_URL])};
+	return (name);
 }
 
 static int
@@ -233,22 +236,29 @@ equal(struct slice a, struct slice b)
 
 /*
  * An object is known by the name it was looked up with and by the one the visitor used, which VCL may have rewritten:
- * people refresh what they see in their browser.
+ * people refresh what they see in their browser. Returns how many there are.
  */
+static unsigned
+names_of(struct name names[2], const struct http *now, const struct http *before)
+{
+
+	names[0] = name_of(now);
+	if (before == NULL)
+		return (1);
+	names[1] = name_of(before);
+	return (equal(names[0].url, names[1].url) && equal(names[0].host, names[1].host) ? 1 : 2);
+}
+
 static enum verdict
 judge(struct worker *wrk, struct objcore *oc, const struct http *now, const struct http *before)
 {
 	struct stamp stamp = read_stamp(HTTP_GetHdrPack(wrk, oc, H_STAMP));
-	const char *tags = HTTP_GetHdrPack(wrk, oc, H_TAGS);
+	const char *text = HTTP_GetHdrPack(wrk, oc, H_TAGS);
+	struct slice tags = {text, text == NULL ? 0 : strlen(text)};
 	struct name names[2];
-	unsigned n;
+	unsigned n = names_of(names, now, before);
 
-	n = (unsigned)read_name(&names[0], now);
-	if (before != NULL)
-		n += (unsigned)read_name(&names[1], before);
-	if (n == 2 && equal(names[0].url, names[1].url) && equal(names[0].host, names[1].host))
-		n = 1;
-	return (rules_judge(stamp, names, n, (struct slice){tags, tags == NULL ? 0 : strlen(tags)}));
+	return (rules_judge(stamp, names, n, &tags));
 }
 
 static int
@@ -323,10 +333,15 @@ VCL_VOID
 vmod_guard(VRT_CTX)
 {
 	struct errand *errand;
+	struct name names[2];
+	unsigned n;
 
 	CHECK_OBJ_NOTNULL(ctx->req, REQ_MAGIC);
 	errand = errand_of(ctx);
 	ctx->req->vcf = &guarded;
+	n = names_of(names, ctx->req->http, ctx->req->http0);
+	if (flight_overtake(names, n, (uint64_t)(VTIM_mono() * 1000.)))
+		ctx->req->hash_ignore_busy = 1;
 	if (errand != NULL && errand->kind == PROBE) {
 		INIT_OBJ(&errand->vcf, VCF_MAGIC);
 		errand->vcf.func = look;
@@ -343,11 +358,27 @@ vmod_guard(VRT_CTX)
 struct fetch {
 	unsigned magic;
 #define FETCH_MAGIC 0x66657463
-	struct stamp stamp;
+	struct flight flight;
 	uint16_t status;	/* of the origin's last answer */
 };
 
 static const int fetch_id;
+
+static void
+fetch_fini(VRT_CTX, void *p)
+{
+	struct fetch *fetch;
+
+	(void)ctx;
+	CAST_OBJ_NOTNULL(fetch, p, FETCH_MAGIC);
+	flight_end(&fetch->flight);
+}
+
+static const struct vmod_priv_methods fetch_methods = {
+	.magic = VMOD_PRIV_METHODS_MAGIC,
+	.type = "freshline fetch",
+	.fini = fetch_fini,
+};
 
 static struct fetch *
 fetch_of(VRT_CTX)
@@ -357,9 +388,11 @@ fetch_of(VRT_CTX)
 
 	if (priv != NULL && priv->priv == NULL) {
 		fetch = WS_Alloc(ctx->ws, sizeof *fetch);
-		if (fetch != NULL)
+		if (fetch != NULL) {
 			INIT_OBJ(fetch, FETCH_MAGIC);
-		priv->priv = fetch;
+			priv->priv = fetch;
+			priv->methods = &fetch_methods;
+		}
 	}
 	if (priv == NULL || priv->priv == NULL) {
 		VRT_fail(ctx, "freshline: no workspace to stamp a fetch");
@@ -374,11 +407,13 @@ vmod_begin(VRT_CTX)
 {
 	struct busyobj *bo = ctx->bo;
 	struct fetch *fetch;
+	struct name name;
 
 	CHECK_OBJ_NOTNULL(bo, BUSYOBJ_MAGIC);
 	if ((fetch = fetch_of(ctx)) == NULL)
 		return;
-	fetch->stamp = rules_stamp();
+	name = name_of(bo->bereq);
+	flight_begin(&fetch->flight, &name);
 	fetch->status = 0;
 	/*
 	 * A 304 would put the old body under the new stamp. That is what revalidating is for; but a command that came
@@ -498,7 +533,8 @@ vmod_mark(VRT_CTX)
 		return;
 	http_Unset(beresp, H_STAMP);
 	http_Unset(beresp, H_TROUBLE);
-	http_PrintfHeader(beresp, "x-freshline-stamp: %016" PRIx64 ".%" PRIu64, fetch->stamp.life, fetch->stamp.position);
+	http_PrintfHeader(beresp, "x-freshline-stamp: %016" PRIx64 ".%" PRIu64, fetch->flight.stamp.life,
+	    fetch->flight.stamp.position);
 	mark_tags(ctx, beresp);
 	if (ctx->method == VCL_MET_BACKEND_ERROR)
 		mark_trouble(ctx, beresp, fetch);
