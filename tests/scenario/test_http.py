@@ -1,0 +1,140 @@
+"""What SDKs never send, and proxies, scripts and strangers do."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from freshline.wire import signature
+from tests.running import Running, running
+
+
+@pytest.fixture
+def service() -> Iterator[Running]:
+    with running() as service:
+        yield service
+
+
+def target(nonce: str = "n", **params: str) -> str:
+    """A signed V1 request target."""
+    return signature.sign_v1(
+        "POST",
+        "",
+        {"Version": "2018-05-10", "Format": "JSON", **params},
+        key_id="testid",
+        secret="testsecret",
+        now=time.time(),
+        nonce=nonce,
+    ).target
+
+
+def speak(service: Running, *parts: bytes) -> list[tuple[int, bytes]]:
+    """Send bytes as they are; status and body of every answer until the server closes."""
+    host, _, port = service.address.partition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        for part in parts:
+            connection.sendall(part)
+        raw = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+    answers = []
+    while raw:
+        head, _, raw = raw.partition(b"\r\n\r\n")
+        status = int(head.split(b" ")[1])
+        length = re.search(rb"content-length: (\d+)", head)
+        size = int(length[1]) if length else len(raw)
+        answers.append((status, raw[:size]))
+        raw = raw[size:]
+    return answers
+
+
+def post(request_target: str, *headers: str, body: bytes = b"", close: bool = True) -> bytes:
+    lines = [f"POST {request_target} HTTP/1.1", "Host: cdn.test", *headers, *(["Connection: close"] if close else [])]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+
+
+def test_absolute_form(service: Running) -> None:
+    """A request as sent to a proxy names the whole URL."""
+    ((status, body),) = speak(
+        service, post(f"http://cdn.test{target(Action='DescribeRefreshQuota')}", "Content-Length: 0")
+    )
+
+    assert (status, json.loads(body)["UrlQuota"]) == (200, "10000")
+
+
+def test_chunked_in_slow_pieces(service: Running) -> None:
+    """A body in chunks that cut names and escapes in two."""
+    signed = signature.sign_v3(
+        "POST", "cdn.test", "RefreshObjectCaches", "2018-05-10", {}, key_id="testid", secret="testsecret",
+        now=time.time(), nonce="n", form={"ObjectPath": "http://img.test/é", "ObjectType": "File"},
+    )  # fmt: skip
+    headers = [f"{name}: {value}" for name, value in signed.headers.items() if name != "host"]
+    chunks = [b"1\r\n%c\r\n" % byte for byte in signed.body]
+    ((status, body),) = speak(service, post("/", *headers, "Transfer-Encoding: chunked"), *chunks, b"0\r\n\r\n")
+
+    assert (status, json.loads(body)["RefreshTaskId"]) == (200, "1")
+    assert service.log.read(0, 1)[0].wish.paths == ("http://img.test/é",)
+
+
+def test_pipelined(service: Running) -> None:
+    """Several requests at once on one connection are answered in their order."""
+    requests = [
+        post(target(nonce, Action="DescribeRefreshTaskById", TaskId="x"), "Content-Length: 0", close=nonce == "3")
+        for nonce in "123"
+    ]
+
+    assert [status for status, _ in speak(service, b"".join(requests))] == [400] * 3
+
+
+@pytest.mark.parametrize("size", [5 << 20, 10 << 20])
+def test_a_large_body_is_answered(service: Running, size: int) -> None:
+    """The caller reads why, and does not just find the connection broken."""
+    connection = http.client.HTTPConnection(service.address, timeout=30)
+    connection.request("POST", "/?Format=JSON", b"x" * size)
+    response = connection.getresponse()
+
+    assert (response.status, json.loads(response.read())["Code"]) == (413, "RequestEntityTooLarge")
+    connection.request("GET", "/?Format=JSON")
+    assert json.loads(connection.getresponse().read())["Code"] == "MissingAction"
+    connection.close()
+
+
+def test_a_hundred_thousand_lines(service: Running) -> None:
+    """Too many is too many, and said quickly."""
+    body = b"ObjectPath=" + b"img.test%2Fa%0A" * 100_000
+    form = {"ObjectPath": "img.test/a\n" * 100_000}
+    signed = signature.sign_v1(
+        "POST", "", {"Version": "2018-05-10", "Format": "JSON", "Action": "RefreshObjectCaches"}, key_id="testid",
+        secret="testsecret", now=time.time(), nonce="n", form=form,
+    )  # fmt: skip
+    assert signed.body == body
+    connection = http.client.HTTPConnection(service.address, timeout=30)
+    connection.request("POST", signed.target, body, {"content-type": "application/x-www-form-urlencoded"})
+    answer = json.loads(connection.getresponse().read())
+    connection.close()
+
+    assert answer["Code"] == "SingleRequest.OverLimit"
+    assert service.log.head == 0
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"GET /?a=\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX-A: a\x00b\r\n\r\n",
+        b"nonsense\r\n\r\n",
+        b"GET /" + b"x" * 200_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST http://x?Format=JSON HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    ],
+)
+def test_no_request_at_all(service: Running, raw: bytes) -> None:
+    """What is not HTTP never gets past the web server, which goes on serving."""
+    answers = speak(service, raw + b"GET /?Format=JSON HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+
+    assert answers and all(status in (400, 404) for status, _ in answers)
+    assert speak(service, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")[0][0] == 400
