@@ -27,7 +27,7 @@ from freshline.log.base import Log, LogUnavailable
 from freshline.operations.desk import Call, Desk
 from freshline.operations.registry import Bound, bind
 from freshline.spec.model import Spec
-from freshline.wire import params, render, signature
+from freshline.wire import render, signature
 from freshline.wire.render import CONTENT_TYPES, Format
 from freshline.wire.request import Request, merge_headers
 from freshline.wire.signature import Claim
@@ -187,7 +187,7 @@ class App:
 
     def _read_arguments(self, exchange: Exchange) -> None:
         assert exchange.bound is not None
-        exchange.arguments = params.read(exchange.bound.operation, exchange.request)
+        exchange.arguments = exchange.bound.reader.read(exchange.request)
 
     # -- the answer -----------------------------------------------------------
     def _refusal(self, exchange: Exchange, refused: Refused) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
@@ -200,13 +200,20 @@ class App:
             request_id=exchange.request_id,
             host=exchange.request.header(b"host")[:HOST_LIMIT],
             recommend=self._settings.recommend,
-            product=operation.product.name if operation else "",
+            product=self._product_name(exchange),
             format_=self._format(exchange.request),
         )
         extra: list[tuple[bytes, bytes]] = []
         if refused.retry_after_seconds is not None and self._settings.say_retry_after:
             extra.append((b"x-acs-retry-after", b"%d" % max(1, math.ceil(refused.retry_after_seconds * 1000))))
         return row.status, content, extra
+
+    def _product_name(self, exchange: Exchange) -> str:
+        if exchange.bound is not None:
+            return exchange.bound.operation.product.name
+        version = exchange.request.header(b"x-acs-version") or exchange.request.param(b"Version")
+        product = self._spec.products.get(version)
+        return product.name if product else ""
 
     def _format(self, request: Request) -> Format:
         """``Format`` in any case; anything else there, such as the legacy SDK's ``None``, is as if it were not."""

@@ -17,6 +17,7 @@ from freshline.operations import inspect, quota, submit
 from freshline.operations.desk import Call, Desk
 from freshline.operations.selection import Filter
 from freshline.spec.model import GATEWAY, Operation, Spec, SpecError
+from freshline.wire.params import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +40,11 @@ HANDLERS = {
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """An operation and what carries it out."""
+    """An operation, what reads its arguments and what carries it out."""
 
     operation: Operation
     handler: Handler
+    reader: Reader
 
 
 def bind(spec: Spec) -> dict[tuple[str, str], Bound]:
@@ -50,7 +52,7 @@ def bind(spec: Spec) -> dict[tuple[str, str], Bound]:
 
     :raises SpecError: tables and handlers do not fit
     """
-    return {(op.product.version, op.action): Bound(op, _handler_of(op)) for op in spec}
+    return {(op.product.version, op.action): Bound(op, _handler_of(op), Reader(op)) for op in spec}
 
 
 def _handler_of(op: Operation) -> Handler:

@@ -47,9 +47,14 @@ def parse_pairs(raw: bytes) -> Pairs:
     """``a=1&b=2`` in the order sent. ``a`` alone is ``a=``."""
     if not raw:
         return []
-    return [
-        (decode(name), decode(value)) for name, _, value in (pair.partition(b"=") for pair in raw.split(b"&") if pair)
-    ]
+    out: Pairs = []
+    for pair in raw.split(b"&"):
+        name, _, value = pair.partition(b"=")
+        if b"%" in pair or b"+" in pair:
+            out.append((decode(name), decode(value)))
+        elif pair:
+            out.append((name, value))
+    return out
 
 
 def join_pairs(pairs: Iterable[tuple[bytes, bytes]]) -> bytes:

@@ -38,24 +38,33 @@ class _Over(ValueError):
     """Too many items."""
 
 
-def read(operation: Operation, request: Request) -> dict[str, Any]:
-    """The arguments of an operation by the handler's words. Unknown parameters are ignored (CONTRACT 1).
+class Reader:
+    """Reads the arguments of one operation, by the handler's words."""
 
-    :raises Refused: as the operation's table says
-    """
-    if (twice := request.repeated()) is not None:
-        raise Refused(Fault.PARAMETERS_GARBLED, param=_printable(twice))
-    sent = request.params
-    out = dict(operation.set)
-    for name, param in operation.params.items():
-        raw = sent.get(name.encode())
-        if raw:
-            out[param.to] = _read_one(name, param, raw)
-        elif param.required:
-            raise Refused(Fault.PARAMETER_MISSING, param=name)
-        else:
-            out[param.to] = None if param.default is None else PARSERS[param.type](param, param.default)
-    return out
+    def __init__(self, operation: Operation) -> None:
+        self._params = {name.encode(): (name, param) for name, param in operation.params.items()}
+        self._required = [(name.encode(), name) for name, param in operation.params.items() if param.required]
+        self._given = dict(operation.set)  # what is there before a caller sends anything
+        for param in operation.params.values():
+            if param.default is not None:
+                self._given[param.to] = PARSERS[param.type](param, param.default)
+
+    def read(self, request: Request) -> dict[str, Any]:
+        """Unknown parameters are ignored (CONTRACT 1); one that is not there and has no default is left out.
+
+        :raises Refused: as the operation's table says
+        """
+        if (twice := request.repeated()) is not None:
+            raise Refused(Fault.PARAMETERS_GARBLED, param=_printable(twice))
+        sent = request.params
+        for raw_name, name in self._required:
+            if not sent.get(raw_name):
+                raise Refused(Fault.PARAMETER_MISSING, param=name)
+        out = self._given.copy()
+        for raw_name, (name, param) in self._params.items():
+            if raw := sent.get(raw_name):
+                out[param.to] = _read_one(name, param, raw)
+        return out
 
 
 def _read_one(name: str, param: Param, raw: bytes) -> Any:
