@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -245,6 +246,30 @@ def test_the_same_pattern_over_and_over_takes_one_place(origin, make):
         nginx.get("/p/x").hit(f"v{n}")
 
     nginx.get("/kept").hit("v1")
+
+
+def test_two_at_once_are_applied_one_after_the_other(origin, make):
+    """The same batches from two controllers at once: every one is applied, and both are told so."""
+    nginx, log = make()
+    batches = [log.accept(*((Verb.FILE, f"/{k}/{n}".encode()) for n in range(3_000))) for k in range(6)]
+    origin.serves("*", "v1")
+    nginx.get("/5/2999")
+
+    async def twice() -> list[object]:
+        one, two = nginx.driver(), nginx.driver()
+        out: list[object] = []
+        for batch in batches:
+            out += await asyncio.gather(one.apply(batch), two.apply(batch))
+        await one.close()
+        await two.close()
+        return out
+
+    answers = log.run(twice())
+    origin.serves("*", "v2")
+
+    assert all(isinstance(answer, Applied) for answer in answers)
+    assert log.status().position == 18_000
+    nginx.get("/5/2999").fetched("v2")
 
 
 def test_a_body_beyond_the_limit_is_refused(make):
