@@ -130,14 +130,17 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
         inventory.close()
 
 
-async def serve(settings: Settings, started: Callable[[str], None] = lambda address: None) -> None:
+async def serve(
+    settings: Settings, sock: socket.socket | None = None, started: Callable[[], None] = lambda: None
+) -> None:
     """Run the service until SIGINT or SIGTERM; calls under way are finished, then it ends.
 
-    :param started: called with the address once calls are taken
+    :param sock: where to listen, from :func:`listen`; made here if there is none
+    :param started: called once calls are taken
     :raises CannotStart: the address is taken, or the data directory is not ours
     """
     check_rates(settings)
-    sock = _listen(settings.service.listen)
+    sock = sock or listen(settings)
     try:
         async with service(settings) as app:
             server = _Server(
@@ -157,10 +160,8 @@ async def serve(settings: Settings, started: Callable[[str], None] = lambda addr
             loop = asyncio.get_running_loop()
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, server.stop)
-            host, port = sock.getsockname()[:2]
-            address = f"{host}:{port}"
-            loop.call_soon(started, address)
-            logger.info("listening on %s", address)
+            loop.call_soon(started)
+            logger.info("listening on %s:%d", *sock.getsockname()[:2])
             await server.serve(sockets=[sock])
     finally:
         sock.close()
@@ -178,7 +179,9 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _listen(address: str) -> socket.socket:
+def listen(settings: Settings) -> socket.socket:
+    """:raises CannotStart: the address is taken or not ours"""
+    address = settings.service.listen
     host, port = split_address(address)
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET

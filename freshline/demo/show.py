@@ -34,6 +34,7 @@ async def show(port: int, run_dir: Path) -> None:
     settings = load(None)
     service = replace(settings.service, listen=address, data_dir=str(run_dir / "data"))
     settings = replace(settings, service=service)
+    sock = wiring.listen(settings)
     ports = {
         name: f"127.0.0.1:{port + at}" for at, name in enumerate(("site1", "site2", "origin", "gate1", "gate2"), 1)
     }
@@ -56,7 +57,7 @@ async def show(port: int, run_dir: Path) -> None:
         "edges": [{"name": edge.name, "kind": edge.kind, "address": edge.site} for edge in edges],
     }
     async with _running(fleet):
-        await wiring.serve(settings, lambda _: _tell(described, run_dir))
+        await wiring.serve(settings, sock, lambda: _tell(described, run_dir))
     print("stopped: the service, the edges and the origin", flush=True)
 
 

@@ -118,7 +118,7 @@ class Origin:
 
     @contextmanager
     def holding(self, target: str, phase: Phase) -> Iterator[Held]:
-        """Requests for ``target`` wait before their headers, or halfway through their body."""
+        """Requests for ``target`` (``*``: for anything) wait before their headers, or halfway through their body."""
         held = self._holds[target] = Held(phase)
         try:
             yield held
@@ -157,7 +157,7 @@ class Origin:
         return self._pages.get("*", Page(b"no such page", 404))
 
     def holds(self, target: str) -> Held | None:
-        return self._holds.get(target)
+        return self._holds.get(target) or self._holds.get("*")
 
     def wait_closed(self) -> None:
         self._closing.wait(PATIENCE_SECONDS * 4)

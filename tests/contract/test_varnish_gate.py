@@ -1,0 +1,567 @@
+"""What the Varnish gate keeps beside what every gate keeps (test_gate.py): conditional fetches, coalescing, other VCL."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from freshline.domain.action import Verb
+from freshline.drivers.base import FetchOutcome, Presence
+from tests.servers.base import SECRET, SITE, send, until
+from tests.servers.steered import Steered
+from tests.servers.varnish import Varnish
+
+TARGET = "/dir/page?x=1"
+COVERING = {
+    Verb.FILE: b"/dir/page?x=1",
+    Verb.PATH: b"/dir/page",
+    Verb.DIR: b"/dir/",
+    Verb.REGEX: rb"/d.r/[a-z]+\?x=",
+    Verb.TAG: b"red",
+}
+every_verb = pytest.mark.parametrize("verb", COVERING)
+soft_verbs = pytest.mark.parametrize("verb", [verb for verb in COVERING if verb is not Verb.FILE])
+
+Make = Callable[..., tuple[Varnish, Steered]]
+
+
+@pytest.fixture
+def make(tmp_path, origin) -> Iterator[Make]:
+    """Starts a Varnish and binds its gate to a log."""
+    made: list[tuple[Varnish, Steered]] = []
+
+    def start(**options: object) -> tuple[Varnish, Steered]:
+        server = Varnish(tmp_path, origin, **options)  # type: ignore[arg-type]
+        server.start()
+        made.append((server, Steered(server).bind()))
+        return made[-1]
+
+    yield start
+    for server, log in made:
+        log.close()
+        server.stop()
+
+
+@pytest.fixture
+def visitors() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(32) as pool:
+        yield pool
+
+
+def unchanged(origin, target: str, etag: str) -> None:
+    """The origin answers 304 from now on."""
+    origin.serves(target, "", status=304, headers={"ETag": etag})
+
+
+def conditions(asked) -> set[str]:
+    return {"if-none-match", "if-modified-since"} & set(asked.headers)
+
+
+# Revalidating
+
+
+@soft_verbs
+def test_without_force_the_origin_is_asked_whether_it_changed(origin, make, verb):
+    """Force=false makes a conditional request; a 304 puts the same body back to use under a new stamp."""
+    cache, log = make()
+    origin.serves(TARGET, "v1", tags="red", headers={"ETag": '"1"'})
+    cache.get(TARGET)
+    unchanged(origin, TARGET, '"1"')
+    log.refresh(verb, COVERING[verb], force=False)
+    obsolete = log.probe(TARGET)
+    seen = cache.get(TARGET)
+
+    assert obsolete.presence is Presence.OBSOLETE
+    seen.fetched("v1")
+    assert origin.log[-1].headers["if-none-match"] == '"1"'
+    assert log.probe(TARGET).stamp == 1
+    cache.get(TARGET).hit("v1")
+    assert origin.asked(TARGET) == 2
+
+
+def test_without_a_validator_it_is_fetched_anew(origin, make):
+    """What cannot be revalidated is as good as gone."""
+    cache, log = make()
+    origin.serves(TARGET, "v1")
+    cache.get(TARGET)
+    origin.serves(TARGET, "v2")
+    log.refresh(Verb.DIR, b"/dir/", force=False)
+
+    cache.get(TARGET).fetched("v2")
+    assert not conditions(origin.log[-1])
+
+
+def test_a_forced_refresh_takes_no_304(origin, make):
+    """After Force=true the whole object is fetched, though its validator would still do."""
+    cache, log = make()
+    for force, verb in ((True, Verb.DIR), (False, Verb.DIR), (True, Verb.FILE)):
+        origin.serves(TARGET, "v1", headers={"ETag": '"1"'})
+        cache.get(TARGET)
+        log.refresh(verb, COVERING[verb], force=False)
+        log.refresh(verb, COVERING[verb], force=force or verb is Verb.FILE)
+        cache.get(TARGET)
+
+        assert bool(conditions(origin.log[-1])) is not force
+
+
+@every_verb
+def test_an_expired_object_is_no_base_for_a_304_after_a_forced_refresh(origin, make, verb):
+    """Nor does an object that outlived its ttl come back by a 304 that was asked for after the refresh."""
+    cache, log = make(
+        operator="sub vcl_backend_response { set beresp.ttl = 0.001s; set beresp.grace = 0s; set beresp.keep = 1h; }"
+    )
+    origin.serves(TARGET, "v1", tags="red", headers={"ETag": '"1"'})
+    cache.get(TARGET)
+    until(lambda: cache.get(TARGET) and conditions(origin.log[-1]))
+    log.refresh(verb, COVERING[verb])
+    cache.get(TARGET)
+
+    assert not conditions(origin.log[-1])
+
+
+def test_tags_outlive_a_304(origin, make):
+    """After a 304 that names no tags the object still has those it had, though the VCL hides them from visitors."""
+    cache, log = make(operator="sub vcl_backend_response { unset beresp.http.Cache-Tag; }")
+    origin.serves("/a", "v1", tags="red, blue", headers={"ETag": '"1"'})
+    cache.get("/a")
+    unchanged(origin, "/a", '"1"')
+    log.refresh(Verb.DIR, b"/", force=False)
+    cache.get("/a").fetched("v1")
+    origin.serves("/a", "v2", tags="red")
+    log.refresh(Verb.TAG, b"blue")
+
+    cache.get("/a").fetched("v2")
+
+
+# Races that only Varnish has
+
+
+@pytest.mark.parametrize("phase", ["headers", "body"])
+@pytest.mark.parametrize("stream", ["true", "false"])
+@every_verb
+def test_a_background_fetch_in_flight_never_becomes_a_hit(origin, make, visitors, verb, phase, stream):
+    """An object in grace and the fetch behind it are both out of use once a refresh is answered."""
+    cache, log = make(
+        operator=f"""
+        sub vcl_backend_response {{
+            set beresp.ttl = 0.001s; set beresp.grace = 1h; set beresp.do_stream = {stream};
+            if (beresp.http.lasting) {{ set beresp.ttl = 1h; }}
+        }}"""
+    )
+    origin.serves(TARGET, "v1", tags="red")
+    cache.get(TARGET)
+    with origin.holding(TARGET, phase) as held:
+        assert cache.get(TARGET).body == "v1"  # from grace, with a fetch behind it
+        held.wait()
+        origin.serves(TARGET, "v2", tags="red", headers={"lasting": "1"})
+        origin.lets_pass(TARGET)
+        log.refresh(verb, COVERING[verb])
+        cache.get(TARGET).fetched("v2")
+        held.release()
+        until(lambda: cache.counter("MAIN.n_lru_nuked") == 0 and len(origin.log) >= 3)
+
+        for _ in range(20):
+            cache.get(TARGET).hit("v2")
+
+
+@every_verb
+def test_without_streaming_it_is_the_same(origin, make, visitors, verb):
+    """A fetch that hands over its object when it is whole is caught at the hit as well."""
+    cache, log = make(operator="sub vcl_backend_response { set beresp.do_stream = false; }")
+    origin.serves(TARGET, "v1", tags="red")
+    with origin.holding(TARGET, "body") as held:
+        old = visitors.submit(cache.get, TARGET)
+        held.wait()
+        origin.serves(TARGET, "v2", tags="red")
+        origin.lets_pass(TARGET)
+        log.refresh(verb, COVERING[verb])
+        cache.get(TARGET).fetched("v2")
+        held.release()
+        old.result()
+
+        for _ in range(20):
+            cache.get(TARGET).hit("v2")
+
+
+@pytest.mark.parametrize("phase", ["headers", "grace"])
+def test_without_the_gate_the_same_race_serves_the_old_object(origin, tmp_path, visitors, phase):
+    """The races are real: plain VCL with return (purge) stores the old object and serves it."""
+    plain = Varnish(
+        tmp_path,
+        origin,
+        guarded=False,
+        operator="""
+        sub vcl_recv { if (req.method == "PURGE") { return (purge); } }
+        sub vcl_backend_response { if (beresp.http.brief) { set beresp.ttl = 0.001s; set beresp.grace = 1h; } }
+        """,
+    )
+    plain.start()
+    try:
+        if phase == "grace":
+            origin.serves(TARGET, "v0", headers={"brief": "1"})
+            plain.get(TARGET)
+        origin.serves(TARGET, "v1")
+        with origin.holding(TARGET, "headers") as held:
+            old = visitors.submit(plain.get, TARGET)
+            held.wait()
+            origin.serves(TARGET, "v2")
+            origin.lets_pass(TARGET)
+            assert send(plain.edge.site, "PURGE", TARGET, {"Host": SITE}).status == 200
+            held.release()
+            old.result()
+
+        until(lambda: plain.get(TARGET).cache == "HIT")
+        plain.get(TARGET).hit("v1")
+    finally:
+        plain.stop()
+
+
+# Keeping the origin quiet
+
+
+def test_refreshing_its_neighbours_leaves_a_hot_object_alone(origin, make):
+    """Under a stream of refreshes of every kind for other URLs of the host, an object stays a hit."""
+    cache, log = make()
+    origin.serves("/hot/page", "v1", tags="hot")
+    cache.get("/hot/page")
+    origin.refuses("/hot/page")
+    for round_ in range(60):
+        log.applied(
+            (Verb.FILE, f"/hot/page?{round_}".encode()),
+            (Verb.PATH, f"/hot/{round_}".encode()),
+            (Verb.DIR, f"/cold/{round_}/".encode()),
+            (Verb.REGEX, f"/hot/p.*/{round_}$".encode()),
+            (Verb.TAG, f"cold{round_}".encode()),
+        )
+
+        cache.get("/hot/page").hit("v1")
+    assert log.probe("/hot/page").stamp == 0
+
+
+def test_a_crowd_after_a_refresh_costs_the_origin_one_fetch(origin, make, visitors):
+    """However many ask at once, each refresh of an object brings the origin one request for it."""
+    cache, log = make()
+    origin.serves("/crowd", "v0")
+    cache.get("/crowd")
+    for version in range(1, 6):
+        origin.serves("/crowd", f"v{version}")
+        log.refresh(Verb.FILE, b"/crowd")
+        bodies = {seen.body for seen in visitors.map(lambda _: cache.get("/crowd"), range(400))}
+
+        assert bodies == {f"v{version}"}
+        assert origin.asked("/crowd") == version + 1
+
+
+def test_nobody_waits_for_a_fetch_from_before_the_refresh(origin, make, visitors):
+    """With the old request hanging at the origin, all who come after a refresh share one new fetch."""
+    cache, log = make()
+    origin.serves("/a", "v1")
+    with origin.holding("/a", "headers") as held:
+        old = [visitors.submit(cache.get, "/a") for _ in range(3)]
+        held.wait()
+        origin.serves("/a", "v2")
+        origin.lets_pass("/a")
+        log.refresh(Verb.FILE, b"/a")
+        bodies = {seen.body for seen in visitors.map(lambda _: cache.get("/a"), range(100))}
+
+        assert bodies == {"v2"}
+        assert origin.asked("/a") == 2
+        held.release()
+        assert {one.result().status for one in old} == {200}
+    cache.get("/a").hit("v2")
+
+
+# Its memory
+
+
+def test_a_child_that_died_left_nothing_behind(origin, make):
+    """After the cache process died the gate is bound to nothing, and nothing old is served."""
+    cache, log = make()
+    origin.serves("/a", "v1")
+    log.refresh(Verb.FILE, b"/b")
+    cache.get("/a").fetched("v1")
+    child = cache.child()
+    os.kill(child, signal.SIGKILL)
+    until(lambda: _comes_back(cache, child))
+    origin.serves("/a", "v2")
+    gate = log.status()
+
+    assert (gate.log, gate.position) == (None, 0)
+    cache.get("/a").fetched("v2")
+    log.catch_up()
+    assert log.status().log == log.log
+
+
+def _comes_back(cache: Varnish, old: int) -> bool:
+    try:
+        return cache.child() != old and cache.get("/freshline/none").status > 0
+    except (OSError, IndexError):
+        return False
+
+
+def test_rules_outlive_every_vcl_that_loaded_them(origin, make):
+    """However often VCL is loaded and discarded, position and rules stay."""
+    cache, log = make()
+    origin.serves("/a", "v1")
+    cache.get("/a")
+    log.refresh(Verb.FILE, b"/a")
+    life = log.status().detail["life"]
+    origin.serves("/a", "v2")
+    for _ in range(3):
+        cache.reload()
+
+    assert log.status().position == 1
+    assert log.status().detail["life"] == life
+    cache.get("/a").fetched("v2")
+    cache.get("/a").hit("v2")
+
+
+def test_a_full_gate_forgets_towards_fetching(origin, make):
+    """With room for five rules nothing refreshed is served old, and what was fetched last stays."""
+    cache, log = make(rules=5)
+    targets = [f"/t/{n}" for n in range(12)]
+    for target in targets:
+        origin.serves(target, "v1")
+        cache.get(target)
+        origin.serves(target, "v2")
+    log.applied(*((Verb.FILE, target.encode()) for target in targets))
+
+    assert log.status().detail["rules"] == "5"
+    for target in targets:
+        cache.get(target).fetched("v2")
+    for target in targets:
+        cache.get(target).hit("v2")
+
+
+def test_a_batch_of_many_megabytes(origin, make):
+    """Sixty thousand long names in one request."""
+    cache, log = make()
+    origin.serves("*", "v1")
+    long = "/" + "x" * 120
+    for n in (0, 59_999):
+        cache.get(f"{long}/{n}")
+    origin.serves("*", "v2")
+    log.applied(*((Verb.FILE, f"{long}/{n}".encode()) for n in range(60_000)))
+
+    for n in (0, 59_999):
+        cache.get(f"{long}/{n}").fetched("v2")
+
+
+# With other people's VCL
+
+
+def test_names_that_the_vcl_rewrites(origin, make):
+    """An object can be refreshed by the name its visitors use and by the one it is stored under."""
+    cache, log = make(
+        operator="""
+        sub vcl_recv {
+            set req.http.Host = regsub(req.http.Host, "^www[.]", "");
+            set req.url = "/v2" + regsub(req.url, "[?]utm=.*", "");
+        }"""
+    )
+    for n, (host, what) in enumerate([(SITE, b"/a?utm=1"), (SITE, b"/a"), ("test", b"/v2/a")]):
+        asked = "/a" if what == b"/a" else "/a?utm=1"
+        origin.serves("/v2/a", f"v{n}")
+        log.refresh(Verb.DIR, b"/", "test")
+        cache.get(asked).fetched(f"v{n}")
+        origin.serves("/v2/a", "new")
+        log.refresh(Verb.FILE, what, host)
+
+        cache.get(asked).fetched("new")
+        cache.get(asked).hit("new")
+
+
+def test_vcl_that_ends_its_subs_early_and_restarts(origin, make):
+    """return in every sub, a hash of its own, a rollback and a restart leave the gate where it is."""
+    cache, log = make(
+        operator="""
+        import std;
+        sub vcl_recv {
+            if (req.restarts > 0) { set req.url = "/instead"; }
+            std.rollback(req);
+            if (req.restarts > 0) { set req.url = "/instead"; }
+            return (hash);
+        }
+        sub vcl_hash { hash_data(req.url); return (lookup); }
+        sub vcl_hit { return (deliver); }
+        sub vcl_backend_response { set beresp.ttl = 1h; return (deliver); }
+        sub vcl_deliver { if (resp.status == 404 && req.restarts == 0) { return (restart); } return (deliver); }
+        """
+    )
+    origin.serves("/instead", "v1")
+    cache.get("/lost").fetched("v1")
+    assert cache.get("/lost").body == "v1"
+    origin.serves("/instead", "v2")
+    log.refresh(Verb.FILE, b"/instead")
+
+    assert cache.get("/lost").body == "v2"
+    assert origin.asked("/lost") == 1
+
+
+def test_included_parts_are_refreshed_by_themselves(origin, make):
+    """A refresh of an ESI fragment shows in the page that includes it, and the page stays."""
+    cache, log = make(operator="sub vcl_backend_response { set beresp.do_esi = true; set beresp.do_gzip = true; }")
+    html = {"Content-Type": "text/html"}
+    origin.serves("/page", '<p><esi:include src="/part"/></p>', headers=html)
+    origin.serves("/part", "one", headers=html)
+    cache.get("/page").fetched("<p>one</p>")
+    cache.get("/page").hit("<p>one</p>")
+    origin.refuses("/page")
+    origin.serves("/part", "two", headers=html)
+    log.refresh(Verb.FILE, b"/part")
+
+    cache.get("/page").hit("<p>two</p>")
+
+
+def test_ranges_and_gzip_of_a_refreshed_object(origin, make):
+    """A refreshed object is whole, however much of it is asked for."""
+    cache, log = make(operator="sub vcl_backend_response { set beresp.do_gzip = true; }")
+    plain = {"Content-Type": "text/plain"}
+    origin.serves("/a", "0123456789" * 100, headers=plain)
+    cache.get("/a")
+    origin.serves("/a", "abcdefghij" * 100, headers=plain)
+    log.refresh(Verb.FILE, b"/a")
+    part = cache.get("/a", headers={"Range": "bytes=10-14"})
+
+    assert (part.status, part.body) == (206, "abcde")
+    cache.get("/a").hit("abcdefghij" * 100)
+    assert cache.get("/a", headers={"Accept-Encoding": "gzip"}).headers["content-encoding"] == "gzip"
+
+
+# Probes and prefetches
+
+
+def test_a_probe_neither_waits_nor_asks(origin, make, visitors):
+    """While the object is on its way a probe says at once that it is not there."""
+    cache, log = make()
+    origin.serves("/a", "v1")
+    with origin.holding("/a", "headers") as held:
+        coming = visitors.submit(cache.get, "/a")
+        held.wait()
+
+        assert log.probe("/a").presence is Presence.ABSENT
+        assert not coming.done()
+        held.release()
+        coming.result()
+    assert log.probe("/a").presence is Presence.STORED
+    assert origin.asked("/a") == 1
+
+
+def test_a_probe_of_what_is_never_cached_asks_nobody(origin, make):
+    """VCL that passes a request does not pass a probe of it on."""
+    _, log = make(operator="sub vcl_recv { return (pass); }")
+    origin.serves("/a", "v1")
+
+    assert log.probe("/a").presence is Presence.ABSENT
+    assert origin.asked("/a") == 0
+
+
+@pytest.mark.parametrize(("cut", "outcome"), [(False, FetchOutcome.STORED), (True, FetchOutcome.OTHER)])
+def test_a_prefetch_that_joins_a_visitors_fetch_waits_for_its_end(origin, make, visitors, cut, outcome):
+    """An object that is still streaming to somebody is not called stored, nor is one that then breaks off."""
+    cache, log = make()
+    origin.serves("/a", "v1" * 50_000, cut=cut)
+    with origin.holding("/a", "body") as held:
+        coming: Future[object] = visitors.submit(_get_what_comes, cache)
+        held.wait()
+        before = cache.counter("MAIN.cache_hit")
+        fetched = threading.Thread(target=lambda: outcomes.append(log.fetch("/a").outcome))
+        outcomes: list[FetchOutcome] = []
+        fetched.start()
+        until(lambda: cache.counter("MAIN.cache_hit") > before)
+
+        assert not outcomes
+        held.release()
+        fetched.join()
+        coming.result()
+    assert outcomes == [outcome]
+    assert origin.asked("/a") == 1
+
+
+def _get_what_comes(cache: Varnish) -> object:
+    try:
+        return cache.get("/a")
+    except Exception as error:  # the connection breaks where the origin's did
+        return error
+
+
+def test_a_prefetch_of_an_expired_object_fetches(origin, make):
+    """An object in grace would be served, but it is not what the caller wants to have there."""
+    cache, log = make(
+        operator="sub vcl_backend_response { if (beresp.http.brief) { set beresp.ttl = 0.001s; } set beresp.grace = 1h; }"
+    )
+    origin.serves("/a", "v1", headers={"brief": "1"})
+    cache.get("/a")
+    origin.serves("/a", "v2")
+
+    assert log.fetch("/a").outcome is FetchOutcome.STORED
+    cache.get("/a").hit("v2")
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        "sub vcl_recv { return (synth(301)); }",
+        "sub vcl_recv { return (pass); }",
+        "sub vcl_backend_response { return (abandon); }",
+    ],
+)
+def test_a_prefetch_that_the_vcl_answers_otherwise_is_no_success(origin, make, operator):
+    """What the operator's VCL does not cache is told as such."""
+    _, log = make(operator=operator)
+    origin.serves("/a", "v1")
+
+    assert log.fetch("/a").outcome is FetchOutcome.OTHER
+
+
+def test_a_broken_origin_with_an_answer_made_up_for_it(origin, make):
+    """A page that the VCL makes up for a dead origin is no prefetched object."""
+    _, log = make(
+        operator="""
+        sub vcl_backend_error {
+            set beresp.status = 200; set beresp.ttl = 1h; set beresp.body = "sorry"; return (deliver);
+        }"""
+    )
+    origin.drops("/a")
+
+    assert log.fetch("/a").outcome is FetchOutcome.OTHER
+
+
+# The site
+
+
+def test_visitors_cannot_speak_to_the_gate(origin, make):
+    """On the site's listener the gate's headers and paths are nothing special, and none of ours come out."""
+    cache, log = make()
+    origin.serves("/a", "v1", tags="red", headers={"x-freshline-stamp": "ffffffffffffffff.9", "x-freshline-tags": "x"})
+    ours = {"freshline-key": SECRET, "freshline-fetch": "1", "freshline-probe": "1"}
+    seen = [cache.get("/a", headers=headers) for headers in ({}, ours, {"x-freshline-stamp": "0.0"})]
+    origin.serves("/freshline/batch", "the site's")
+    posted = send(cache.edge.site, "POST", "/freshline/batch", {"Host": SITE, **ours}, b"batch log-a 0 1 m 1\nend\n")
+
+    assert {one.body for one in seen} == {"v1"}
+    assert not [name for one in (*seen, posted) for name in one.headers if "freshline" in name]
+    assert log.status().position == 0
+    log.refresh(Verb.TAG, b"red")
+    assert log.probe("/a").presence is Presence.OBSOLETE
+
+
+def test_the_gate_serves_no_visitors(origin, make):
+    """The gate's listener answers the controller and nobody else, and no ordinary request at all."""
+    cache, _ = make()
+    origin.serves("/a", "v1")
+    key = {"Host": SITE, "freshline-key": SECRET}
+    answers = [
+        send(cache.edge.gate, "GET", "/a", {"Host": SITE}),
+        send(cache.edge.gate, "GET", "/a", key),
+        send(cache.edge.gate, "GET", "/a", {**key, "freshline-fetch": "1"}),
+        send(cache.edge.gate, "HEAD", "/a", {"Host": SITE, "freshline-fetch": "1"}),
+    ]
+
+    assert [(seen.status, seen.body) for seen in answers] == [(403, ""), (404, ""), (405, ""), (403, "")]
+    assert not origin.log
