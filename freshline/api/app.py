@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from freshline.access.authentication import Authentication, Caller
+from freshline.api.authentication import Authentication, Caller
 from freshline.access.limits import Limits
 from freshline.access.throttle import Draw, Throttle
 from freshline.ambient import Ambient

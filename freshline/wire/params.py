@@ -12,7 +12,7 @@ from typing import Any
 
 from freshline.domain import target
 from freshline.domain.errors import Fault, Refused
-from freshline.spec.model import Operation, Param
+from freshline.spec.model import Operation, Param, SpecError
 from freshline.wire import times
 from freshline.wire.request import Request
 
@@ -39,15 +39,21 @@ class _Over(ValueError):
 
 
 class Reader:
-    """Reads the arguments of one operation, by the handler's words."""
+    """Reads the arguments of one operation, by the handler's words.
+
+    :raises SpecError: a default is none of its parameter's values
+    """
 
     def __init__(self, operation: Operation) -> None:
         self._params = {name.encode(): (name, param) for name, param in operation.params.items()}
         self._required = [(name.encode(), name) for name, param in operation.params.items() if param.required]
         self._given = dict(operation.set)  # what is there before a caller sends anything
-        for param in operation.params.values():
+        for name, param in operation.params.items():
             if param.default is not None:
-                self._given[param.to] = PARSERS[param.type](param, param.default)
+                try:
+                    self._given[param.to] = PARSERS[param.type](param, param.default)
+                except ValueError:
+                    raise SpecError(f"{operation.action}: {name} cannot be {param.default!r}") from None
 
     def read(self, request: Request) -> dict[str, Any]:
         """Unknown parameters are ignored (CONTRACT 1); one that is not there and has no default is left out.

@@ -15,6 +15,7 @@ from freshline.domain.errors import Fault
 from freshline.operations import registry
 from freshline.spec import model
 from freshline.spec.model import Product, SpecError
+from freshline.wire.params import Reader
 
 SPEC = model.load()
 CDN = SPEC.products["2018-05-10"]
@@ -119,6 +120,13 @@ def test_a_table_that_does_not_fit_its_handler(delta: dict[str, Any], trouble: s
     operation = product(altered(Op=delta)).operations["Op"]
     with pytest.raises(SpecError, match=trouble):
         registry._handler_of(operation)
+
+
+def test_a_default_that_is_none() -> None:
+    """A default must pass what a caller's value must pass."""
+    table = altered(Op={"like": "DescribeRefreshTasks", "params": {"PageSize": {"default": "101"}}})
+    with pytest.raises(SpecError, match="PageSize cannot be '101'"):
+        Reader(product(table).operations["Op"])
 
 
 def test_every_handler_is_named() -> None:
