@@ -29,7 +29,7 @@ layers:
 	$(VENV)/bin/lint-imports
 
 soak: setup-test
-	$(VENV)/bin/pytest tests/soak -o timeout=3600
+	$(VENV)/bin/pytest tests/soak -o addopts=-s -o timeout=3600
 
 clean:
 	rm -rf $(RUN_DIR) $(VENV)
