@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from freshline.api.authentication import Authentication, Caller
 from freshline.access.limits import Limits
 from freshline.access.throttle import Draw, Throttle
 from freshline.ambient import Ambient
@@ -20,6 +19,7 @@ from freshline.api.asgi import ASGIApp as ASGIApp
 from freshline.api.asgi import Receive as Receive
 from freshline.api.asgi import Scope as Scope
 from freshline.api.asgi import Send as Send
+from freshline.api.authentication import Authentication, Caller
 from freshline.api.body import Gone
 from freshline.domain.errors import Fault, Refused
 from freshline.inventory.base import Inventory
