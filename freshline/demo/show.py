@@ -110,17 +110,28 @@ def _write_pages(root: Path) -> None:
                 path.write_text(f"{domain}: {text}")
 
 
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all, and for our eyes only."""
+    new = path.with_name(path.name + ".new")
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+        out.write(text)
+    new.replace(path)
+
+
 def _tell(described: dict[str, Any], run_dir: Path) -> None:
-    path = run_dir / "demo.json"
-    descriptor = os.open(path.with_suffix(".new"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as out:
-        json.dump(described, out, indent=2)
-    path.with_suffix(".new").replace(path)
     endpoint, key, secret = (described[name] for name in ("endpoint", "access_key_id", "access_key_secret"))
+    environment = {
+        "FRESHLINE_ENDPOINT": endpoint,
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": key,
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": secret,
+        "PATH": f"{Path(sys.argv[0]).absolute().parent}:$PATH",
+    }
+    _write(run_dir / "env", "".join(f'export {name}="{value}"\n' for name, value in environment.items()))
+    path = run_dir / "demo.json"
+    _write(path, json.dumps(described, indent=2))
     host = endpoint.removeprefix("http://")
     edges = "\n".join(f"  {edge['name']:10} {edge['address']}   ({edge['kind']})" for edge in described["edges"])
     first = described["edges"][0]["address"]
-    command = os.path.relpath(sys.argv[0])
     page = f"{described['origin']['root']}/www.demo.test/a.txt"
     print(
         f"""freshline is running; Ctrl-C ends everything.
@@ -137,8 +148,8 @@ Look at an object through an edge, change it at the origin, refresh it:
 
 with the command line:
 
-  export FRESHLINE_ENDPOINT={endpoint} ALIBABA_CLOUD_ACCESS_KEY_ID={key} ALIBABA_CLOUD_ACCESS_KEY_SECRET={secret}
-  {command} refresh http://www.demo.test/a.txt --wait
+  . {run_dir}/env
+  freshline refresh http://www.demo.test/a.txt --wait
 
 with the official Python SDK (pip install alibabacloud_cdn20180510):
 
@@ -151,7 +162,7 @@ with the official Python SDK (pip install alibabacloud_cdn20180510):
 
 with curl:
 
-  curl "$({command} sign RefreshObjectCaches ObjectPath=http://www.demo.test/a.txt)"
+  curl "$(freshline sign RefreshObjectCaches ObjectPath=http://www.demo.test/a.txt)"
 """,
         flush=True,
     )
