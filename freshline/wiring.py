@@ -70,8 +70,8 @@ def check_rates(settings: Settings) -> None:
 
 
 @contextlib.asynccontextmanager
-async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIterator[App]:
-    """The log, delivery and the API, for as long as the context lasts."""
+async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIterator[tuple[App, Fleet]]:
+    """The API and delivery, for as long as the context lasts."""
     ambient = ambient or Ambient()
     inventory = open_inventory(settings)
     log = SqliteLog.open(_home(settings) / "log.db")
@@ -121,7 +121,7 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
     for task in beside:
         task.add_done_callback(_must_not_end)
     try:
-        yield app
+        yield app, fleet
     finally:
         for task in beside:
             task.cancel()
@@ -136,13 +136,13 @@ async def serve(
     """Run the service until SIGINT or SIGTERM; calls under way are finished, then it ends.
 
     :param sock: where to listen, from :func:`listen`; made here if there is none
-    :param started: called once calls are taken
+    :param started: called once calls are taken and every edge has been brought up to date
     :raises CannotStart: the address is taken, or the data directory is not ours
     """
     check_rates(settings)
     sock = sock or listen(settings)
     try:
-        async with service(settings) as app:
+        async with service(settings) as (app, fleet):
             server = _Server(
                 uvicorn.Config(
                     app,
@@ -160,9 +160,10 @@ async def serve(
             loop = asyncio.get_running_loop()
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, server.stop)
-            loop.call_soon(started)
             logger.info("listening on %s:%d", *sock.getsockname()[:2])
+            telling = loop.create_task(_tell_when_fresh(fleet, started))
             await server.serve(sockets=[sock])
+            telling.cancel()
     finally:
         sock.close()
 
@@ -177,6 +178,12 @@ class _Server(uvicorn.Server):
     def stop(self) -> None:
         self.force_exit = self.should_exit  # asked twice: now
         self.should_exit = True
+
+
+async def _tell_when_fresh(fleet: Fleet, started: Callable[[], None]) -> None:
+    while not (fleet.begun and all(runner.fresh for runner in fleet.runners.values())):
+        await asyncio.sleep(0.02)
+    started()
 
 
 def listen(settings: Settings) -> socket.socket:

@@ -24,6 +24,7 @@ class Fleet:
         self._inventory, self._log, self._make = inventory, log, make
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.runners: dict[str, EdgeRunner] = {}
+        self.begun = False  #: every edge there was at the start has its runner
         log.on_append(self._wake)
 
     def _wake(self) -> None:
@@ -44,6 +45,7 @@ class Fleet:
                     if name not in self.runners:
                         self.runners[name] = self._make(edge)
                         self._tasks[name] = asyncio.create_task(self._keep(name), name=f"edge {name}")
+                self.begun = True
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
             for name in list(self.runners):

@@ -105,7 +105,8 @@ class EdgeRunner:
     def fresh(self) -> bool:
         """The edge stands where the log does, as far as we know."""
         machine = self.machine
-        return machine.lane in (Lane.STANDING, Lane.CHECKING, Lane.SENDING) and machine.reached >= self._log.head
+        stands = machine.lane in (Lane.STANDING, Lane.CHECKING, Lane.SENDING) and machine.synced
+        return stands and machine.reached >= self._log.head
 
     async def run(self) -> None:
         """Until cancelled. Cancelling leaves nothing half done: what was not settled is sent again next time."""

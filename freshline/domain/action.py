@@ -84,5 +84,5 @@ def _what(kind: Kind, path: str) -> bytes:
 
 def pattern(line: str) -> str:
     """The pattern of a Regex line: all from the first ``/`` after the host, matched from the start of the path."""
-    _, _, rest = line.rpartition("://") if line.lower().startswith(("http://", "https://")) else ("", "", line)
+    _, _, rest = line.partition("://") if line.lower().startswith(("http://", "https://")) else ("", "", line)
     return "/" + rest.partition("/")[2]

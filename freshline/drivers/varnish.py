@@ -21,10 +21,13 @@ PROBE_HEADER = "freshline-probe"
 PRESENCE_HEADER = "freshline-presence"
 FETCH_HEADER = "freshline-fetch"
 
-NOT_SENT = frozenset(  # what would make another request of it, or half a one
-    "connection keep-alive proxy-connection proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade"
-    " host content-length expect range if-range if-match if-none-match if-modified-since if-unmodified-since"
-    " freshline-key freshline-probe freshline-fetch".split()
+#: What would make another request of it, or half a one.
+NOT_SENT = frozenset(
+    """
+    connection content-length expect freshline-fetch freshline-key freshline-probe host if-match if-modified-since
+    if-none-match if-range if-unmodified-since keep-alive proxy-authenticate proxy-authorization proxy-connection range
+    te trailer transfer-encoding upgrade
+    """.split()
 )
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110 section 5.6.2
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")

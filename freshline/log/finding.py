@@ -19,6 +19,7 @@ from freshline.log.digest import Tail
 from freshline.log.segment import Key, Segment
 from freshline.log.view import Day, View
 
+FEW_KEYS = 16  #: for as many it is cheaper to ask whether a segment holds any than to decode its head
 STROLL = 256  #: offsets below this are walked to, others found by halving
 
 
@@ -58,14 +59,22 @@ class _Thread:
         first, last = view.span_at(position)
         if position >= last:
             return _counted(view, day, self.ids, position)
-        inside = view.segment_at(position).count(self.account, self.keys, first, position)
-        return _counted(view, day, self.ids, first - 1) + inside
+        return _counted(view, day, self.ids, first - 1) + self._inside(view, day, first, position)
 
     def between(self, view: View, day: Day, first: int, last: int) -> int:
         start, end = view.span_at(first)
         if last <= end and (first, last) != (start, end):
-            return view.segment_at(first).count(self.account, self.keys, first, last)
+            return self._inside(view, day, first, last)
         return self.upto(view, day, last) - self.upto(view, day, first - 1)
+
+    def _inside(self, view: View, day: Day, first: int, last: int) -> int:
+        """How many rows there are in a part of one segment. Its head is decoded only if they share it with others."""
+        if len(self.keys) <= FEW_KEYS:
+            start, end = view.span_at(first)
+            held = view.db.execute(day.sql["held"], (self.ids, start)).fetchone()[0]
+            if held in (0, end - start + 1):
+                return last - first + 1 if held else 0
+        return view.segment_at(first).count(self.account, self.keys, first, last)
 
 
 class _Strand:

@@ -21,6 +21,7 @@ from freshline.domain.task import Kind, Task
 
 CHUNK_ROWS = 128
 MATCHES_KEPT = 8  #: per segment: which of its tasks answer one query
+FEW_ROWS = 16  #: as many are counted one by one
 ANY_DOMAIN = "*"  #: what rows of any domain are counted under; no host is spelt so
 
 Key = tuple[str | None, Kind]  #: a domain (``None``: any) and a kind, within one account
@@ -171,6 +172,8 @@ class Segment:
         first, last = max(first, self.first), min(last, self.last)
         if first > last:
             return 0
+        if last - first < FEW_ROWS:
+            return sum(_matches(self.shapes[self.which[self.at(row)]], account, keys) for row in range(first, last + 1))
         matches = self._matching(account, keys)
         if matches is None:
             return last - first + 1
@@ -185,15 +188,15 @@ class Segment:
     def _matching(self, account: str, keys: frozenset[Key]) -> _Matches | None:
         """The tasks that match; ``None`` for all."""
         if (account, keys) not in self._matches:
-            wanted = {
-                place
-                for place, shape in enumerate(self.shapes)
-                if shape.account == account and ((None, shape.kind) in keys or (shape.domain, shape.kind) in keys)
-            }
+            wanted = {place for place, shape in enumerate(self.shapes) if _matches(shape, account, keys)}
             if len(self._matches) >= MATCHES_KEPT:
                 self._matches.clear()
             self._matches[account, keys] = None if len(wanted) == len(self.shapes) else _Matches(self, wanted)
         return self._matches[account, keys]
+
+
+def _matches(shape: Shape, account: str, keys: frozenset[Key]) -> bool:
+    return shape.account == account and ((None, shape.kind) in keys or (shape.domain, shape.kind) in keys)
 
 
 class _Matches:

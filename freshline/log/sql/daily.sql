@@ -51,6 +51,11 @@ SELECT coalesce(sum((
     SELECT before + count FROM part_$day WHERE key = asked.value AND first <= ?2 ORDER BY first DESC LIMIT 1
 )), 0) FROM json_each(?1) AS asked
 
+-- name: held
+-- How many rows of some keys one segment holds.
+SELECT coalesce(sum((SELECT count FROM part_$day WHERE key = asked.value AND first = ?2)), 0)
+FROM json_each(?1) AS asked
+
 -- name: newest
 -- The newest segment that begins at or before a position and holds rows of any of some keys.
 SELECT max((
