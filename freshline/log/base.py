@@ -93,7 +93,8 @@ class Log(Protocol):
         """A short random word that belongs to a stretch of the log and is never the same in two histories.
 
         A gate hands back the mark it was given with its position; if ours differs, the log was restored from a copy
-        and took another way since. ``None`` for positions that are not kept. Position 0 has the log's id as its mark.
+        and took another way since. ``None`` for positions that are not kept, but for the last that was dropped: a
+        gate that stands there has missed nothing. Position 0 has the log's id as its mark.
         """
         ...
 

@@ -119,7 +119,7 @@ class MemoryLog:
         today = seconds // DAY_SECONDS
         self._tasks = [task for task in self._tasks if task.created // DAY_SECONDS >= today]
         self._rows = [row for row in self._rows if row.position >= self.oldest]
-        self._marks = {position: mark for position, mark in self._marks.items() if position >= self.oldest}
+        self._marks = {position: mark for position, mark in self._marks.items() if position >= self.oldest - 1}
         self._evidence = [piece for piece in self._evidence if piece.last >= self.oldest]
         # An account's day may begin up to 14 hours before or after ours, so the day before is not over for all.
         self._used = {key: buckets for key, buckets in self._used.items() if key[1] >= today - 1}

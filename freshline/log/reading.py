@@ -44,6 +44,9 @@ class Reading:
         if position == 0:
             return self._id
         with self._view() as view:
+            if position == view.oldest - 1:
+                mark: str | None = self._db.execute("SELECT dropped FROM meta").fetchone()[0]
+                return mark
             return view.segment_at(position).mark(position) if view.holds(position) else None
 
     def read(self, after: int, limit: int) -> list[Task]:

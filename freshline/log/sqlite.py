@@ -55,7 +55,7 @@ class SqliteLog(Reading):
             writing = datafile.open_for_writing(file, "log", VERSION, script("log"))
             writing.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
             if not writing.execute("SELECT count(*) FROM meta").fetchone()[0]:
-                writing.execute("INSERT INTO meta VALUES (?, 0, 0)", (uuid.uuid4().hex,))
+                writing.execute("INSERT INTO meta VALUES (?, 0, 0, NULL)", (uuid.uuid4().hex,))
             return cls(datafile.open_for_reading(file, "log", VERSION), writing, lock)
         except BaseException:
             os.close(lock)

@@ -279,7 +279,9 @@ class Writer:
 
     def _drop(self, op: Drop, group: _Group) -> None:
         today = op.before // DAY_SECONDS
-        for (day,) in self._db.execute("SELECT day FROM day WHERE day < ?", (today,)).fetchall():
+        for (day,) in self._db.execute("SELECT day FROM day WHERE day < ? ORDER BY day", (today,)).fetchall():
+            first, last, head = self._db.execute(statements(day)["newest_head"]).fetchone()
+            self._db.execute("UPDATE meta SET dropped = ?", (Segment.decode(first, head).mark(last),))
             for drop in statements(day).drop:
                 self._db.execute(drop)
             self._db.execute("DELETE FROM day WHERE day = ?", (day,))

@@ -18,6 +18,9 @@ INSERT INTO evidence_$day (edge, width, first, last, sent, answered, said) VALUE
 -- name: segment_at
 SELECT first, last FROM segment_$day WHERE first <= ? ORDER BY first DESC LIMIT 1
 
+-- name: newest_head
+SELECT first, last, head FROM segment_$day ORDER BY first DESC LIMIT 1
+
 -- name: head
 SELECT head FROM segment_$day WHERE first = ?
 

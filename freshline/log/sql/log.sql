@@ -1,4 +1,9 @@
-CREATE TABLE meta (id TEXT NOT NULL, head INTEGER NOT NULL, created INTEGER NOT NULL);
+CREATE TABLE meta (
+    id TEXT NOT NULL,
+    head INTEGER NOT NULL,
+    created INTEGER NOT NULL,
+    dropped TEXT  -- the mark of the last position that was dropped
+);
 
 -- One row per UTC day that has tasks. Its tables bear the day's number (day.sql).
 CREATE TABLE day (
