@@ -14,13 +14,14 @@ from itertools import accumulate
 
 from freshline.domain.ranges import Range, Ranges
 from freshline.log import digest as digests
+from freshline.log import share
 from freshline.log.base import Page, Query
 from freshline.log.digest import Tail
 from freshline.log.segment import Key, Segment
 from freshline.log.view import Day, View
 
-FEW_KEYS = 16  #: for as many it is cheaper to ask whether a segment holds any than to decode its head
-STROLL = 256  #: offsets below this are walked to, others found by halving
+FEW_KEYS = 16  #: for as many, their shares of a segment are read; for more, its head
+STROLL = 32  #: offsets below this are walked to, others found by halving
 
 
 def find(view: View, query: Query, tail: Tail) -> Page:
@@ -68,12 +69,11 @@ class _Thread:
         return self.upto(view, day, last) - self.upto(view, day, first - 1)
 
     def _inside(self, view: View, day: Day, first: int, last: int) -> int:
-        """How many rows there are in a part of one segment. Its head is decoded only if they share it with others."""
+        """How many rows there are in a part of one segment."""
         if len(self.keys) <= FEW_KEYS:
-            start, end = view.span_at(first)
-            held = view.db.execute(day.sql["held"], (self.ids, start)).fetchone()[0]
-            if held in (0, end - start + 1):
-                return last - first + 1 if held else 0
+            start, _ = view.span_at(first)
+            shares = view.db.execute(day.sql["shares"], (self.ids, start))
+            return sum(share.count(held, first - start, last - start) for (held,) in shares)
         return view.segment_at(first).count(self.account, self.keys, first, last)
 
 

@@ -10,7 +10,7 @@ import sqlite3
 from contextlib import suppress
 from dataclasses import dataclass
 
-from freshline.log.segment import ANY_DOMAIN, CHUNK_ROWS, Segment, decode_chunk, encode_chunk
+from freshline.log.segment import CHUNK_ROWS, Segment, decode_chunk, encode_chunk
 from freshline.log.statements import Statements, statements
 
 SEGMENT_ROWS = 4_096  #: rows in one segment, unless a single task is longer
@@ -76,9 +76,9 @@ class Merging:
     def _step(self, day: _Day, sql: Statements) -> None:
         run: list[tuple[int, int, bytes]] = []
         for first, last, head in self._db.execute(sql["segments_after"], (day.merged, SEGMENT_ROWS)):
-            run.append((first, last, head))
-            if last - run[0][0] + 1 >= SEGMENT_ROWS:
+            if run and last - run[0][0] + 1 > SEGMENT_ROWS:
                 break
+            run.append((first, last, head))
         rows = run[-1][1] - run[0][0] + 1
         if len(run) > 1 and rows / len(run) < SMALL_ROWS:
             self._merge(day, sql, [Segment.decode(first, head) for first, _, head in run])
@@ -98,19 +98,10 @@ class Merging:
             sql["insert_chunk"],
             [(whole.first + at, encode_chunk(paths[at : at + CHUNK_ROWS])) for at in range(0, len(paths), CHUNK_ROWS)],
         )
-        for account, domain, kind in _keys(whole):
-            (key,) = db.execute(
-                "SELECT id FROM key WHERE account = ? AND domain = ? AND kind = ?", (account, domain, kind)
-            ).fetchone()
-            count, before = db.execute(sql["parts"], (key, *span)).fetchone()
+        for name, (count, share) in whole.shares().items():
+            (key,) = db.execute("SELECT id FROM key WHERE account = ? AND domain = ? AND kind = ?", name).fetchone()
+            (before,) = db.execute(sql["before"], (key, *span)).fetchone()
             db.execute(sql["drop_parts"], (key, *span))
-            db.execute(sql["insert_part"], (key, whole.first, count, before))
+            db.execute(sql["insert_part"], (key, whole.first, count, before, share))
         db.execute("UPDATE day SET merged = ? WHERE day = ?", (whole.last, day.number))
         db.execute("COMMIT")
-
-
-def _keys(segment: Segment) -> set[tuple[str, str, str]]:
-    out: set[tuple[str, str, str]] = set()
-    for account, domain, kind in segment.counts():
-        out |= {(account, domain, kind), (account, ANY_DOMAIN, kind)}
-    return out

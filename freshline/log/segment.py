@@ -10,7 +10,6 @@ import sys
 import zlib
 from array import array
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
@@ -18,6 +17,7 @@ import msgspec
 
 from freshline.domain.ranges import Range
 from freshline.domain.task import Kind, Task
+from freshline.log import share
 
 CHUNK_ROWS = 128
 MATCHES_KEPT = 8  #: per segment: which of its tasks answer one query
@@ -144,15 +144,22 @@ class Segment:
         task = bisect_left(self.ages, seconds - self.created) if seconds > self.created else 0
         return self.span(task)[0] if task < len(self) else None
 
-    def counts(self) -> Counter[tuple[str, str, Kind]]:
-        """How many rows there are of each account, domain and kind."""
-        out: Counter[tuple[str, str, Kind]] = Counter()
+    def shares(self) -> dict[tuple[str, str, Kind], tuple[int, bytes | None]]:
+        """How many rows there are of each account, domain (or any) and kind, and which (:mod:`freshline.log.share`)."""
+        bounds: dict[tuple[str, str, Kind], list[int]] = {}
+        of_shape = [
+            [bounds.setdefault((shape.account, domain, shape.kind), []) for domain in (shape.domain, ANY_DOMAIN)]
+            for shape in self.shapes
+        ]
         start = 0
         for place, end in zip(self.which, self.ends, strict=True):
-            shape = self.shapes[place]
-            out[shape.account, shape.domain, shape.kind] += end - start
+            for runs in of_shape[place]:
+                if runs and runs[-1] == start:
+                    runs[-1] = end
+                else:
+                    runs += (start, end)
             start = end
-        return out
+        return {key: share.encode(runs, self.rows) for key, runs in bounds.items()}
 
     def runs(self, account: str, keys: frozenset[Key], first: int, last: int) -> Iterator[Range]:
         """The rows in [first, last] that match any of the keys, as runs, in order."""

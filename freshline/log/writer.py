@@ -23,7 +23,7 @@ from freshline.log import cursors
 from freshline.log.base import LogUnavailable, Overspent, Spend
 from freshline.log.digest import TAIL_ROWS, Tail
 from freshline.log.merging import SEGMENT_ROWS, Merging
-from freshline.log.segment import ANY_DOMAIN, CHUNK_ROWS, Segment, encode_chunk
+from freshline.log.segment import CHUNK_ROWS, Segment, encode_chunk
 from freshline.log.statements import DAY_SECONDS, Statements, statements
 
 GROUP_ROWS = 65_536  #: rows in one commit, unless a single append is longer
@@ -351,23 +351,16 @@ class Writer:
         )
         counts = self._today.counts
         parts = []
-        for key, count in self._by_key(segment).items():
+        for name, (count, share) in segment.shares().items():
+            key = self._key(*name)
             before = counts.get(key)
             if before is None:
                 before = self._db.execute(sql["upto"], (f"[{key}]", segment.first)).fetchone()[0]
-            parts.append((key, segment.first, count, before))
+            parts.append((key, segment.first, count, before, share))
             counts[key] = before + count
         self._db.executemany(sql["insert_part"], parts)
         for task in tasks:
             self._tail.add(task)
-
-    def _by_key(self, segment: Segment) -> dict[int, int]:
-        out: dict[int, int] = {}
-        for (account, domain, kind), count in segment.counts().items():
-            for name in (domain, ANY_DOMAIN):
-                key = self._key(account, name, kind)
-                out[key] = out.get(key, 0) + count
-        return out
 
     def _key(self, account: str, domain: str, kind: Kind) -> int:
         key = self._keys.get((account, domain, kind))

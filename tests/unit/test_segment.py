@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from freshline.domain.task import Kind, Task, Wish
-from freshline.log.segment import Segment, decode_chunk, encode_chunk
+from freshline.log import share
+from freshline.log.segment import ANY_DOMAIN, Segment, decode_chunk, encode_chunk
 
 wishes = st.builds(
     Wish,
@@ -68,10 +67,16 @@ def test_segments_joined_or_not(
             )
             assert segment.mark(task.id) == segment.mark(task.last) == f"{number:08x}"
 
-    rows = Counter[tuple[str, str, Kind]]()
+    rows: dict[tuple[str, str, Kind], list[int]] = {}
     for task in tasks:
-        rows[task.wish.account, task.wish.domain, task.wish.kind] += len(task.wish.paths)
-    assert segment.counts() == rows
+        for domain in (task.wish.domain, ANY_DOMAIN):
+            mine = rows.setdefault((task.wish.account, domain, task.wish.kind), [])
+            mine += range(task.id - first, task.last - first + 1)
+    shares = segment.shares()
+    assert shares.keys() == rows.keys()
+    for key, (count, held) in shares.items():
+        assert count == len(rows[key])
+        assert [at for at in range(segment.rows) if share.count(held, at, at)] == rows[key]
 
     window = (first + 2, tasks[-1].last - 1)
     found = [at for run in segment.runs("1", keys, *window) for at in range(run[0], run[1] + 1)]
@@ -87,6 +92,19 @@ def test_segments_joined_or_not(
 
     for seconds in range(tasks[0].created - 1, tasks[-1].created + 2):
         assert segment.since(seconds) == next((task.id for task in tasks if task.created >= seconds), None)
+
+
+@given(st.integers(1, 300), st.sets(st.integers(0, 299)), st.integers(0, 299), st.integers(0, 299), st.booleans())
+def test_shares(rows: int, chosen: set[int], first: int, last: int, long: bool) -> None:
+    """Bitmap, offsets or nothing: a share counts the rows it was made of, in any window."""
+    rows += 3000 if long else 0  # few among many become offsets
+    chosen = {row for row in chosen if row < rows}
+    first, last = min(first, rows - 1), min(last, rows - 1)
+    number, held = share.encode([bound for row in sorted(chosen) for bound in (row, row + 1)], rows)
+
+    assert number == len(chosen)
+    if first <= last:
+        assert share.count(held, first, last) == sum(first <= row <= last for row in chosen)
 
 
 @given(st.lists(st.text()))

@@ -7,7 +7,7 @@ INSERT INTO segment_$day VALUES (?, ?, ?, ?)
 INSERT INTO paths_$day VALUES (?, ?)
 
 -- name: insert_part
-INSERT INTO part_$day VALUES (?, ?, ?, ?)
+INSERT INTO part_$day VALUES (?, ?, ?, ?, ?)
 
 -- name: insert_digests
 INSERT INTO digest_$day VALUES (?, ?)
@@ -45,8 +45,48 @@ DELETE FROM paths_$day WHERE first BETWEEN ? AND ?
 -- name: drop_parts
 DELETE FROM part_$day WHERE key = ? AND first BETWEEN ? AND ?
 
--- name: parts
-SELECT sum(count), min(before) FROM part_$day WHERE key = ? AND first BETWEEN ? AND ?
+-- name: before
+SELECT min(before) FROM part_$day WHERE key = ? AND first BETWEEN ? AND ?
+
+-- name: upto
+-- How many rows of some keys lie in segments that begin at or before a position.
+SELECT coalesce(sum((
+    SELECT before + count FROM part_$day WHERE key = asked.value AND first <= ?2 ORDER BY first DESC LIMIT 1
+)), 0) FROM json_each(?1) AS asked
+
+-- name: shares
+-- Which rows of one segment belong to some keys.
+SELECT share FROM part_$day WHERE key IN (SELECT value FROM json_each(?1)) AND first = ?2
+
+-- name: newest_head
+SELECT first, last, head FROM segment_$day ORDER BY first DESC LIMIT 1
+
+-- name: head
+SELECT head FROM segment_$day WHERE first = ?
+
+-- name: segments_after
+SELECT first, last, head FROM segment_$day WHERE first > ? ORDER BY first LIMIT ?
+
+-- name: born
+SELECT first, created FROM segment_$day WHERE first <= ? ORDER BY first DESC LIMIT 1
+
+-- name: chunk
+SELECT chunk FROM paths_$day WHERE first = ?
+
+-- name: chunks
+SELECT chunk FROM paths_$day WHERE first BETWEEN ? AND ? ORDER BY first
+
+-- name: drop_segments
+DELETE FROM segment_$day WHERE first BETWEEN ? AND ?
+
+-- name: drop_chunks
+DELETE FROM paths_$day WHERE first BETWEEN ? AND ?
+
+-- name: drop_parts
+DELETE FROM part_$day WHERE key = ? AND first BETWEEN ? AND ?
+
+-- name: before
+SELECT min(before) FROM part_$day WHERE key = ? AND first BETWEEN ? AND ?
 
 -- name: upto
 -- How many rows of some keys lie in segments that begin at or before a position.

@@ -10,12 +10,13 @@ CREATE TABLE paths_$day (
     chunk BLOB NOT NULL
 );
 
--- How many rows of a key a segment holds, and how many the day holds before it.
+-- How many rows of a key a segment holds, how many the day holds before it, and which they are (share.py).
 CREATE TABLE part_$day (
     key INTEGER NOT NULL,
     first INTEGER NOT NULL,
     count INTEGER NOT NULL,
     before INTEGER NOT NULL,
+    share BLOB,
     PRIMARY KEY (key, first)
 ) WITHOUT ROWID;
 
