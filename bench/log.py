@@ -2,7 +2,7 @@
 
     python bench/log.py [ROWS] [SHAPE ...]
 
-Shapes: ``bulk`` calls of 1000 URLs over 500 domains, ``one`` calls of one URL over 500 domains, ``single`` calls of
+Shapes: ``bulk`` calls of 1000 URLs over 500 domains, ``one`` calls of one URL over 500 domains, some of other accounts and kinds, ``single`` calls of
 1000 URLs of one domain. Each is built at ROWS (10,000,000) and at a thousandth of it, so growth can be seen.
 """
 
@@ -53,7 +53,9 @@ def one(rows: int) -> Iterator[Wish]:
     for at in range(rows):
         domain = f"d{dice.randrange(DOMAINS)}.test"
         path = f"http://{domain}/same" if at % 1000 == 0 else url(domain, dice, at)
-        yield Wish("1", domain, "default", Kind.FILE, (path,))
+        other = dice.random() < 0.2
+        account = dice.choice("123") if other else "1"
+        yield Wish(account, domain, "default", Kind.PRELOAD if other else Kind.FILE, (path,))
 
 
 SHAPES: dict[str, tuple[Shape, int]] = {"bulk": (bulk, 4), "single": (single, 4), "one": (one, 64)}  #: and callers
@@ -114,6 +116,7 @@ def questions(log: SqliteLog) -> Iterator[tuple[str, Callable[[], object]]]:
     yield f"page 1, {DOMAINS} domains", find(all_named)
     yield f"middle page, {DOMAINS} domains", find(all_named, log.find(Query("1", all_named)).total // 2)
     yield f"page 1, status of {len(scattered)} runs", find(status)
+    yield "page 1, the same, one domain", find((Selection("d0.test", files, scattered),))
     yield "middle page, the same", find(status, log.find(Query("1", status)).total // 2)
     often = log.find(Query("1", domain, "http://d0.test/same")).total
     named = (Selection("d0.test", tuple(Kind), everything),)

@@ -15,7 +15,7 @@ Range = tuple[int, int]  #: first and last position, both included
 class Ranges:
     """An immutable set of positions. ``Ranges([(1, 3), (4, 9)])`` is one run, 1 to 9."""
 
-    __slots__ = ("_firsts", "_lasts")
+    __slots__ = ("_firsts", "_hash", "_lasts")
 
     def __init__(self, runs: Iterable[Range] = ()) -> None:
         firsts: list[int] = []
@@ -30,6 +30,7 @@ class Ranges:
                 lasts.append(last)
         self._firsts = firsts
         self._lasts = lasts
+        self._hash: int | None = None
 
     def __iter__(self) -> Iterator[Range]:
         return iter(zip(self._firsts, self._lasts, strict=True))
@@ -46,7 +47,9 @@ class Ranges:
         return isinstance(other, Ranges) and self._firsts == other._firsts and self._lasts == other._lasts
 
     def __hash__(self) -> int:
-        return hash((tuple(self._firsts), tuple(self._lasts)))
+        if self._hash is None:  # asked for once per domain of a query
+            self._hash = hash((tuple(self._firsts), tuple(self._lasts)))
+        return self._hash
 
     def __repr__(self) -> str:
         return f"Ranges({list(self)})"
