@@ -23,11 +23,29 @@ FETCH_HEADER = "freshline-fetch"
 
 #: What would make another request of it, or half a one.
 NOT_SENT = frozenset(
-    """
-    connection content-length expect freshline-fetch freshline-key freshline-probe host if-match if-modified-since
-    if-none-match if-range if-unmodified-since keep-alive proxy-authenticate proxy-authorization proxy-connection range
-    te trailer transfer-encoding upgrade
-    """.split()
+    [
+        "connection",
+        "content-length",
+        "expect",
+        "freshline-fetch",
+        "freshline-key",
+        "freshline-probe",
+        "host",
+        "if-match",
+        "if-modified-since",
+        "if-none-match",
+        "if-range",
+        "if-unmodified-since",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "range",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ]
 )
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110 section 5.6.2
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")

@@ -110,11 +110,12 @@ class Varnish:
 
     def reload(self) -> None:
         """Load the VCL anew, use it and throw the old one away."""
-        old = self.admin("vcl.list").split()
+        listed = [line.split() for line in self.admin("vcl.list").splitlines()]
+        old = next(words[-1] for words in listed if words and words[0] == "active")
         self._loads += 1
         self.admin("vcl.load", f"again{self._loads}", str(self._vcl()))
         self.admin("vcl.use", f"again{self._loads}")
-        self.admin("vcl.discard", old[4])
+        self.admin("vcl.discard", old)
 
     def child(self) -> int:
         """Process id of the cache itself."""
