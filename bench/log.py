@@ -2,8 +2,9 @@
 
     python bench/log.py [ROWS] [SHAPE ...]
 
-Shapes: ``bulk`` calls of 1000 URLs over 500 domains, ``one`` calls of one URL over 500 domains, some of other accounts and kinds, ``single`` calls of
-1000 URLs of one domain. Each is built at ROWS (10,000,000) and at a thousandth of it, so growth can be seen.
+Shapes: ``bulk`` calls of 1000 URLs over 500 domains, ``single`` calls of 1000 URLs of one domain, ``one`` calls of one
+URL over 500 domains, some of other accounts and kinds. Each is built at ROWS (10,000,000) and at a thousandth of it, so
+growth can be seen.
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ from freshline.log.statements import script
 from freshline.log.writer import Append, Drop, Op, Settle, Writer
 
 VERSION = 1  #: of the schema
-CHECKPOINT_PAGES = 4_000  #: the WAL is folded into the file when it is this long
+CHECKPOINT_PAGES = 4_000  #: the write-ahead log is folded into the file when it is this long
+WAL_BYTES = 64 << 20  #: what it may keep of the disk after it grew longer
 
 
 class SqliteLog(Reading):
@@ -54,6 +55,7 @@ class SqliteLog(Reading):
         try:
             writing = datafile.open_for_writing(file, "log", VERSION, script("log"))
             writing.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+            writing.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
             if not writing.execute("SELECT count(*) FROM meta").fetchone()[0]:
                 writing.execute("INSERT INTO meta VALUES (?, 0, 0, NULL)", (uuid.uuid4().hex,))
             return cls(datafile.open_for_reading(file, "log", VERSION), writing, lock)

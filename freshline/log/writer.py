@@ -96,6 +96,8 @@ class Writer:
         self._queue: deque[Op] = deque()
         self._wake = threading.Condition()
         self._stopping = False
+        self._dead = False
+        self._taken: list[Op] = []  #: being written
         self.used: dict[tuple[str, int], dict[str, int]] = {}  #: inner dictionaries are replaced, never changed
         self.progress: dict[str, Progress] = {}
         self.tail = self._tail = tail
@@ -108,6 +110,8 @@ class Writer:
         with self._wake:
             self._queue.extend(ops)
             self._wake.notify()
+        if self._dead:
+            self._refuse_all()
 
     def stop(self) -> None:
         """Finish what is queued, then end."""
@@ -144,6 +148,21 @@ class Writer:
     # -- the thread ---------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException:
+            # A mistake of ours. Nobody shall wait for an answer that never comes; the traceback goes to stderr.
+            self._dead = True
+            self._refuse_all()
+            raise
+
+    def _refuse_all(self) -> None:
+        with self._wake:
+            ops, self._queue = [*self._taken, *self._queue], deque()
+        if ops:
+            self._tell(_Group(outcomes=[(op, None, LogUnavailable("the log's writer has failed")) for op in ops]))
+
+    def _work(self) -> None:
         while True:
             with self._wake:
                 if not self._queue and not self._stopping and not self._merging.due:
@@ -152,7 +171,9 @@ class Writer:
                 if not ops and self._stopping:
                     return
             if ops:
+                self._taken = ops
                 self._tell(self._commit(ops))
+                self._taken = []
             if self._merging.due and (not self._queue or self._merging.overdue):
                 self._merging.step()
 

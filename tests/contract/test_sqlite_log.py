@@ -257,6 +257,20 @@ async def test_a_caller_that_gives_up_spoils_nothing(file: Path) -> None:
     await log.close()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_nobody_waits_for_a_dead_writer(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the writing thread dies of a mistake of ours, every call is refused and what is stored can be read."""
+    log = SqliteLog.open(file)
+    await log.append([wish()], now=NOON)
+    monkeypatch.setattr(log._writer, "_take", lambda: 1 // 0)
+    for _ in range(2):
+        with pytest.raises(LogUnavailable):
+            await log.append([wish()], now=NOON)
+
+    assert log.head == 1
+    await log.close()
+
+
 async def test_merging_keeps_every_answer(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small segments become few, and marks, ids, times, totals and pages stay what they were."""
     log = SqliteLog.open(file)
