@@ -41,12 +41,13 @@ class Merging:
             _Day(number, merged, last) for (number, _, merged), last in zip(rows, lasts[: len(rows)], strict=True)
         ]
 
-    def grown(self, number: int, head: int) -> None:
-        """A commit succeeded, and this is the newest day."""
+    def grown(self, number: int | None, head: int) -> None:
+        """A commit succeeded; ``number`` is the newest day now."""
         self._resting = False
-        if not self._days or self._days[-1].number != number:
+        if number != (self._days[-1].number if self._days else None):
             self.load()
-        self._days[-1].last = head
+        if self._days:
+            self._days[-1].last = head
 
     @property
     def due(self) -> bool:

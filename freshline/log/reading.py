@@ -71,7 +71,7 @@ class Reading:
             return view.task(segment, place) if segment.span(place)[0] == id_ else None
 
     def find(self, query: Query) -> Page:
-        tail = self._tail() if query.path is not None else Tail(0, 0)  # before the snapshot: see Writer._publish
+        tail = self._tail() if query.path is not None else Tail(0, 0)  # before the snapshot: see Store.publish
         with self._view() as view:
             return find(view, query, tail)
 

@@ -18,9 +18,10 @@ from freshline.domain.edge import Evidence, Progress
 from freshline.domain.task import Task, Wish
 from freshline.log.base import LogUnavailable, Spend
 from freshline.log.digest import Tail
+from freshline.log.group import Append, Drop, Op, Settle
 from freshline.log.reading import Reading, ReadOnlyLog
 from freshline.log.statements import script
-from freshline.log.writer import Append, Drop, Op, Settle, Writer
+from freshline.log.writer import Writer
 
 VERSION = 1  #: of the schema
 CHECKPOINT_PAGES = 4_000  #: the write-ahead log is folded into the file when it is this long
@@ -90,10 +91,10 @@ class SqliteLog(Reading):
         await self._submit(Drop(seconds, asyncio.get_running_loop().create_future()))
 
     def used(self, account: str, day: int) -> Mapping[str, int]:
-        return dict(self._writer.used.get((account, day), {}))
+        return dict(self._writer.store.used.get((account, day), {}))
 
     def progress(self, edge: str) -> Progress | None:
-        return self._writer.progress.get(edge)
+        return self._writer.store.progress.get(edge)
 
     def on_append(self, wake: Callable[[], None]) -> None:
         self._wakes.append(wake)
@@ -130,7 +131,7 @@ class SqliteLog(Reading):
             wake()
 
     def _tail(self) -> Tail:
-        return self._writer.tail
+        return self._writer.store.tail
 
     def _ceiling(self) -> int | None:
         return self._head

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from freshline.domain.edge import Evidence, Progress
 from freshline.domain.ranges import Ranges
 from freshline.domain.task import Kind, Reason, Task, Wish
-from freshline.log import merging, writer
+from freshline.log import merging, store
 from freshline.log.base import Log, LogUnavailable, Overspent, Query, Selection, Spend
 from freshline.log.memory import MemoryLog
 from freshline.log.sqlite import SqliteLog
@@ -373,10 +373,10 @@ def test_sqlite_answers_like_memory(
     with pytest.MonkeyPatch.context() as patch:
         if small:  # so that a few rows fill tails and segments, are merged, and pages are halved
             patch.setattr(merging, "SEGMENT_ROWS", 8)
-            patch.setattr(writer, "SEGMENT_ROWS", 8)
-            patch.setattr(writer, "TAIL_ROWS", 5)
+            patch.setattr(store, "SEGMENT_ROWS", 8)
+            patch.setattr(store, "TAIL_ROWS", 5)
             patch.setattr("freshline.log.segment.CHUNK_ROWS", 3)
-            for module in ("writer", "merging", "view"):
+            for module in ("store", "merging", "view"):
                 patch.setattr(f"freshline.log.{module}.CHUNK_ROWS", 3)
             patch.setattr("freshline.log.finding.STROLL", 2)
         asyncio.run(_compare(file, steps, [query_of(drawn) for drawn in asked]))

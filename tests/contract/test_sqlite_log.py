@@ -17,7 +17,7 @@ from freshline.datafile import InUse, WrongFile
 from freshline.domain.edge import Evidence, Progress
 from freshline.domain.ranges import Ranges
 from freshline.domain.task import Kind, Task, Wish
-from freshline.log import digest, merging, writer
+from freshline.log import digest, merging, store
 from freshline.log.base import LogUnavailable, Overspent, Query, Selection, Spend
 from freshline.log.sqlite import SqliteLog
 
@@ -304,7 +304,7 @@ async def test_merging_keeps_every_answer(file: Path, monkeypatch: pytest.Monkey
 
 async def test_paths_are_found_wherever_they_lie(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the tail, in stored buckets, on three days, and after a restart."""
-    monkeypatch.setattr(writer, "TAIL_ROWS", 50)
+    monkeypatch.setattr(store, "TAIL_ROWS", 50)
     log = SqliteLog.open(file)
     for at in range(300):
         await log.append([wish(f"/{at % 10}", "/x")], now=NOON + at * 600)

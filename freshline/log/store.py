@@ -1,0 +1,250 @@
+"""What one transaction does to the log's file, and what is kept of the file in memory to do it.
+
+Only the writer's thread calls anything here. The public attributes are what is durable: the event loop reads them
+meanwhile, so they change after COMMIT and never before.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from freshline.domain.edge import Progress
+from freshline.domain.task import Kind, Task
+from freshline.log import cursors
+from freshline.log.base import Overspent
+from freshline.log.digest import TAIL_ROWS, Tail
+from freshline.log.group import Append, Drop, Group, Op, Settle
+from freshline.log.merging import SEGMENT_ROWS
+from freshline.log.segment import CHUNK_ROWS, Segment, encode_chunk
+from freshline.log.statements import DAY_SECONDS, Statements, statements
+
+QUOTA_SLACK_DAYS = 1  #: an account's day may begin up to 14 hours before or after ours
+
+
+@dataclass(slots=True)
+class _Today:
+    """The day that appends go to."""
+
+    number: int
+    first: int
+    sql: Statements
+    counts: dict[int, int] = field(default_factory=dict)  #: rows so far by key id
+
+
+class Store:
+    def __init__(self, connection: sqlite3.Connection, tail: Tail) -> None:
+        """:param tail: the rows whose digests are not in the file"""
+        self._db = connection
+        self.used: dict[tuple[str, int], dict[str, int]] = {}  #: inner dictionaries are replaced, never changed
+        self.progress: dict[str, Progress] = {}
+        self.tail = self._tail = tail
+        self._head = 0
+        self._created = 0
+        self._keys: dict[tuple[str, str, Kind], int] = {}
+        self._edges: dict[str, int] = {}
+        self._today: _Today | None = None
+        self.load()
+
+    @property
+    def head(self) -> int:
+        return self._head
+
+    @property
+    def today(self) -> int | None:
+        """The number of the day that appends go to."""
+        return self._today.number if self._today else None
+
+    def load(self) -> None:
+        """Read what the file says, at the start and after a transaction that failed."""
+        db = self._db
+        self._head, self._created = db.execute("SELECT head, created FROM meta").fetchone()
+        self._keys = {
+            (account, domain, kind): key
+            for key, account, domain, kind in db.execute("SELECT id, account, domain, kind FROM key")
+        }
+        self._edges = {}
+        progress = {}
+        for id_, name, blob in db.execute("SELECT id, name, progress FROM edge"):
+            self._edges[name] = id_
+            progress[name] = cursors.decode(blob)
+        used: dict[tuple[str, int], dict[str, int]] = {}
+        for account, day, bucket, amount in db.execute("SELECT account, day, bucket, used FROM quota"):
+            used.setdefault((account, day), {})[bucket] = amount
+        self.progress, self.used = progress, used
+        newest = db.execute("SELECT day, first FROM day ORDER BY day DESC LIMIT 1").fetchone()
+        self._today = _Today(newest[0], newest[1], statements(newest[0])) if newest else None
+        self._tail = self.tail = self.tail.upto(self._head)
+
+    def publish(self, group: Group) -> None:
+        """Let readers see what is durable now."""
+        self.tail = self._tail
+        self.used.update(group.used)
+        if group.oldest_quota is not None:
+            self.used = {key: used for key, used in self.used.items() if key[1] >= group.oldest_quota}
+        for edge, progress in group.progress.items():
+            if progress is None:
+                self.progress.pop(edge, None)
+            else:
+                self.progress[edge] = progress
+
+    def do(self, op: Op, group: Group) -> Any:
+        """Take one thing into the transaction; most of it waits for :meth:`write`.
+
+        :raises Overspent: it would pass a limit, and has changed nothing
+        """
+        match op:
+            case Append():
+                return self._append(op, group)
+            case Settle():
+                self._settle(op, group)
+            case Drop():
+                self._drop(op, group)
+        return None
+
+    def _append(self, op: Append, group: Group) -> list[Task]:
+        spent: dict[tuple[str, int], dict[str, int]] = {}
+        for spend in op.spends:
+            key = (spend.account, spend.day)
+            buckets = spent.setdefault(key, dict(group.used.get(key) or self.used.get(key) or {}))
+            buckets[spend.bucket] = buckets.get(spend.bucket, 0) + spend.amount
+            if buckets[spend.bucket] > spend.limit:
+                raise Overspent(spend.bucket)
+        group.used |= spent
+        tasks = []
+        for wish in op.wishes:
+            assert wish.paths, "a task without rows has no place in the log"
+            self._created = max(self._created, int(op.now))
+            task = Task(self._head + 1, self._created, wish)
+            self._head = task.last
+            tasks.append(task)
+        group.tasks += tasks
+        return tasks
+
+    def _settle(self, op: Settle, group: Group) -> None:
+        group.progress[op.edge] = op.progress
+        if op.progress is None:
+            self._db.execute("DELETE FROM edge WHERE name = ?", (op.edge,))
+            self._edges.pop(op.edge, None)
+            return
+        edge = self._edges.get(op.edge)
+        if edge is None:
+            # Its progress follows with the newest of the group.
+            edge = self._edges[op.edge] = (
+                self._db.execute("INSERT INTO edge (name, progress) VALUES (?, '')", (op.edge,)).lastrowid or 0
+            )
+        if op.evidence and self._today:
+            # In the newest day's table whatever it is about: it stays as long as its rows, or longer.
+            self._db.executemany(
+                self._today.sql["insert_evidence"],
+                [
+                    (edge, (it.last - it.first).bit_length(), it.first, it.last, it.sent, it.answered, it.said)
+                    for it in op.evidence
+                ],
+            )
+
+    def _drop(self, op: Drop, group: Group) -> None:
+        today = op.before // DAY_SECONDS
+        for (day,) in self._db.execute("SELECT day FROM day WHERE day < ? ORDER BY day", (today,)).fetchall():
+            first, last, head = self._db.execute(statements(day)["newest_head"]).fetchone()
+            self._db.execute("UPDATE meta SET dropped = ?", (Segment.decode(first, head).mark(last),))
+            for drop in statements(day).drop:
+                self._db.execute(drop)
+            self._db.execute("DELETE FROM day WHERE day = ?", (day,))
+            if self._today and self._today.number == day:
+                self._today = None
+                self._tail = Tail(self._head + 1, self._head)
+        group.oldest_quota = today - QUOTA_SLACK_DAYS
+        self._db.execute("DELETE FROM quota WHERE day < ?", (group.oldest_quota,))
+
+    # -- what a group leaves in the file -------------------------------------------------------------------------
+
+    def write(self, group: Group) -> None:
+        """Write what the group has gathered. After this, COMMIT."""
+        for number, tasks in groupby(group.tasks, lambda task: task.created // DAY_SECONDS):
+            self._write_day(number, list(tasks))
+        if self._today is not None and len(self._tail) >= TAIL_ROWS:
+            self._store_tail(self._today, self._tail)
+            self._tail = Tail(self._today.first, self._tail.end)
+        if group.tasks:
+            self._db.execute("UPDATE meta SET head = ?, created = ?", (self._head, self._created))
+        for (account, day), buckets in group.used.items():
+            self._db.executemany(
+                "INSERT OR REPLACE INTO quota VALUES (?, ?, ?, ?)",
+                [(account, day, bucket, used) for bucket, used in buckets.items()],
+            )
+        for edge, progress in group.progress.items():
+            if progress is not None:
+                self._db.execute(
+                    "UPDATE edge SET progress = ? WHERE id = ?", (cursors.encode(progress), self._edges[edge])
+                )
+
+    def _write_day(self, number: int, tasks: list[Task]) -> None:
+        if self._today is None or self._today.number != number:
+            self._begin_day(number, tasks[0].id)
+        bundle: list[Task] = []
+        rows = 0
+        for task in tasks:
+            if bundle and rows + len(task.wish.paths) > SEGMENT_ROWS:
+                self._write_segment(bundle)
+                bundle, rows = [], 0
+            bundle.append(task)
+            rows += len(task.wish.paths)
+        self._write_segment(bundle)
+
+    def _begin_day(self, number: int, first: int) -> None:
+        if self._today is not None:
+            self._store_tail(self._today, self._tail)
+        self._db.execute("INSERT INTO day VALUES (?, ?, ?, ?)", (number, first, first - 1, first - 1))
+        sql = statements(number)
+        for statement in sql.create.split(";"):
+            self._db.execute(statement)
+        self._today = _Today(number, first, sql)
+        self._tail = Tail(first, first - 1)
+
+    def _write_segment(self, tasks: list[Task]) -> None:
+        assert self._today is not None
+        sql = self._today.sql
+        segment = Segment.of(tasks, secrets.token_hex(4))
+        self._db.execute(sql["insert_segment"], (segment.first, segment.last, segment.created, segment.encode()))
+        paths = [path for task in tasks for path in task.wish.paths]
+        self._db.executemany(
+            sql["insert_chunk"],
+            [
+                (segment.first + at, encode_chunk(paths[at : at + CHUNK_ROWS]))
+                for at in range(0, len(paths), CHUNK_ROWS)
+            ],
+        )
+        counts = self._today.counts
+        parts = []
+        for name, (count, share) in segment.shares().items():
+            key = self._key(*name)
+            before = counts.get(key)
+            if before is None:
+                before = self._db.execute(sql["upto"], (f"[{key}]", segment.first)).fetchone()[0]
+            parts.append((key, segment.first, count, before, share))
+            counts[key] = before + count
+        self._db.executemany(sql["insert_part"], parts)
+        for task in tasks:
+            self._tail.add(task)
+
+    def _key(self, account: str, domain: str, kind: Kind) -> int:
+        key = self._keys.get((account, domain, kind))
+        if key is None:
+            key = self._keys[account, domain, kind] = (
+                self._db.execute(
+                    "INSERT INTO key (account, domain, kind) VALUES (?, ?, ?)", (account, domain, kind)
+                ).lastrowid
+                or 0
+            )
+        return key
+
+    def _store_tail(self, today: _Today, tail: Tail) -> None:
+        run = tail.start + 1 - today.first
+        self._db.executemany(
+            today.sql["insert_digests"], [((bucket << 32) + run, blob) for bucket, blob in tail.blobs()]
+        )
+        self._db.execute("UPDATE day SET digested = ? WHERE day = ?", (tail.end, today.number))
