@@ -8,43 +8,49 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import tomllib
-import types
 import typing
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from freshline.access.limits import Limits
 from freshline.delivery.machine import Pace
 from freshline.delivery.runner import Deadlines
+from freshline.setting import RULE, Rule, Wrong, is_address, setting, split_address, written
+
+__all__ = ["BadConfig", "Gates", "Service", "Settings", "is_address", "known", "load", "split_address"]
 
 PREFIX = "FRESHLINE_"
+SHOWN = 120  #: characters of a wrong value that are repeated to whoever wrote it
+
+#: In the environment under our prefix, and no settings: the command line's own, and what Kubernetes says of a Service
+#: of our name (FRESHLINE_PORT_8080_TCP_ADDR, FRESHLINE_SERVICE_HOST).
+_NO_SETTING = re.compile(PREFIX + r"(CONFIG|ENDPOINT|(PORT|SERVICE_PORT)(_.*)?|SERVICE_HOST)\Z")
 
 
 class BadConfig(ValueError):
     """``args[0]`` lists every mistake, one a line: key, value, and what is allowed."""
 
 
-def _between(least: float, most: float) -> Mapping[str, Any]:
-    return {"least": least, "most": most}
-
-
 @dataclass(frozen=True)
 class Service:
-    listen: str = field(default="127.0.0.1:8080", metadata={"address": True})
-    data_dir: str = "freshline-data"  #: the log, the inventory and the key that its secrets are encrypted with
-    key_file: str = ""  #: default: ``secret.key`` in data_dir
-    default_format: str = field(default="XML", metadata={"one_of": ("XML", "JSON")})  #: of a V1 call that names none
-    log_level: str = field(default="info", metadata={"one_of": ("debug", "info", "warning", "error")})
+    listen: str = setting("127.0.0.1:8080", "where the API listens; port 0 takes a free one", address=True)
+    data_dir: str = setting(
+        "freshline-data", "the log, the inventory and the key that its secrets are encrypted with", filled=True
+    )
+    key_file: str = setting("", "where that key is instead; when empty, secret.key in data_dir")
+    default_format: str = setting("XML", "what a V1 call gets that names no Format", one_of=("XML", "JSON"))
+    log_level: str = setting("info", "what is written to standard error", one_of=("debug", "info", "warning", "error"))
 
 
 @dataclass(frozen=True)
 class Gates:
-    answer_seconds: float = field(default=10.0, metadata=_between(0.1, 600))
-    fetch_seconds: float = field(default=300.0, metadata=_between(1, 86400))  #: one prefetch, from first to last byte
-    fetches_per_domain: int = field(default=8, metadata=_between(1, 10_000))  #: over all edges: warming is no attack
+    fetches_per_domain: int = setting(
+        8, "prefetches of one domain under way, over all edges: warming is no attack", least=1, most=10_000
+    )
 
 
 @dataclass(frozen=True)
@@ -56,125 +62,153 @@ class Settings:
     limits: Limits = Limits()
 
 
+@dataclass(frozen=True)
+class Known:
+    """A setting there is."""
+
+    section: str
+    key: str
+    kind: type  #: of the value; of each value in a table
+    table: bool
+    default: Any
+    rule: Rule
+
+    @property
+    def variable(self) -> str:
+        return f"{PREFIX}{self.section}_{self.key}".upper()
+
+    @property
+    def allowed(self) -> str:
+        one = self.rule.allowed(self.kind)
+        return f"a table, such as {written(self.default or {'NAME': 1})}, each {one}" if self.table else one
+
+
+def known() -> dict[str, dict[str, Known]]:
+    """Every setting, by section and key."""
+    found: dict[str, dict[str, Known]] = {}
+    for section, defaults in vars(Settings()).items():
+        hints = typing.get_type_hints(type(defaults))
+        of_section = found[section] = {}
+        for each in dataclasses.fields(defaults):
+            hint, default = hints[each.name], getattr(defaults, each.name)
+            table = isinstance(default, Mapping)
+            kind = typing.get_args(hint)[1] if table else hint
+            of_section[each.name] = Known(section, each.name, kind, table, default, each.metadata[RULE])
+    return found
+
+
 def load(path: str | os.PathLike[str] | None, environ: Mapping[str, str] = os.environ) -> Settings:
     """Read a file (none: only defaults) and the environment.
 
     :raises BadConfig: with every mistake there is
     """
-    mistakes: list[str] = []
-    table: dict[str, Any] = {}
-    if path is not None:
-        try:
-            table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise BadConfig(f"{path}: {error.strerror or error}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise BadConfig(f"{path}: not TOML: {error}") from None
-    sections = {each.name: each for each in dataclasses.fields(Settings)}
-    _from_environment(table, sections, environ, mistakes)
-    made: dict[str, Any] = {}
-    for name, given in table.items():
-        if name not in sections:
-            mistakes.append(f"[{name}]: no such section; there are {', '.join(sections)}")
-        elif not isinstance(given, dict):
-            mistakes.append(f"{name} = {given!r}: {name} is a section, written [{name}]")
-    for name, section in sections.items():
-        given = table.get(name, {})
-        default = section.default
-        made[name] = _section(name, default, given if isinstance(given, dict) else {}, mistakes)
+    there_is, mistakes = known(), list[str]()
+    made: dict[str, dict[str, Any]] = {section: {} for section in there_is}
+    given = [*_from_file(path, there_is, mistakes), *_from_environment(environ, there_is, mistakes)]
+    for where, what, value in given:
+        before = made[what.section].get(what.key, what.default)
+        made[what.section][what.key] = _read(where, what, value, before, mistakes)
     if mistakes:
         raise BadConfig("\n".join(mistakes))
-    return Settings(**made)
+    defaults = Settings()
+    return Settings(**{name: dataclasses.replace(getattr(defaults, name), **made[name]) for name in made})
 
 
-def _section(section: str, default: Any, given: Mapping[str, Any], mistakes: list[str]) -> Any:
-    hints = typing.get_type_hints(type(default))
-    known = {each.name: each for each in dataclasses.fields(default)}
-    values: dict[str, Any] = {}
-    for key, value in given.items():
-        where = f"{section}.{key} = {value!r}"
-        if key not in known:
-            mistakes.append(f"{where}: no such key; [{section}] has {', '.join(known)}")
+Given = tuple[str, Known, Any]  #: where it stands, what it is for, and its value
+
+
+def _read(where: str, what: Known, value: Any, before: Any, mistakes: list[str]) -> Any:
+    if not what.table:
+        try:
+            return what.rule.read(what.kind, value)
+        except Wrong as wrong:
+            mistakes.append(f"{where} = {_shown(value)}: must be {wrong}")
+            return before
+    if not isinstance(value, dict):
+        mistakes.append(f"{where} = {_shown(value)}: must be {what.allowed}")
+        return before
+    return {**before, **dict(_entries(where, what, value, mistakes))}
+
+
+def _entries(where: str, what: Known, table: Mapping[str, Any], mistakes: list[str]) -> Iterator[tuple[str, Any]]:
+    """A table changes what it names, and leaves the rest."""
+    names = list(what.rule.keys() if what.rule.keys else what.default)
+    for name, value in table.items():
+        if name not in names:
+            mistakes.append(f"{where}.{name} = {_shown(value)}: no such key{_instead(name, names)}")
             continue
-        wrong, value = _checked(value, hints[key], known[key].metadata)
-        if wrong:
-            mistakes.append(f"{where}: {wrong}")
-        values[key] = _merged(getattr(default, key), value, where, mistakes)
-    return default if mistakes else dataclasses.replace(default, **values)
+        try:
+            yield name, what.rule.read(what.kind, value)
+        except Wrong as wrong:
+            mistakes.append(f"{where}.{name} = {_shown(value)}: must be {wrong}")
 
 
-def _merged(default: Any, value: Any, where: str, mistakes: list[str]) -> Any:
-    """A table in the file changes what it names, and leaves the rest. Where the default names keys, these are all."""
-    if not (isinstance(default, Mapping) and isinstance(value, dict)):
-        return value
-    if unknown := [key for key in value if default and key not in default]:
-        mistakes.append(f"{where}: no such key {', '.join(unknown)}; there are {', '.join(default)}")
-    return {**default, **value}
-
-
-def _checked(value: Any, hint: Any, rules: Mapping[str, Any]) -> tuple[str, Any]:
-    """What is wrong with a value (or nothing), and the value as its type wants it."""
-    if isinstance(hint, types.UnionType):
-        hint = next(each for each in typing.get_args(hint) if each is not type(None))
-    origin = typing.get_origin(hint) or hint
-    if origin is float and type(value) is int:
-        value = float(value)
-    if origin in (dict, Mapping) or (isinstance(origin, type) and issubclass(origin, Mapping)):
-        return ("must be a table", value) if not isinstance(value, dict) else _table(value, hint)
-    if type(value) is not origin:
-        names = {int: "a whole number", float: "a number", str: "a string", bool: "true or false"}
-        return f"must be {names.get(origin, origin)}", value
-    if "one_of" in rules and value not in rules["one_of"]:
-        return f"must be one of {', '.join(rules['one_of'])}", value
-    least, most = rules.get("least", 0), rules.get("most", float("inf"))
-    if origin in (int, float) and not least <= value <= most:
-        return f"must be {least} or more" if most == float("inf") else f"must lie between {least} and {most}", value
-    if rules.get("address") and not is_address(value):
-        return "must be host:port, as in 127.0.0.1:8080", value
-    return "", value
-
-
-def _table(value: dict[str, Any], hint: Any) -> tuple[str, Any]:
-    """A table of numbers, such as rates by operation."""
-    wanted = typing.get_args(hint)[1] if typing.get_args(hint) else object
-    for key, each in value.items():
-        wrong, value[key] = _checked(each, wanted, {})
-        if wrong:
-            return f"{key} {wrong}", value
-    return "", value
-
-
-def is_address(text: str) -> bool:
-    """``host:port``, IPv6 hosts in brackets."""
-    host, _, port = text.rpartition(":")
-    return bool(host) and port.isascii() and port.isdigit() and 0 <= int(port) < 65536
-
-
-def split_address(text: str) -> tuple[str, int]:
-    """The host (brackets taken off) and the port of an address that :func:`is_address`."""
-    host, _, port = text.rpartition(":")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+def _from_file(
+    path: str | os.PathLike[str] | None, there_is: Mapping[str, Mapping[str, Known]], mistakes: list[str]
+) -> Iterator[Given]:
+    if path is None:
+        return
+    try:
+        table = _parsed(Path(path).read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        mistakes.append(f"{path}: {error.strerror or error}")
+        return
+    except ValueError as error:
+        mistakes.append(f"{path}: must be TOML in UTF-8: {error}")
+        return
+    for section, inner in table.items():
+        if section not in there_is:
+            mistakes.append(f"[{section}]: no such section{_instead(section, there_is)}")
+        elif not isinstance(inner, dict):
+            mistakes.append(f"{section} = {_shown(inner)}: must be a section, written [{section}]")
+        else:
+            for key, value in inner.items():
+                if key in there_is[section]:
+                    yield f"{section}.{key}", there_is[section][key], value
+                else:
+                    instead = _instead(key, there_is[section])
+                    mistakes.append(f"{section}.{key} = {_shown(value)}: no such key{instead}")
 
 
 def _from_environment(
-    table: dict[str, Any],
-    sections: Mapping[str, dataclasses.Field[Any]],
-    environ: Mapping[str, str],
-    mistakes: list[str],
-) -> None:
+    environ: Mapping[str, str], there_is: Mapping[str, Mapping[str, Known]], mistakes: list[str]
+) -> Iterator[Given]:
+    variables = {each.variable: each for section in there_is.values() for each in section.values()}
     for name, text in sorted(environ.items()):
-        section, _, key = name.removeprefix(PREFIX).lower().partition("_")
-        if not name.startswith(PREFIX) or section not in sections:
+        if not name.startswith(PREFIX) or _NO_SETTING.match(name):
             continue
-        hints = typing.get_type_hints(type(sections[section].default))
-        if key not in hints:
-            mistakes.append(f"{name}: no such setting; [{section}] has {', '.join(hints)}")
+        if name not in variables:
+            mistakes.append(f"{name} = {_shown(text)}: no such setting{_instead(name, variables)}")
             continue
-        try:
-            value: Any = text if hints[key] is str else tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            mistakes.append(f"{name} = {text!r}: must be written as in TOML")
-            continue
-        inner = table.setdefault(section, {})
-        if isinstance(inner, dict):
-            inner[key] = value
+        what, value = variables[name], text
+        if what.table or what.kind is not str:
+            try:
+                table = _parsed(f"value = {text}")
+                value = table["value"] if len(table) == 1 else text
+            except ValueError:
+                pass  # then it stays text, which is not what it must be
+        yield name, what, value
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """:raises ValueError: it is no TOML"""
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _instead(name: str, names: Iterable[str]) -> str:
+    import difflib
+
+    names = list(names)
+    close = difflib.get_close_matches(name, names, 1)
+    return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(names)}"
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = written(value)
+    except ValueError:  # a whole number of thousands of digits
+        text = "…"
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"

@@ -16,7 +16,7 @@ from freshline.ambient import Ambient
 from freshline.api import probes
 from freshline.api.app import App
 from freshline.api.app import Settings as AppSettings
-from freshline.config import BadConfig, Settings, split_address
+from freshline.config import Settings, split_address
 from freshline.delivery.feed import Feed
 from freshline.delivery.fleet import Fleet
 from freshline.delivery.runner import EdgeRunner, OriginSlots, lag
@@ -45,9 +45,16 @@ class CannotStart(Exception):
     """``args[0]`` says what is in the way."""
 
 
-def open_inventory(settings: Settings) -> SqliteInventory:
-    """Accounts, domains and edges, for reading and changing; several processes may."""
-    return SqliteInventory.open(_home(settings) / "inventory.db", key_file=settings.service.key_file or None)
+def open_inventory(settings: Settings, *, new: bool = True) -> SqliteInventory:
+    """Accounts, domains and edges, for reading and changing; several processes may.
+
+    :param new: make it where there is none
+    :raises FileNotFoundError: there is none, and none is to be made
+    """
+    path = Path(settings.service.data_dir) / "inventory.db"
+    if not new and not path.exists():
+        raise FileNotFoundError(f"there is no inventory at {path}; the first account or edge makes it")
+    return SqliteInventory.open(_home(settings) / path.name, key_file=settings.service.key_file or None)
 
 
 def read_log(settings: Settings) -> ReadOnlyLog:
@@ -60,13 +67,6 @@ def read_log(settings: Settings) -> ReadOnlyLog:
 
 def driver(edge: Edge) -> Driver:
     return DRIVERS[edge.kind](edge)
-
-
-def check_rates(settings: Settings) -> None:
-    """:raises BadConfig: a rate is set for an operation there is not"""
-    known = {operation.action for operation in model.load()}
-    if unknown := sorted(set(settings.limits.rates) - known):
-        raise BadConfig(f"limits.rates: no such operation {', '.join(unknown)}; there are {', '.join(sorted(known))}")
 
 
 @contextlib.asynccontextmanager
@@ -139,7 +139,6 @@ async def serve(
     :param started: called once calls are taken and every edge has been brought up to date
     :raises CannotStart: the address is taken, or the data directory is not ours
     """
-    check_rates(settings)
     sock = sock or listen(settings)
     try:
         async with service(settings) as (app, fleet):
@@ -181,7 +180,7 @@ class _Server(uvicorn.Server):
 
 
 async def _tell_when_fresh(fleet: Fleet, started: Callable[[], None]) -> None:
-    while not (fleet.begun and all(runner.fresh for runner in fleet.runners.values())):
+    while not (fleet.begun and all(runner.fresh for runner in fleet.runners.values())):  # noqa: ASYNC110
         await asyncio.sleep(0.02)
     started()
 

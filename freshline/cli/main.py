@@ -7,7 +7,7 @@ from collections.abc import Callable
 from cyclopts import App
 
 from freshline import __version__
-from freshline.cli import fleet, people, run, tasks
+from freshline.cli import configuration, fleet, people, run, tasks
 
 app = App(
     name="freshline",
@@ -26,6 +26,7 @@ COMMANDS: list[Callable[..., None]] = [
     tasks.quota,
     tasks.sign,
     fleet.edges,
+    configuration.config,
 ]
 for command in COMMANDS:
     app.command(command)

@@ -41,18 +41,21 @@ from freshline.domain.edge import Evidence, Progress
 from freshline.domain.ranges import Ranges
 from freshline.domain.task import Reason
 from freshline.drivers.base import Adrift, Applied, Batch, Fetched, FetchOutcome, Gate, Trouble
+from freshline.setting import setting
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
     """How eager delivery is. Seconds, unless the name says otherwise."""
 
-    retry_first_seconds: float = 0.25
-    retry_most_seconds: float = 5.0
-    heartbeat_seconds: float = 2.0  #: an idle edge is asked where it stands this often
-    flush_again_seconds: float = 300.0  #: the most that two flushes of one edge are held apart
-    fetch_window: int = 16  #: prefetches under way on one edge
-    fetch_tries: int = 3  #: before an origin's failure is final
+    retry_first_seconds: float = setting(0.25, "before the first retry; doubled each time", least=0.01, most=60)
+    retry_most_seconds: float = setting(5.0, "between two tries, at most", least=0.01, most=3_600)
+    heartbeat_seconds: float = setting(2.0, "an idle edge is asked where it stands this often", least=0.05, most=3_600)
+    flush_again_seconds: float = setting(
+        300.0, "the most that two flushes of an edge are held apart", least=0, most=86_400
+    )
+    fetch_window: int = setting(16, "prefetches under way on one edge", least=1, most=1_000)
+    fetch_tries: int = setting(3, "before an origin's failure is final", least=1, most=100)
 
 
 class Lane(Enum):

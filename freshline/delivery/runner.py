@@ -36,6 +36,7 @@ from freshline.domain.edge import Edge, Evidence, Progress
 from freshline.domain.ranges import NOTHING, Range, Ranges
 from freshline.drivers.base import Driver, Fault, Gate, Trouble
 from freshline.log.base import Log, LogUnavailable
+from freshline.setting import setting
 
 T = TypeVar("T")
 
@@ -50,8 +51,8 @@ LOOK_SECONDS = 0.5  #: how often deadlines are looked at
 class Deadlines:
     """How long a row may take before its task shows ``Failed``. Delivery of a refresh goes on all the same."""
 
-    refresh_seconds: float = 600.0
-    prefetch_seconds: float = 1800.0
+    refresh_seconds: float = setting(600.0, "for a refresh", least=0.1, most=14 * 86_400)
+    prefetch_seconds: float = setting(1800.0, "for a prefetch", least=0.1, most=14 * 86_400)
 
 
 @dataclass(slots=True)
