@@ -19,6 +19,7 @@ app = App(
 COMMANDS: list[Callable[..., None]] = [
     run.serve,
     run.demo,
+    run.sandbox,
     tasks.refresh,
     tasks.prefetch,
     tasks.tasks,

@@ -1,4 +1,4 @@
-"""``serve`` and ``demo``: the service itself, and the service with a small fleet around it."""
+"""``serve``, ``demo`` and ``sandbox``: the service, the service with a small fleet, and the service in a test."""
 
 from __future__ import annotations
 
@@ -56,6 +56,49 @@ def demo(*, port: int = 8080, run_dir: Path = Path(".run")) -> None:
 
     log_to_stderr("warning")
     run(show(port, run_dir.absolute()))
+
+
+def sandbox(
+    *,
+    port: int = 8080,
+    rules: Path | None = None,
+    access_key_id: str = "testid",
+    access_key_secret: str = "testsecret",
+) -> None:
+    """Run the API over scripted edges, in memory: for testing code that speaks it.
+
+    ```
+    freshline sandbox
+    freshline sandbox --port 9000 --rules rules.json
+    curl -X PUT http://127.0.0.1:8080/sandbox/rules -d '[{"match": "*.iso", "outcome": "stuck", "at": "99.37%"}]'
+    ```
+
+    Parameters
+    ----------
+    port
+        Where it listens on 127.0.0.1; 0 takes a free one.
+    rules
+        A JSON file with the rules to begin with (docs/sandbox.md).
+    access_key_id
+        The one key there is.
+    access_key_secret
+        Its secret.
+    """
+    import json
+    import signal
+
+    from freshline.sandbox.server import Sandbox, running
+
+    box = Sandbox(access_key_id, access_key_secret)
+    try:
+        if rules is not None:
+            box.rules(json.loads(rules.read_text()))
+        with running(box, port=port) as address:
+            print(f"sandbox on http://{address}, key {access_key_id}, secret {access_key_secret}; Ctrl-C ends it")
+            sys.stdout.flush()
+            signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    except (OSError, ValueError) as error:
+        fail(str(error))
 
 
 def log_to_stderr(level: str) -> None:

@@ -1,0 +1,143 @@
+"""Scripted edges: a log whose edges come along as the script says, computed whenever somebody looks.
+
+Nothing runs in the background, so a test that moves the clock sees at once what has happened until then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from freshline.ambient import Ambient
+from freshline.domain.edge import Edge, Evidence, Progress
+from freshline.domain.errors import Refused
+from freshline.domain.ranges import Range, Ranges
+from freshline.domain.task import Reason, Task, Wish
+from freshline.inventory.base import AccessKey, Account, Domain
+from freshline.log.base import Spend
+from freshline.log.memory import MemoryLog
+from freshline.sandbox.script import Rule, Script
+
+EDGES = 160  #: so that a percentage such as 99.37% is a count of edges like any other
+GROUP = "sandbox"
+ACCOUNT = Account("1000000000000001", "sandbox")
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Rows that share a fate."""
+
+    first: int
+    last: int
+    rule: Rule
+    at: float  #: when they were accepted
+
+    def settled(self, edge: int, now: float) -> bool:
+        """Edges follow each other evenly, so that ``Process`` grows."""
+        seconds = self.rule.after_ms / 1000
+        reached = EDGES if self.rule.outcome == "complete" else min(round(EDGES * self.rule.at), EDGES - 1)
+        return edge < reached and now >= self.at + seconds * (edge + 1) / reached
+
+    def failed(self, now: float) -> bool:
+        return self.rule.outcome == "failed" and now >= self.end
+
+    def over(self, now: float) -> bool:
+        """Complete on every edge."""
+        return self.rule.outcome == "complete" and now >= self.end
+
+    @property
+    def end(self) -> float:
+        return self.at + self.rule.after_ms / 1000
+
+
+class Stage(MemoryLog):
+    """The reference log, with edges that are only told of."""
+
+    def __init__(self, script: Script, clock: Ambient) -> None:
+        super().__init__()
+        self._script, self._clock = script, clock
+        self._open: list[Act] = []  #: what may still change
+        self._past = Ranges()  #: what is complete on every edge
+        self._seen = -1.0
+        self._edges: list[Progress] = []
+
+    async def append(self, wishes: Sequence[Wish], spends: Sequence[Spend] = (), *, now: float) -> list[Task]:
+        """:raises Refused: the script refuses one of the URLs"""
+        rules = [[self._script.rule_for(path) for path in wish.paths] for wish in wishes]
+        for rule in (rule for of_wish in rules for rule in of_wish):
+            if rule.refuse is not None:
+                raise Refused(rule.refuse, retry_after_seconds=1.0)
+        tasks = await super().append(wishes, spends, now=now)
+        for task, of_wish in zip(tasks, rules, strict=True):
+            self._open += _acts(task, of_wish, self._clock.now())
+        self._seen = -1.0
+        return tasks
+
+    def progress(self, edge: str) -> Progress | None:
+        now = self._clock.now()
+        if now != self._seen:
+            self._look(now)
+        return self._edges[int(edge.removeprefix("edge-"))]
+
+    def evidence(self, edge: str, position: int) -> list[Evidence]:
+        act = next((act for act in self._open if act.first <= position <= act.last), None)
+        task = self.task_of(position)
+        if task is None or (act is not None and self._clock.now() < act.end):
+            return []
+        end = float(task.created) if act is None else act.end
+        return [Evidence(edge, position, position, float(task.created), end, "scripted")]
+
+    def task_of(self, position: int) -> Task | None:
+        return next(iter(self.read(position - 1, 1)), None)
+
+    def _look(self, now: float) -> None:
+        self._past |= Ranges((act.first, act.last) for act in self._open if act.over(now))
+        self._open = [act for act in self._open if not act.over(now)]
+        self._edges = [self._edge(number, now) for number in range(EDGES)]
+        self._seen = now
+
+    def _edge(self, number: int, now: float) -> Progress:
+        settled = self._past | Ranges((act.first, act.last) for act in self._open if act.settled(number, now))
+        cursor = settled.run_after(0)
+        failed: dict[Reason, list[Range]] = {}
+        for act in self._open:
+            if act.failed(now) and not act.settled(number, now):
+                failed.setdefault(act.rule.description, []).append((act.first, act.last))
+        runs = tuple((reason, Ranges(ranges)) for reason, ranges in failed.items())
+        begun = self.head if any(now > act.at for act in self._open) or not self._open else cursor
+        return Progress(cursor, settled.beyond(cursor), begun, runs)
+
+
+def _acts(task: Task, rules: Sequence[Rule], now: float) -> list[Act]:
+    """Neighbouring rows under one rule are one act."""
+    acts: list[Act] = []
+    for at, rule in enumerate(rules):
+        if acts and acts[-1].rule is rule:
+            acts[-1] = Act(acts[-1].first, task.id + at, rule, now)
+        else:
+            acts.append(Act(task.id + at, task.id + at, rule, now))
+    return acts
+
+
+class OpenHouse:
+    """An inventory that owns whatever domain it is asked about."""
+
+    def __init__(self, key_id: str, secret: str) -> None:
+        self._key = AccessKey(key_id, ACCOUNT.id, secret)
+        self._domains: dict[str, Domain] = {}
+        self._edges = [Edge(f"edge-{number}", "scripted", GROUP, "-:0", "-:0", "") for number in range(EDGES)]
+
+    def account(self, id_: str) -> Account | None:
+        return ACCOUNT if id_ == ACCOUNT.id else None
+
+    def access_key(self, id_: str) -> AccessKey | None:
+        return self._key if id_ == self._key.id else None
+
+    def domain(self, name: str) -> Domain | None:
+        return self._domains.setdefault(name, Domain(name, ACCOUNT.id, GROUP))
+
+    def domains(self, account: str) -> Sequence[Domain]:
+        return sorted(self._domains.values(), key=lambda domain: domain.name)
+
+    def edges(self, group: str | None = None) -> Sequence[Edge]:
+        return self._edges
