@@ -29,7 +29,7 @@ struct boc *HSH_RefBoc(const struct objcore *);
 void HSH_DerefBoc(struct worker *, struct objcore *);
 
 #define ANCHORED	0x80000000u	/* PCRE2_ANCHORED: vre.h hands options through and names only one */
-#define EXPIRED_TTL	0.001		/* lookups pass over an object whose ttl is 0, even for a conditional fetch */
+#define EXPIRED_TTL	1e-6		/* lookups pass over an object whose ttl is 0, even for a conditional fetch */
 #define TROUBLE_SIZE	200
 
 static const char H_STAMP[] = "\022x-freshline-stamp:";
@@ -299,7 +299,7 @@ guard(struct req *req, struct objcore **ocp, struct objcore **expired, int state
 	}
 	VSLb(req->vsl, SLT_VCL_Log, "freshline: revalidate");
 	expire(oc);
-	/* A request that is older than the object, having waited for it, would still see it in its ttl. */
+	/* A request older than the object, having waited for it, would still see it within its ttl: it fetches anew. */
 	return (oc->t_origin + oc->ttl < req->t_req ? VCF_DEFAULT : VCF_CONTINUE);
 }
 
@@ -501,7 +501,7 @@ last_fetch_error(const struct vsl_log *vsl, char *to, size_t size)
 
 	*to = '\0';
 	for (record = vsl->wlb; record < vsl->wlp; record = VSL_NEXT(record))
-		if (VSL_TAG(record) == SLT_FetchError)
+		if (VSL_TAG(record) == SLT_FetchError || VSL_TAG(record) == SLT_Error)
 			(void)snprintf(to, size, "%.*s", (int)VSL_LEN(record), VSL_CDATA(record));
 }
 
