@@ -24,7 +24,7 @@ SAID_LIMIT = 300  #: characters of an answer that are kept as evidence
 _VERBS = frozenset(map(str, Verb))
 _PLAIN = frozenset(range(0x21, 0x7F)) - {0x25}
 _ESCAPES = re.compile(rb"(?:[!-$&-~]|%[0-9A-Fa-f]{2})+\Z")
-_TOKEN = re.compile(r"[!-~]{1,128}\Z")
+_TOKEN = re.compile(r"[!-~]{1,253}\Z")  # a host may be that long; names and marks of logs are shorter
 
 
 class BadLines(ValueError):

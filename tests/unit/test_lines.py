@@ -105,3 +105,13 @@ def test_a_strangers_answer_is_no_answer(status, body):
     """A web server that happens to sit on the gate's port never passes for a gate."""
     with pytest.raises(lines.BadLines):
         lines.read_answer(status, body)
+
+
+def test_the_longest_host_there_is_fits() -> None:
+    """A row that no line could hold would be sent to its edges for ever."""
+    host = ".".join(["a" * 63] * 3 + ["b" * 61])
+    assert len(host) == 253
+
+    batch = Batch("L", 0, 1, "m", True, (Command(1, True, Verb.FILE, host, b"/"),))
+
+    assert lines.read_batch(lines.batch_body(batch)) == batch
