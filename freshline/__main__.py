@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-
-def main() -> None:
-    from freshline.cli.main import app
-
-    app()
-
+from freshline.cli.main import main
 
 if __name__ == "__main__":
     main()

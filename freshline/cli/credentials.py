@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 DEFAULT_ENDPOINT = "http://127.0.0.1:8080"
 PROFILES = "~/.aliyun/config.json"  # written by `aliyun configure`
+PREFIXES = ("ALIBABA_CLOUD", "ALIBABACLOUD", "ALICLOUD")  # the cloud's own tools have changed their minds
+
+_KEY = re.compile(r"[!-~]+\Z")  #: what fits into a header
 
 
 class NoCredentials(Exception):
@@ -33,31 +38,57 @@ def find(
     :raises NoCredentials: none is complete, half a pair is given, or the profile cannot be read
     """
     if access_key_id or access_key_secret:
-        if not (access_key_id and access_key_secret):
-            raise NoCredentials("--access-key-id and --access-key-secret go together")
-        return Credentials(access_key_id, access_key_secret)
+        return _pair("--access-key-id", access_key_id, "--access-key-secret", access_key_secret)
     if profile is None:
-        for prefix in ("ALIBABA_CLOUD", "ALIBABACLOUD", "ALICLOUD"):
-            key, secret = environ.get(f"{prefix}_ACCESS_KEY_ID"), environ.get(f"{prefix}_ACCESS_KEY_SECRET")
-            if key and secret:
-                return Credentials(key, secret)
+        for prefix in PREFIXES:
+            names = f"{prefix}_ACCESS_KEY_ID", f"{prefix}_ACCESS_KEY_SECRET"
+            key, secret = map(environ.get, names)
+            if key or secret:
+                return _pair(names[0], key, names[1], secret)
     return _from_profile(profile or environ.get("ALIBABA_CLOUD_PROFILE"), environ)
 
 
+def _pair(name: str, key: str | None, secret_name: str, secret: str | None) -> Credentials:
+    if not (key and secret):
+        there, missing = (name, secret_name) if key else (secret_name, name)
+        raise NoCredentials(f"{there} is set and {missing} is not: they go together")
+    for what, value in ((name, key), (secret_name, secret)):
+        if not _KEY.match(value):
+            raise NoCredentials(f"{what}: printable ASCII characters without spaces")  # the value is not for logs
+    return Credentials(key, secret)
+
+
 def _from_profile(name: str | None, environ: Mapping[str, str]) -> Credentials:
-    path = Path(environ.get("ALIBABA_CLOUD_CONFIG_FILE", PROFILES)).expanduser()
+    file = environ.get("ALIBABA_CLOUD_CONFIG_FILE") or PROFILES
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-        name = name or table.get("current", "default")
-        found = next(each for each in table.get("profiles", []) if each.get("name") == name)
-        key, secret = found["access_key_id"], found["access_key_secret"]
+        path = Path(file).expanduser()
+        table = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise NoCredentials(
             "no access key: give --access-key-id and --access-key-secret, or set ALIBABA_CLOUD_ACCESS_KEY_ID and "
-            f"ALIBABA_CLOUD_ACCESS_KEY_SECRET, or write a profile to {path}"
+            f"ALIBABA_CLOUD_ACCESS_KEY_SECRET, or write a profile to {file}"
         ) from None
-    except StopIteration:
-        raise NoCredentials(f"{path} has no profile {name!r}") from None
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise NoCredentials(f"{path}: profile {name!r} has no usable access key ({error})") from None
-    return Credentials(key, secret)
+    except (ValueError, RecursionError):
+        raise NoCredentials(f"{file} is not JSON") from None
+    except (OSError, RuntimeError) as error:  # RuntimeError: nobody knows where home is
+        raise NoCredentials(f"{file}: {getattr(error, 'strerror', None) or error}") from None
+    name = name or _text(table, "current") or "default"
+    profiles = table.get("profiles") if isinstance(table, dict) else None
+    found = next((each for each in _listed(profiles) if _text(each, "name") == name), None)
+    if found is None:
+        raise NoCredentials(f"{file} has no profile {name!r}")
+    where = f"{file}: access_key_id of profile {name!r}"
+    secret_where = f"{file}: access_key_secret of profile {name!r}"
+    key, secret = _text(found, "access_key_id"), _text(found, "access_key_secret")
+    if not (key or secret):
+        raise NoCredentials(f"{file}: profile {name!r} has no access key")
+    return _pair(where, key, secret_where, secret)
+
+
+def _text(table: Any, key: str) -> str | None:
+    value = table.get(key) if isinstance(table, dict) else None
+    return value if isinstance(value, str) else None
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

@@ -15,6 +15,7 @@ from freshline.cli.output import fail
 if TYPE_CHECKING:  # what they import takes longer than most commands
     from freshline.config import Settings
     from freshline.inventory.sqlite import SqliteInventory
+    from freshline.log.reading import ReadOnlyLog
 
 
 @Parameter(name="*", group="Files")
@@ -23,7 +24,7 @@ class Place:
     """Where the service keeps its files."""
 
     config: Annotated[Path | None, Parameter(env_var="FRESHLINE_CONFIG")] = None
-    """The TOML file with the settings."""
+    """The TOML file with the settings; docs/configuration.md has them all."""
 
     data_dir: Path | None = None
     """Overrides service.data_dir."""
@@ -40,22 +41,52 @@ class Place:
         return settings
 
     @contextmanager
-    def inventory(self) -> Iterator[SqliteInventory]:
-        """The inventory, open; what it refuses is printed and ends the command."""
+    def inventory(self, *, new: bool = False) -> Iterator[SqliteInventory]:
+        """The inventory, open; what it refuses is printed and ends the command.
+
+        :param new: make it where there is none
+        """
+        settings = self.settings()
+        import sqlite3
+
         from freshline.datafile import WrongFile
+        from freshline.inventory.vault import WrongKey
         from freshline.wiring import CannotStart, open_inventory
 
         try:
-            inventory = open_inventory(self.settings())
-        except (WrongFile, CannotStart, OSError, ValueError) as error:
-            fail(str(error))
+            inventory = open_inventory(settings, new=new)
+        except (WrongFile, WrongKey, CannotStart, OSError, sqlite3.Error) as error:
+            fail(_said(error))
         try:
             yield inventory
         except ValueError as error:
             fail(str(error), 2)
+        except sqlite3.Error as error:
+            fail(f"the inventory in {settings.service.data_dir}: {error}")
         finally:
             inventory.close()
 
+    def log(self) -> ReadOnlyLog | None:
+        """The log beside the service that writes it; nothing if there is none yet."""
+        settings = self.settings()
+        import sqlite3
+
+        from freshline.datafile import WrongFile
+        from freshline.wiring import CannotStart, read_log
+
+        try:
+            return read_log(settings)
+        except FileNotFoundError:
+            return None
+        except (WrongFile, CannotStart, OSError, sqlite3.Error) as error:
+            fail(_said(error))
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
 
 HERE = Place()
-AsJson = Annotated[bool, Parameter(negative="")]
+AsJson = Annotated[bool, Parameter(negative="", show_default=False, help="Print JSON.")]

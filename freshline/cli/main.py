@@ -1,19 +1,31 @@
-"""The ``freshline`` command."""
+"""The ``freshline`` command.
+
+Whatever goes wrong is one line on standard error. Exit 1: it did not work; 2: it was asked for wrongly.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
+from io import TextIOWrapper
+from pathlib import Path
 
-from cyclopts import App
+from cyclopts import App, CycloptsError, Parameter
 
 from freshline import __version__
 from freshline.cli import configuration, fleet, people, run, tasks
+from freshline.cli.output import fail
+
+INTERRUPTED = 130  # as shells have it: 128 + SIGINT
 
 app = App(
     name="freshline",
     help="Keep a fleet of caches fresh: refresh and prefetch tasks, with proof.",
-    version=__version__,
+    version=f"freshline {__version__}",
     help_format="markdown",
+    default_parameter=Parameter(negative=()),
+    suppress_keyboard_interrupt=False,
 )
 
 COMMANDS: list[Callable[..., None]] = [
@@ -33,3 +45,38 @@ for command in COMMANDS:
     app.command(command)
 for group in (fleet.edge, fleet.gate, people.account, people.domain):
     app.command(group)
+
+
+def main() -> None:
+    _whole_streams()
+    try:
+        try:
+            app(sys.argv[1:], exit_on_error=False, print_error=False)
+        finally:
+            sys.stdout.flush()
+    except CycloptsError as error:
+        asked = " ".join(["freshline", *(error.command_chain or ()), "--help"])
+        fail(f"{' '.join(str(error).split())} ({asked})", 2)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # whoever read has read enough
+        _to_nowhere()
+        sys.exit(1)
+    except OSError as error:
+        _to_nowhere()
+        fail(f"{error.filename or 'standard output'}: {error.strerror or error}")
+
+
+def _whole_streams() -> None:
+    """Three streams that take any text, whatever we were started with."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:  # closed
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115
+        elif mode == "w" and isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _to_nowhere() -> None:
+    """What is left in the buffer cannot be written, and Python would try again when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from cyclopts import App
 
 from freshline.cli.local import HERE, AsJson, Place
 from freshline.cli.output import as_json, fail, table
+
+if TYPE_CHECKING:
+    from freshline.inventory.base import AccessKey, Domain
+    from freshline.inventory.sqlite import SqliteInventory
 
 account = App(name="account", help="Accounts and their access keys.")
 key = App(name="key", help="Access keys of accounts.")
@@ -16,121 +21,262 @@ account.command(key)
 
 
 @account.command
-def add(name: str, *, json: AsJson = False, place: Place = HERE) -> None:
+def add(name: str, /, *, json: AsJson = False, place: Place = HERE) -> None:
     """Make an account with its first access key. The secret is shown this once.
 
     ```
     freshline account add shop
     ```
     """
-    with place.inventory() as inventory:
+    with place.inventory(new=True) as inventory:
         made = inventory.add_account(name)
         first = inventory.add_access_key(made.id)
-    _show_key(first.id, first.secret, made.id, json)
+    _show_key(first, json)
 
 
 @account.command(name="list")
 def accounts(*, json: AsJson = False, place: Place = HERE) -> None:
-    """List accounts and the ids of their keys."""
+    """List accounts and the ids of their keys.
+
+    ```
+    freshline account list --json
+    ```
+    """
     with place.inventory() as inventory:
-        rows = [(each, inventory.access_keys(each.id)) for each in inventory.accounts()]
+        rows = [_account(inventory, each.id) for each in inventory.accounts()]
     if json:
-        as_json(
-            [
-                {"id": each.id, "name": each.name, "enabled": each.enabled}
-                | {"keys": [{"id": key.id, "active": key.active} for key in keys]}
-                for each, keys in rows
-            ]
-        )
+        as_json(rows)
         return
-    shown = [", ".join(key.id + ("" if key.active else " (inactive)") for key in keys) for _, keys in rows]
+    shown = [", ".join(key["id"] + ("" if key["active"] else " (inactive)") for key in row["keys"]) for row in rows]
     table(
         ["ACCOUNT", "NAME", "ENABLED", "KEYS"],
-        [(each.id, each.name, each.enabled, ids) for (each, _), ids in zip(rows, shown, strict=True)],
+        [(row["id"], row["name"], _yes(row["enabled"]), ids) for row, ids in zip(rows, shown, strict=True)],
     )
 
 
 @account.command
-def enable(id_: str, *, place: Place = HERE) -> None:
-    """Let an account call again."""
-    with place.inventory() as inventory:
-        inventory.set_account_enabled(id_, True)
+def enable(account: str, /, *, json: AsJson = False, place: Place = HERE) -> None:
+    """Let an account call again.
+
+    ```
+    freshline account enable shop
+    ```
+
+    Parameters
+    ----------
+    account
+        Its id or its name.
+    """
+    _switch(account, True, json, place)
 
 
 @account.command
-def disable(id_: str, *, place: Place = HERE) -> None:
-    """Refuse all calls of an account. Its tasks go on."""
-    with place.inventory() as inventory:
-        inventory.set_account_enabled(id_, False)
+def disable(account: str, /, *, json: AsJson = False, place: Place = HERE) -> None:
+    """Refuse all calls of an account. Its tasks go on.
+
+    ```
+    freshline account disable shop
+    ```
+
+    Parameters
+    ----------
+    account
+        Its id or its name.
+    """
+    _switch(account, False, json, place)
 
 
 @key.command(name="add")
-def add_key(account_id: str, *, json: AsJson = False, place: Place = HERE) -> None:
-    """Make another access key. The secret is shown this once."""
+def add_key(
+    account: str,
+    /,
+    *,
+    key_id: str | None = None,
+    secret_file: Path | None = None,
+    json: AsJson = False,
+    place: Place = HERE,
+) -> None:
+    """Make another access key, or take in one that callers have already. A secret we make is shown this once.
+
+    ```
+    freshline account key add shop
+    freshline account key add shop --key-id LTAI5tExample --secret-file secret.txt
+    ```
+
+    Parameters
+    ----------
+    account
+        The account's id or name.
+    key_id
+        The id of a key from elsewhere; goes with --secret-file.
+    secret_file
+        A file with the secret of that key.
+    """
+    if (key_id is None) != (secret_file is None):
+        fail("--key-id and --secret-file go together", 2)
+    secret = read_secret(secret_file) if secret_file else None
     with place.inventory() as inventory:
-        made = inventory.add_access_key(account_id)
-    _show_key(made.id, made.secret, account_id, json)
+        made = inventory.add_access_key(_id(inventory, account), id_=key_id, secret=secret)
+    _show_key(made, json)
 
 
 @key.command(name="set")
-def set_key(key_id: str, state: Literal["active", "inactive"], *, place: Place = HERE) -> None:
-    """Switch an access key on or off."""
-    with place.inventory() as inventory:
-        inventory.set_key_active(key_id, state == "active")
-
-
-@key.command(name="remove")
-def remove_key(key_id: str, *, place: Place = HERE) -> None:
-    """Delete an access key."""
-    with place.inventory() as inventory:
-        inventory.remove_key(key_id)
-
-
-@domain.command(name="add")
-def add_domain(name: str, *, account: str, group: str = "default", place: Place = HERE) -> None:
-    """Give a domain to an account and an edge group.
+def set_key(key_id: str, state: Literal["active", "inactive"], /, *, json: AsJson = False, place: Place = HERE) -> None:
+    """Switch an access key on or off; the service sees it within a second.
 
     ```
-    freshline domain add img.example.com --account 1234567890123456 --group eu
+    freshline account key set LTAI5tExample inactive
     ```
     """
     with place.inventory() as inventory:
-        inventory.add_domain(name, account, group)
-        if not inventory.edges(group):
-            print(f"note: the group {group} has no edges yet; tasks for {name} are Complete at once")
+        inventory.set_key_active(key_id, state == "active")
+    if json:
+        as_json({"access_key_id": key_id, "active": state == "active"})
+
+
+@key.command(name="remove")
+def remove_key(key_id: str, /, *, json: AsJson = False, place: Place = HERE) -> None:
+    """Delete an access key.
+
+    ```
+    freshline account key remove LTAI5tExample
+    ```
+    """
+    with place.inventory() as inventory:
+        inventory.remove_key(key_id)
+    if json:
+        as_json({"removed": key_id})
+
+
+@domain.command(name="add")
+def add_domain(
+    name: str, /, *, account: str, group: str = "default", json: AsJson = False, place: Place = HERE
+) -> None:
+    """Give a domain to an account and an edge group.
+
+    ```
+    freshline domain add img.example.com --account shop --group eu
+    ```
+
+    Parameters
+    ----------
+    name
+        The host name alone.
+    account
+        The account's id or name.
+    group
+        The edges that serve it.
+    """
+    with place.inventory() as inventory:
+        made = inventory.add_domain(name, _id(inventory, account), group)
+        served = bool(inventory.edges(group))
+    if json:
+        as_json(_domain(made))
+    elif not served:
+        print(f"note: the group {group} has no edges yet; tasks for {made.name} are Complete at once")
 
 
 @domain.command(name="list")
 def domains(*, account: str | None = None, json: AsJson = False, place: Place = HERE) -> None:
-    """List domains."""
+    """List domains.
+
+    ```
+    freshline domain list --account shop
+    ```
+
+    Parameters
+    ----------
+    account
+        Only the domains of this account, its id or its name.
+    """
     with place.inventory() as inventory:
-        owners = [account] if account else [each.id for each in inventory.accounts()]
-        found = [each for owner in owners for each in inventory.domains(owner)]
-    rows = [{"name": d.name, "account": d.account, "group": d.group, "online": d.online} for d in found]
+        owners = [_id(inventory, account)] if account else [each.id for each in inventory.accounts()]
+        rows = [_domain(each) for owner in owners for each in inventory.domains(owner)]
     if json:
         as_json(rows)
-    else:
-        table(["DOMAIN", "ACCOUNT", "GROUP", "ONLINE"], [list(row.values()) for row in rows])
+        return
+    columns = ["DOMAIN", "ACCOUNT", "GROUP", "ONLINE"]
+    table(columns, [(row["name"], row["account"], row["group"], _yes(row["online"])) for row in rows])
 
 
 @domain.command(name="set")
-def set_domain(name: str, state: Literal["online", "offline"], *, place: Place = HERE) -> None:
-    """Take or refuse tasks for a domain."""
+def set_domain(name: str, state: Literal["online", "offline"], /, *, json: AsJson = False, place: Place = HERE) -> None:
+    """Take or refuse tasks for a domain.
+
+    ```
+    freshline domain set img.example.com offline
+    ```
+    """
     with place.inventory() as inventory:
-        inventory.set_domain_online(name, state == "online")
+        inventory.set_domain_online(name.lower(), state == "online")
+        now = inventory.domain(name.lower())
+    if json:
+        as_json(_domain(now))
 
 
 @domain.command(name="remove")
-def remove_domain(name: str, *, place: Place = HERE) -> None:
-    """Take a domain away from its account."""
+def remove_domain(name: str, /, *, json: AsJson = False, place: Place = HERE) -> None:
+    """Take a domain away from its account.
+
+    ```
+    freshline domain remove img.example.com
+    ```
+    """
     with place.inventory() as inventory:
-        if inventory.domain(name) is None:
-            fail(f"there is no domain {name}", 2)
-        inventory.remove_domain(name)
+        inventory.remove_domain(name.lower())
+    if json:
+        as_json({"removed": name.lower()})
 
 
-def _show_key(id_: str, secret: str, account_id: str, json: bool) -> None:
-    made = {"account": account_id, "access_key_id": id_, "access_key_secret": secret}
+def read_secret(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        fail(f"{file}: {error.strerror or error}", 2)
+    except UnicodeDecodeError:
+        fail(f"{file}: a secret is printable ASCII characters without spaces", 2)
+
+
+def _id(inventory: SqliteInventory, account: str) -> str:
+    """The id of an account that is called by its id or its name.
+
+    :raises ValueError: there is none
+    """
+    if inventory.account(account) is not None:
+        return account
+    for each in inventory.accounts():
+        if each.name == account:
+            return each.id
+    raise ValueError(f"account {account!r} is unknown")
+
+
+def _switch(account: str, enabled: bool, json: bool, place: Place) -> None:
+    with place.inventory() as inventory:
+        id_ = _id(inventory, account)
+        inventory.set_account_enabled(id_, enabled)
+        now = _account(inventory, id_)
+    if json:
+        as_json(now)
+
+
+def _account(inventory: SqliteInventory, id_: str) -> dict[str, Any]:
+    each = inventory.account(id_)
+    assert each is not None, f"account {id_} went away"
+    keys = [{"id": key.id, "active": key.active} for key in inventory.access_keys(id_)]
+    return {"id": each.id, "name": each.name, "enabled": each.enabled, "keys": keys}
+
+
+def _domain(each: Domain | None) -> dict[str, Any]:
+    assert each is not None, "a domain went away"
+    return {"name": each.name, "account": each.account, "group": each.group, "online": each.online}
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _show_key(key: AccessKey, json: bool) -> None:
+    made = {"account": key.account, "access_key_id": key.id, "access_key_secret": key.secret}
     if json:
         as_json(made)
     else:

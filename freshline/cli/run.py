@@ -12,6 +12,8 @@ from typing import Any
 from freshline.cli.local import HERE, Place
 from freshline.cli.output import fail
 
+logger = logging.getLogger("freshline")
+
 
 def serve(*, listen: str | None = None, place: Place = HERE) -> None:
     """Run the service until Ctrl-C or SIGTERM.
@@ -26,10 +28,10 @@ def serve(*, listen: str | None = None, place: Place = HERE) -> None:
     listen
         Overrides service.listen, host:port.
     """
+    settings = place.settings()
     from freshline import wiring
     from freshline.config import is_address
 
-    settings = place.settings()
     if listen is not None:
         if not is_address(listen):
             fail(f"--listen {listen!r} must be host:port, as in 127.0.0.1:8080", 2)
@@ -52,6 +54,8 @@ def demo(*, port: int = 8080, run_dir: Path = Path(".run")) -> None:
     run_dir
         Where everything is kept. demo.json there says how to reach all of it.
     """
+    if not 0 < port < 65_531:
+        fail(f"--port {port}: must be from 1 to 65530, five more follow it", 2)
     from freshline.demo.show import show
 
     log_to_stderr("warning")
@@ -84,6 +88,8 @@ def sandbox(
     access_key_secret
         Its secret.
     """
+    if not 0 <= port < 65_536:
+        fail(f"--port {port}: must be from 0 to 65535", 2)
     import json
     import signal
 
@@ -114,13 +120,17 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     from freshline.config import BadConfig
     from freshline.datafile import InUse, WrongFile
     from freshline.gates.varnish import CannotBuild
+    from freshline.inventory.vault import WrongKey
     from freshline.wiring import CannotStart
 
     try:
         uvloop.run(main)
     except BadConfig as error:
         fail(f"the configuration has mistakes\n{error}", 2)
-    except (CannotStart, CannotBuild, InUse, WrongFile) as error:
+    except (CannotStart, CannotBuild, InUse, WrongFile, WrongKey) as error:
         fail(str(error))
+    except OSError as error:  # a full disk, a directory of somebody else's
+        logger.debug("ended", exc_info=True)
+        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,85 +1,35 @@
-"""``refresh``, ``prefetch``, ``tasks``, ``task``, ``quota``: what callers do, over the API."""
+"""``refresh``, ``prefetch``, ``tasks``, ``task``, ``quota``, ``sign``: what callers do, over the API."""
 
 from __future__ import annotations
 
 import json
-import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from freshline.cli.client import ApiError, Client, NoService
-from freshline.cli.credentials import DEFAULT_ENDPOINT, NoCredentials, find
+from freshline.access.limits import PER_CALL
+from freshline.cli import urls as lines
+from freshline.cli import waiting as following
+from freshline.cli.caller import NOBODY, Caller, Flag
 from freshline.cli.output import as_json, fail, table
+from freshline.cli.waiting import AT_ONCE, Waiting
 
-POLL_SECONDS = 0.2
-IDS_PER_CALL = 10  # CONTRACT 2
-PER_CALL = {"File": 1000, "Directory": 100, "Regex": 1, "IgnoreParams": 1000, "Preload": 100}  # CONTRACT 2
+BUCKETS = {"File": "url", "Directory": "dir", "Regex": "regex", "IgnoreParams": "ignore_params"}
 REFRESH_SECONDS, PREFETCH_SECONDS = 600.0, 1800.0  # how long --wait waits, unless told
+SHOWN = 20  #: rows of what was waited for
 
-
-@Parameter(name="*", group="Service")
-@dataclass(frozen=True)
-class Caller:
-    """Who calls, where, and how the answer is shown."""
-
-    endpoint: Annotated[str, Parameter(env_var="FRESHLINE_ENDPOINT")] = DEFAULT_ENDPOINT
-    """Where the service listens."""
-
-    access_key_id: str | None = None
-    """Also ALIBABA_CLOUD_ACCESS_KEY_ID."""
-
-    access_key_secret: str | None = None
-    """Also ALIBABA_CLOUD_ACCESS_KEY_SECRET."""
-
-    profile: str | None = None
-    """A profile of ~/.aliyun/config.json."""
-
-    json: Annotated[bool, Parameter(negative="")] = False
-    """Print JSON."""
-
-    def client(self) -> Client:
-        try:
-            return Client(self.endpoint, find(self.access_key_id, self.access_key_secret, self.profile))
-        except (NoCredentials, NoService) as error:
-            fail(str(error), 2)
-
-    def call(self, action: str, params: Mapping[str, str]) -> dict[str, Any]:
-        """One operation; a refusal is printed and ends the command."""
-        try:
-            return self.client().call(action, params)
-        except (ApiError, NoService) as error:
-            fail(str(error))
-
-
-@Parameter(name="*", group="Waiting")
-@dataclass(frozen=True)
-class Waiting:
-    """Whether to stay until the tasks have ended."""
-
-    wait: Annotated[bool, Parameter(negative="")] = False
-    """Stay until every row is Complete, with a progress bar; exit 1 if one is not."""
-
-    timeout: float | None = None
-    """Seconds to wait at most."""
-
-
-NOBODY = Caller()
-AT_ONCE = Waiting()
-Lines = Annotated[Path | None, Parameter(name=["--file", "-f"])]
+Lines = Annotated[Path | None, Parameter(name=["--file", "-f"], allow_leading_hyphen=True)]
 
 
 def refresh(
     *urls: str,
     file: Lines = None,
     type: Literal["File", "Directory", "Regex", "IgnoreParams"] = "File",
-    tag: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    tag: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
     domain: str | None = None,
-    force: Annotated[bool, Parameter(negative="")] = False,
+    force: Flag = False,
     waiting: Waiting = AT_ONCE,
     caller: Caller = NOBODY,
 ) -> None:
@@ -107,24 +57,26 @@ def refresh(
     force
         Drop what a directory, pattern or tag covers, instead of revalidating it with the origin.
     """
+    waiting.check()
     if tag:
         if not domain or urls or file:
             fail("--tag takes --domain and no URLs", 2)
-        asked = {"DomainName": domain, "CacheTag": ",".join(tag), "Force": str(force).lower()}
-        answers = [caller.call("RefreshObjectCacheByCacheTag", asked)]
+        params = {"DomainName": domain, "CacheTag": ",".join(tag), "Force": str(force).lower()}
+        ids = caller.call("RefreshObjectCacheByCacheTag", params)["RefreshTaskId"].split(",")
     else:
+        if domain:
+            fail("--domain goes with --tag", 2)
         common = {"ObjectType": type, "Force": str(force).lower()}
-        parts = _parts(_lines(urls, file), PER_CALL[type])
-        answers = [caller.call("RefreshObjectCaches", common | {"ObjectPath": "\n".join(part)}) for part in parts]
-    _finish(caller, [each["RefreshTaskId"] for each in answers], waiting, REFRESH_SECONDS)
+        ids = _submit(caller, "RefreshObjectCaches", common, lines.read(urls, file), PER_CALL[BUCKETS[type]])
+    _finish(caller, ids, waiting, REFRESH_SECONDS)
 
 
 def prefetch(
     *urls: str,
     file: Lines = None,
-    header: Annotated[tuple[str, ...], Parameter(name=["--header", "-H"], negative="")] = (),
+    header: Annotated[tuple[str, ...], Parameter(name=["--header", "-H"], negative="", show_default=False)] = (),
     area: Literal["domestic", "overseas"] | None = None,
-    l2: Annotated[bool, Parameter(negative="")] = False,
+    l2: Flag = False,
     waiting: Waiting = AT_ONCE,
     caller: Caller = NOBODY,
 ) -> None:
@@ -148,14 +100,14 @@ def prefetch(
     l2
         Warm the parent tier only.
     """
+    waiting.check()
     common: dict[str, str] = {"L2Preload": "true"} if l2 else {}
     if area:
         common["Area"] = area
     if header:
         common["WithHeader"] = json.dumps(_headers(header))
-    parts = _parts(_lines(urls, file), PER_CALL["Preload"])
-    answers = [caller.call("PushObjectCache", common | {"ObjectPath": "\n".join(part)}) for part in parts]
-    _finish(caller, [each["PushTaskId"] for each in answers], waiting, PREFETCH_SECONDS)
+    ids = _submit(caller, "PushObjectCache", common, lines.read(urls, file), PER_CALL["preload"])
+    _finish(caller, ids, waiting, PREFETCH_SECONDS)
 
 
 def tasks(
@@ -226,20 +178,31 @@ def task(*ids: str, caller: Caller = NOBODY) -> None:
     ids
         Task ids, as refresh and prefetch printed them.
     """
-    if not ids:
+    from freshline.cli.client import ApiError, NoService
+
+    asked = list(dict.fromkeys(id_ for each in ids for id_ in each.split(",") if id_))
+    if not asked:
         fail("name at least one task id", 2)
-    rows = _by_id(caller, ids)
+    try:
+        rows = following.by_id(caller, asked)
+    except (ApiError, NoService) as error:
+        fail(str(error))
     if caller.json:
         as_json(rows)
     else:
         _show(rows)
-    missing = set(ids) - {row["TaskId"] for row in rows}
-    if missing:
-        fail(f"no task of yours in the last three days: {', '.join(sorted(missing))}")
+    there = {row["TaskId"] for row in rows}
+    if missing := [id_ for id_ in asked if id_ not in there]:
+        fail(f"no task of yours in the last three days: {', '.join(missing)}")
 
 
 def quota(*, caller: Caller = NOBODY) -> None:
-    """Show what is left of today's allowances."""
+    """Show what is left of today's allowances.
+
+    ```
+    freshline quota --json
+    ```
+    """
     answer = caller.call("DescribeRefreshQuota", {})
     if caller.json:
         as_json(answer)
@@ -248,7 +211,7 @@ def quota(*, caller: Caller = NOBODY) -> None:
     table(["KIND", "LEFT", "OF"], [(kind, answer[f"{kind}Remain"], answer[f"{kind}Quota"]) for kind in kinds])
 
 
-def sign(action: str, *params: str, caller: Caller = NOBODY) -> None:
+def sign(action: str, /, *params: str, caller: Caller = NOBODY) -> None:
     """Print a signed address of one call, for curl. It works once, within fifteen minutes.
 
     ```
@@ -269,28 +232,31 @@ def sign(action: str, *params: str, caller: Caller = NOBODY) -> None:
         if not (name and equals):
             fail(f"{each!r} is not Name=value", 2)
         pairs[name] = value
-    print(caller.client().signed_url(action, pairs))
+    url = caller.client.signed_url(action, pairs)
+    as_json({"url": url}) if caller.json else print(url)
 
 
-def _lines(urls: tuple[str, ...], file: Path | None) -> list[str]:
-    """URLs from the arguments and the file; where neither is named, from standard input."""
-    lines = list(urls)
-    try:
-        if str(file) == "-" or not (urls or file or sys.stdin.isatty()):
-            lines += sys.stdin.read().splitlines()
-        elif file is not None:
-            lines += file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        fail(f"{file or 'standard input'}: {error}", 2)
-    lines = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    if not lines:
-        fail("no URLs: name some, or --file, or pipe them in", 2)
-    return lines
+def _submit(caller: Caller, action: str, common: Mapping[str, str], wanted: Sequence[str], size: int) -> list[str]:
+    """Task ids. When a later call is refused, the tasks of those before it are told all the same."""
+    from freshline.cli.client import ApiError, NoService
+
+    ids: list[str] = []
+    taken = 0
+    for part in lines.calls(wanted, size):
+        try:
+            answer = caller.ask(action, {**common, "ObjectPath": "\n".join(part)})
+        except (ApiError, NoService) as error:
+            if not ids:
+                fail(str(error))
+            _tell(caller, ids)
+            fail(f"{error}; {taken} of {len(wanted)} lines were taken before that")
+        ids += (answer.get("RefreshTaskId") or answer["PushTaskId"]).split(",")
+        taken += len(part)
+    return ids
 
 
-def _parts(lines: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    for at in range(0, len(lines), size):
-        yield lines[at : at + size]
+def _tell(caller: Caller, ids: Sequence[str]) -> None:
+    as_json({"TaskIds": ids}) if caller.json else print("\n".join(ids))
 
 
 def _headers(given: tuple[str, ...]) -> dict[str, list[str]]:
@@ -303,61 +269,28 @@ def _headers(given: tuple[str, ...]) -> dict[str, list[str]]:
     return headers
 
 
-def _by_id(caller: Caller, ids: Sequence[str]) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for part in _parts(ids, IDS_PER_CALL):
-        rows += caller.call("DescribeRefreshTaskById", {"TaskId": ",".join(part)})["Tasks"]
-    return rows
-
-
-def _show(rows: list[dict[str, Any]]) -> None:
+def _show(rows: Sequence[Mapping[str, Any]]) -> None:
     columns = ("TaskId", "Status", "Process", "ObjectType", "CreationTime", "ObjectPath", "Description")
     table([column.upper() for column in columns], [[row[column] for column in columns] for row in rows])
 
 
-def _finish(caller: Caller, answered: list[str], waiting: Waiting, seconds: float) -> None:
-    ids = [id_ for each in answered for id_ in each.split(",")]
+def _finish(caller: Caller, ids: Sequence[str], waiting: Waiting, seconds: float) -> None:
     if not waiting.wait:
-        as_json({"TaskIds": ids}) if caller.json else print("\n".join(ids))
+        _tell(caller, ids)
         return
-    rows = _wait(caller, ids, seconds if waiting.timeout is None else waiting.timeout)
+    seconds = seconds if waiting.timeout is None else waiting.timeout
+    found = following.follow(caller, ids, seconds)
+    rows = [row for each in found.values() for row in each]
     bad = [row for row in rows if row["Status"] != "Complete"]
     if caller.json:
         as_json(rows)
     else:
-        _show(bad or rows[:20])
+        _show((bad or rows)[:SHOWN])
+        if (more := len(bad or rows) - SHOWN) > 0:
+            print(f"and {more} more")
+    if lost := [id_ for id_, each in found.items() if not each]:
+        fail(f"the service no longer knows {', '.join(lost)}")
     if bad:
-        worst = bad[0]
-        why = f"{worst['ObjectPath']} is {worst['Status']} {worst['Process']} {worst['Description']}"
-        fail(f"{len(bad)} of {len(rows)} not Complete: {why.rstrip()}")
-
-
-def _wait(caller: Caller, ids: list[str], seconds: float) -> list[dict[str, Any]]:
-    """Ask until every row has an end, or the time is up. The bar goes to standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-
-    until = time.monotonic() + seconds
-    done: list[dict[str, Any]] = []
-    left = list(ids)
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    with bar:
-        shown = bar.add_task(f"{len(ids)} task{'s' * (len(ids) != 1)}", total=len(ids))
-        while True:
-            rows = _by_id(caller, left)
-            open_ids = {row["TaskId"] for row in rows if row["Status"] in ("Pending", "Refreshing")}
-            done += [row for row in rows if row["TaskId"] not in open_ids]
-            still = [row for row in rows if row["TaskId"] in open_ids]
-            left = [id_ for id_ in left if id_ in open_ids]
-            partly = sum(float(row["Process"].rstrip("%")) for row in still) / 100 / max(len(still), 1) * len(left)
-            bar.update(shown, completed=len(ids) - len(left) + partly)
-            if not left or time.monotonic() > until:
-                return done + still
-            time.sleep(POLL_SECONDS)
+        first = " ".join(bad[0][name] for name in ("ObjectPath", "Status", "Process", "Description")).rstrip()
+        waited = f" after {seconds:g} s" if any(row["Status"] != "Failed" for row in bad) else ""
+        fail(f"{len(bad)} of {len(rows)} not Complete{waited}: {first}")
