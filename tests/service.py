@@ -16,6 +16,7 @@ from freshline.domain.edge import Edge, Progress
 from freshline.inventory.base import AccessKey, Account, Domain
 from freshline.log.memory import MemoryLog
 from freshline.spec import model
+from freshline.spec.model import Operation
 from freshline.wire import signature
 from freshline.wire.signature import Signed
 
@@ -117,12 +118,27 @@ class Service:
         """A signed V3 call with its parameters in the query."""
         return await self.send(self.signed(action, key, secret, **params))
 
-    def signed(self, action: str, key: str = "testid", secret: str = "testsecret", **params: str) -> Signed:
+    async def ask(self, operation: Operation, **params: str) -> Answer:
+        """The same of any product's operation, by a method it takes."""
+        return await self.send(
+            self.signed(operation.action, version=operation.product.version, method=max(operation.methods), **params)
+        )
+
+    def signed(
+        self,
+        action: str,
+        key: str = "testid",
+        secret: str = "testsecret",
+        *,
+        version: str = "2018-05-10",
+        method: str = "POST",
+        **params: str,
+    ) -> Signed:
         return signature.sign_v3(
-            "POST",
+            method,
             HOST,
             action,
-            "2018-05-10",
+            version,
             params,
             key_id=key,
             secret=secret,

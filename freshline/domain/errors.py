@@ -45,6 +45,7 @@ class Fault(StrEnum):
     # what is asked for (CONTRACT Appendix A)
     OVER_LIMIT = "over_limit"
     TOO_MANY_URLS = "too_many_urls"
+    LINES_GARBLED = "lines_garbled"  #: the list of them is no text
     PATH_MALFORMED = "path_malformed"
     PATH_TOO_LONG = "path_too_long"
     TYPE_WRONG = "type_wrong"

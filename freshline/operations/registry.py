@@ -29,6 +29,7 @@ class Handler:
 
 HANDLERS = {
     "refresh": Handler(submit.refresh, submit.RefreshArgs, submit.REFRESHES),
+    "refresh_routine": Handler(submit.refresh_routine, submit.RoutineArgs, submit.TAGS),
     "prefetch": Handler(submit.prefetch, submit.PrefetchArgs, submit.PREFETCHES),
     "refresh_by_tag": Handler(submit.refresh_by_tag, submit.TagArgs, submit.TAGS),
     "tasks": Handler(inspect.tasks, inspect.TasksArgs, inspect.TASKS),

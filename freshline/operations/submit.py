@@ -24,7 +24,7 @@ from freshline.operations import backlog
 from freshline.operations.desk import Call, Desk
 from freshline.operations.quota import BUCKETS, spend
 
-TAG_LIMIT = 1_000  #: bytes of one tag: "The size of ObjectPath is bigger than 1000."
+ITEM_LIMIT = 1_000  #: bytes of one tag, or of one line for a routine: "The size of ObjectPath is bigger than 1000."
 PATTERN_MEMORY = 1 << 18  #: bytes RE2 may take for one pattern: (x{1000}){1000} is refused, not compiled
 
 SUBMITS = frozenset(
@@ -40,16 +40,25 @@ class RefreshArgs(msgspec.Struct):
     lines: tuple[str, ...]
     kind: str
     force: bool = False
+    domain_name: str | None = None  #: whose lines these are; a line may then begin with the path
+
+
+class RoutineArgs(RefreshArgs):
+    merge_domain_name: tuple[str, ...] | None = None  #: these three are checked by the table, otherwise idle
+    routine_id: str | None = None
+    stations: str | None = None
 
 
 class PrefetchArgs(msgspec.Struct):
     lines: tuple[str, ...]
     headers: tuple[tuple[str, str], ...] = ()
-    #: These four steer parts of the vendor's network that have no counterpart here. Checked, otherwise idle.
+    #: These steer parts of the vendor's network that have no counterpart here. Checked, otherwise idle.
     area: str | None = None
     parents_only: bool = False
     query_hashkey: bool = False
     consistency_hash: bool = False
+    object_type: str | None = None
+    domain_name: str | None = None  #: whose lines these are; a line may then begin with the path
 
 
 class TagArgs(msgspec.Struct):
@@ -58,15 +67,24 @@ class TagArgs(msgspec.Struct):
     force: bool = False
     object_type: str | None = None  #: checked by the table, otherwise idle
     stations: str | None = None  #: likewise
+    merge_domain_name: tuple[str, ...] | None = None  #: likewise
 
 
 async def refresh(desk: Desk, call: Call, args: RefreshArgs) -> dict[str, Any]:
     kind = Kind(args.kind)
     if len(args.lines) > min(desk.limits.per_call[BUCKETS[kind]], desk.limits.urls_per_call):
         raise Refused(Fault.OVER_LIMIT)
-    wishes = _wishes(desk, call, kind, args.lines, force=args.force)
+    wishes = _wishes(desk, call, kind, args.lines, args.domain_name, force=args.force)
     backlog.check_refreshes(desk, call, len(args.lines))
     return await _submit(desk, call, kind, wishes)
+
+
+async def refresh_routine(desk: Desk, call: Call, args: RoutineArgs) -> dict[str, Any]:
+    """A refresh of what code at the edge keeps: no line may be long, and none is taken while prefetches queue up."""
+    if any(len(line.encode()) > ITEM_LIMIT for line in args.lines):
+        raise Refused(Fault.PATH_TOO_LONG)
+    backlog.check_prefetches(desk, call, 1)
+    return await refresh(desk, call, args)
 
 
 async def prefetch(desk: Desk, call: Call, args: PrefetchArgs) -> dict[str, Any]:
@@ -74,7 +92,7 @@ async def prefetch(desk: Desk, call: Call, args: PrefetchArgs) -> dict[str, Any]
         raise Refused(Fault.OVER_LIMIT)
     if len(args.lines) > desk.limits.per_call["preload"]:
         raise Refused(Fault.TOO_MANY_URLS)
-    wishes = _wishes(desk, call, Kind.PRELOAD, args.lines, headers=args.headers)
+    wishes = _wishes(desk, call, Kind.PRELOAD, args.lines, args.domain_name, headers=args.headers)
     backlog.check_prefetches(desk, call, len(args.lines))
     return await _submit(desk, call, Kind.PRELOAD, wishes)
 
@@ -82,7 +100,7 @@ async def prefetch(desk: Desk, call: Call, args: PrefetchArgs) -> dict[str, Any]
 async def refresh_by_tag(desk: Desk, call: Call, args: TagArgs) -> dict[str, Any]:
     if len(args.tags) > desk.limits.urls_per_call:
         raise Refused(Fault.OVER_LIMIT)
-    if any(len(tag.encode()) > TAG_LIMIT for tag in args.tags):
+    if any(len(tag.encode()) > ITEM_LIMIT for tag in args.tags):
         raise Refused(Fault.PATH_TOO_LONG)
     if "*" in args.domain_name:
         raise Refused(Fault.DOMAIN_WILDCARD)
@@ -124,13 +142,19 @@ def _wishes(
     call: Call,
     kind: Kind,
     lines: Sequence[str],
+    only: str | None = None,
     *,
     force: bool = False,
     headers: tuple[tuple[str, str], ...] = (),
 ) -> list[Wish]:
-    """One wish per domain, in the order the domains first appear."""
+    """One wish per domain, in the order the domains first appear.
+
+    :param only: the domain all lines are of; a line may leave it out and begin with the path
+    """
     read = READERS[kind]
     by_domain: dict[str, list[str]] = {}
+    if only is not None:
+        lines = [only + line if line.startswith("/") else line for line in lines]
     try:
         for line in lines:
             by_domain.setdefault(read(line), []).append(line)
@@ -138,6 +162,8 @@ def _wishes(
         raise Refused(Fault.DOMAIN_WILDCARD) from None
     except target.BadTarget:
         raise Refused(Fault.PATH_MALFORMED) from None
+    if only is not None and by_domain.keys() != {only}:
+        raise Refused(Fault.PATH_MALFORMED)
     if len(by_domain) > desk.limits.domains_per_call:
         raise Refused(Fault.OVER_LIMIT)
     domains = [_domain(desk, call, name) for name in by_domain]

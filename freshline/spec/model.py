@@ -1,8 +1,9 @@
 """The tables, read and checked: what each operation takes, answers and refuses. No product name appears in Python.
 
 A product may lean on another: ``family`` names its base table, and an operation that is ``like`` one of the base's
-copies it, leaves out (``without``), renames (``rename``) and overrides. Mistakes in a table are found at load, all at
-once, not by the first caller who meets them.
+copies it, leaves out (``without``), renames (``rename``) and overrides; a parameter that comes with its ``type``
+takes the place of the base's whole. Mistakes in a table are found at load, all at once, not by the first caller who
+meets them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import msgspec
 
 from freshline.domain.errors import Fault
 
-PRODUCTS = ("cdn",)  #: the tables that are served
+PRODUCTS = ("cdn", "cdn2014", "dcdn", "scdn", "vod")  #: the tables that are served
 
 Type = Literal["text", "flag", "number", "choice", "lines", "ids", "time", "domain", "domains", "tags", "headers"]
 
@@ -199,6 +200,8 @@ def _alter(base: dict[str, Any], delta: dict[str, Any], where: str) -> dict[str,
     for old, new in delta.pop("rename", {}).items():
         if not any(old in part for part in parts):
             raise SpecError(f"{where}: nothing to rename: {old}")
+        if old in out["params"]:
+            out["params"][old].setdefault("to", _word(old))  # the handler's word stays
         for key in ("params", "result"):
             out[key] = {(new if name == old else name): value for name, value in out[key].items()}
     return _merge(out, delta)
@@ -206,7 +209,8 @@ def _alter(base: dict[str, Any], delta: dict[str, Any], where: str) -> dict[str,
 
 def _merge(into: dict[str, Any], delta: dict[str, Any]) -> dict[str, Any]:
     for key, value in delta.items():
-        into[key] = _merge(into[key], value) if isinstance(value, dict) and isinstance(into.get(key), dict) else value
+        mends = isinstance(value, dict) and isinstance(into.get(key), dict) and "type" not in value
+        into[key] = _merge(into[key], value) if mends else value
     return into
 
 
@@ -255,9 +259,12 @@ def _convert(raw: Any, type_: Any, where: str) -> Any:
 
 
 def _with_word(name: str, param: Param) -> Param:
+    return param if param.to else msgspec.structs.replace(param, to=_word(name))
+
+
+def _word(name: str) -> str:
     """``PageNumber`` is ``page_number`` to a handler, unless the table says otherwise."""
-    word = "".join(f"_{ch.lower()}" if ch.isupper() else ch for ch in name).lstrip("_")
-    return param if param.to else msgspec.structs.replace(param, to=word)
+    return "".join(f"_{ch.lower()}" if ch.isupper() else ch for ch in name).lstrip("_")
 
 
 def _shape(

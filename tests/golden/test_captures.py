@@ -30,13 +30,12 @@ ENDINGS = {
     BEARER: "InvalidSignatureMethod",
     "py-new-cdn9.2.0.DescribeRefreshTasks": "InvalidTime",  # it asks for 2020
     "py-new-retry.DescribeRefreshTaskById": "InvalidTaskId.Malformed",
-    "py-new-dcdn3.1.0.PreloadDcdnObjectCaches": OTHER_PRODUCT,
-    "py-new-dcdn3.1.0.RefreshDcdnObjectCaches": OTHER_PRODUCT,
+    "py-new-dcdn3.1.0.RefreshDcdnObjectCaches": A_SPACE,
     "py-new-esa3.16.0.DescribePurgeTasks": OTHER_PRODUCT,
     "py-new-esa3.16.0.PreloadCaches": OTHER_PRODUCT,
     "py-new-esa3.16.0.PurgeCaches": OTHER_PRODUCT,
-    "py-new-scdn1.0.5.RefreshScdnObjectCaches": OTHER_PRODUCT,
-    "py-new-vod3.12.1.RefreshVodObjectCaches": OTHER_PRODUCT,
+    "py-new-scdn1.0.5.RefreshScdnObjectCaches": A_SPACE,
+    "py-new-vod3.12.1.RefreshVodObjectCaches": A_SPACE,
 }
 
 

@@ -1,236 +1,207 @@
-"""Every error a table declares can be provoked, and arrives as declared.
+"""Every operation × parameter × bound × declared error × format, of every product, made from the tables.
 
-``WAYS`` names one way for each row of each table; a row without a way, or a way without a row, fails here.
+``tests/ways.py`` knows one way to provoke each error; a row without a way fails here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from freshline.access.limits import Limits
 from freshline.domain.errors import Fault
-from freshline.spec import model
-from freshline.spec.model import Operation
-from freshline.wire import signature, times
-from freshline.wire.request import Request
-from tests.service import NOON, UNTHROTTLED, Answer, Service
+from freshline.spec.model import Operation, Param, Shape
+from freshline.wire import times
+from tests.service import NOON, Answer, Service
+from tests.ways import GENEROUS, OPERATIONS, WAYS, declared, enough, has, least, resigned, spelled
 
-Way = Callable[[], Awaitable[Answer]]
-
-SPEC = model.load()
-OPERATIONS = {op.action: op for op in SPEC}
-NAMED = {  # the least that each operation takes
-    "RefreshObjectCaches": {"ObjectPath": "http://img.test/a"},
-    "PushObjectCache": {"ObjectPath": "http://img.test/a"},
-    "RefreshObjectCacheByCacheTag": {"DomainName": "img.test", "CacheTag": "red"},
-    "DescribeRefreshTasks": {},
-    "DescribeRefreshTaskById": {"TaskId": "1"},
-    "DescribePreloadDetailById": {"TaskId": "1"},
-    "DescribeRefreshQuota": {},
-    "DescribeCdnUserQuota": {},
-}
-HOUR_AGO, NOW = times.write(int(NOON) - 3600), times.write(int(NOON))
-SPAN = {"StartTime": HOUR_AGO, "EndTime": NOW}
+FORMATS = ["JSON", "XML"]
+ROWS = [(name, fault) for name, op in OPERATIONS.items() for fault in sorted(declared(op))]
 
 
-def way(action: str, limits: Limits = UNTHROTTLED, times_: int = 1, **params: str) -> Way:
-    """The last of several equal calls."""
-
-    async def answer() -> Answer:
-        service = Service(limits)
-        for _ in range(times_):
-            last = await service.call(action, **{**NAMED[action], **params})
-        return last
-
-    return answer
+def said(answer: Answer, format_: str) -> tuple[int, str, str]:
+    """Status, code and message."""
+    if format_ == "JSON":
+        return answer.error
+    root = answer.xml
+    assert [child.tag for child in root] == ["RequestId", "HostId", "Code", "Message", "Recommend"]
+    return answer.status, root.findtext("Code") or "", root.findtext("Message") or ""
 
 
-def lines(count: int, end: str = "") -> str:
-    return "\n".join(f"http://img.test/{n}{end}" for n in range(count))
+def filled(op: Operation, fault: Fault, name: str = "") -> tuple[int, str, str]:
+    row = op.faults[fault]
+    words = {"param": name, "title": op.product.title}
+    return row.status, row.code.format_map(words), row.message.format_map(words)
 
 
-async def expired_prefetch() -> Answer:
-    service = Service()
-    id_ = await service.push("http://img.test/a")
-    service.clock.seconds += 3 * 86_400 + 1
-    return await service.call("DescribePreloadDetailById", TaskId=str(id_))
-
-
-async def tag_on_a_full_prefetch_queue() -> Answer:
-    service = Service(replace(UNTHROTTLED, preload_queue=1))
-    await service.push("http://far.test/a")
-    return await service.call("RefreshObjectCacheByCacheTag", DomainName="img.test", CacheTag="red")
-
-
-def submits(action: str, path: str = "ObjectPath", bucket: str = "url") -> dict[tuple[str, Fault], Way]:
-    """Ways that all writing operations share."""
-    tight_minute = replace(UNTHROTTLED, per_minute={bucket: 0.5})
-    bad = {"RefreshObjectCacheByCacheTag": {"CacheTag": "a b"}}.get(action, {"ObjectPath": "http://img.test/\x00"})
-    wild = {"RefreshObjectCacheByCacheTag": {"DomainName": "*.img.test"}}.get(action, {"ObjectPath": "*.img.test/a"})
-    many = {"CacheTag": ",".join(f"t{n}" for n in range(1001))} if path == "CacheTag" else {path: lines(1001)}
-    return {
-        (action, Fault.OVER_LIMIT): way(action, **many),
-        (action, Fault.PATH_MALFORMED): way(action, **bad),
-        (action, Fault.DOMAIN_WILDCARD): way(action, **wild),
-        (action, Fault.QUOTA_SPENT): way(action, replace(UNTHROTTLED, daily={**Limits().daily, bucket: 2}), 3),
-        (action, Fault.MINUTE_SPENT): way(action, tight_minute),
-    }
-
-
-def queries(action: str) -> dict[tuple[str, Fault], Way]:
-    """Ways that DescribeRefreshTasks and DescribeRefreshTaskById share."""
-    return {
-        (action, Fault.PATH_MALFORMED): way(action, ObjectPath="http://"),
-        (action, Fault.TIMES_UNPAIRED): way(action, StartTime=HOUR_AGO),
-        (action, Fault.TYPE_NEEDED): way(action, DomainName="img.test"),
-        (action, Fault.START_MALFORMED): way(action, StartTime="yesterday", EndTime=NOW),
-        (action, Fault.END_MALFORMED): way(action, StartTime=HOUR_AGO, EndTime="now"),
-        (action, Fault.END_BEFORE_START): way(action, StartTime=NOW, EndTime=HOUR_AGO),
-        (action, Fault.START_UNREAL): way(action, StartTime="2026-11-31T00:00:00Z", EndTime=NOW),
-        (action, Fault.END_UNREAL): way(action, StartTime=HOUR_AGO, EndTime="2026-11-31T00:00:00Z"),
-        (action, Fault.TYPE_WRONG): way(action, ObjectType="folder"),
-        (action, Fault.STATUS_WRONG): way(action, ObjectType="file", Status="Pending"),
-        (action, Fault.TOO_MANY_DOMAINS): way(
-            action, ObjectType="file", DomainName=",".join(f"d{n}.test" for n in range(501))
-        ),
-        (action, Fault.TOO_LONG_AGO): way(action, StartTime="2026-11-01T00:00:00Z", EndTime=NOW),
-    }
-
-
-WAYS: dict[tuple[str, Fault], Way] = {
-    **submits("RefreshObjectCaches"),
-    **submits("PushObjectCache", bucket="preload"),
-    **submits("RefreshObjectCacheByCacheTag", "CacheTag", bucket="dir"),
-    **queries("DescribeRefreshTasks"),
-    **queries("DescribeRefreshTaskById"),
-    ("RefreshObjectCaches", Fault.TYPE_WRONG): way("RefreshObjectCaches", ObjectType="Folder"),
-    ("RefreshObjectCaches", Fault.REFRESH_QUEUE_FULL): way(
-        "RefreshObjectCaches", replace(UNTHROTTLED, refresh_queue=1), 2
-    ),
-    ("PushObjectCache", Fault.PRELOAD_QUEUE_FULL): way("PushObjectCache", replace(UNTHROTTLED, preload_queue=1), 2),
-    ("PushObjectCache", Fault.TOO_MANY_URLS): way("PushObjectCache", ObjectPath=lines(101)),
-    ("PushObjectCache", Fault.HEADERS_WRONG): way("PushObjectCache", WithHeader="{"),
-    ("RefreshObjectCacheByCacheTag", Fault.TYPE_WRONG): way("RefreshObjectCacheByCacheTag", ObjectType="File"),
-    ("RefreshObjectCacheByCacheTag", Fault.STATIONS_WRONG): way("RefreshObjectCacheByCacheTag", Stations="north"),
-    ("RefreshObjectCacheByCacheTag", Fault.PATH_TOO_LONG): way("RefreshObjectCacheByCacheTag", CacheTag="x" * 1001),
-    ("RefreshObjectCacheByCacheTag", Fault.PARAMETERS_GARBLED): way(
-        "RefreshObjectCacheByCacheTag", CacheTag="x" * 16385
-    ),
-    ("RefreshObjectCacheByCacheTag", Fault.REFRESH_QUEUE_FULL): way(
-        "RefreshObjectCacheByCacheTag", replace(UNTHROTTLED, refresh_queue=1), 2
-    ),
-    ("RefreshObjectCacheByCacheTag", Fault.PRELOAD_QUEUE_FULL): tag_on_a_full_prefetch_queue,
-    ("DescribeRefreshTasks", Fault.TASK_ID_MALFORMED): way("DescribeRefreshTasks", TaskId="1.0"),
-    ("DescribeRefreshTaskById", Fault.TASK_ID_MALFORMED): way("DescribeRefreshTaskById", TaskId="1.0"),
-    ("DescribeRefreshTaskById", Fault.TASK_ID_COUNT): way("DescribeRefreshTaskById", TaskId=",".join("12345678901")),
-    ("DescribeRefreshTaskById", Fault.PARAMETERS_GARBLED): way(
-        "DescribeRefreshTaskById", ObjectType="file", DomainName="no domain"
-    ),
-    ("DescribePreloadDetailById", Fault.TASK_ID_MALFORMED): way("DescribePreloadDetailById", TaskId="1,2"),
-    ("DescribePreloadDetailById", Fault.TOO_MANY_DOMAINS): way("DescribePreloadDetailById", DomainName="a.test," * 500),
-    ("DescribePreloadDetailById", Fault.PARAMETERS_GARBLED): way("DescribePreloadDetailById", DomainName="no domain"),
-    ("DescribePreloadDetailById", Fault.TOO_LONG_AGO): expired_prefetch,
-    **{
-        (op.action, Fault.RATE): way(op.action, Limits(rates={op.action: 1}), 2)
-        for op in SPEC
-        if Fault.RATE in op.own_faults
-    },
-}
-
-
-def test_a_way_for_every_row() -> None:
-    """No row is there for show."""
-    assert WAYS.keys() == {(op.action, fault) for op in SPEC for fault in op.own_faults}
-
-
-@pytest.mark.parametrize(("action", "fault"), sorted(WAYS))
-async def test_fault(action: str, fault: Fault) -> None:
+# -- what is declared ---------------------------------------------------------------
+@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize(("name", "fault"), ROWS)
+async def test_fault(name: str, fault: Fault, format_: str) -> None:
     """Status, code and message are the table's."""
-    answer = await WAYS[action, fault]()
+    op = OPERATIONS[name]
+    answer = await WAYS[fault](op, format_)
 
-    assert answer.error == OPERATIONS[action].faults[fault]
+    assert said(answer, format_) == filled(op, fault, "X" if fault is Fault.PARAMETERS_GARBLED else "")
 
 
+# -- what is well ---------------------------------------------------------------------
+@pytest.mark.parametrize("signing", ["v3", "v1"])
+@pytest.mark.parametrize("format_", FORMATS)
+@pytest.mark.parametrize("name", OPERATIONS)
+async def test_success(name: str, format_: str, signing: str) -> None:
+    """The least an operation takes is answered with the table's fields, all of them, in its order."""
+    op, service = OPERATIONS[name], Service()
+    for method in sorted(op.methods):
+        if signing == "v3":
+            params = {"version": op.product.version, "method": method, **least(op), "Format": format_}
+            signed = service.signed(op.action, **params)
+        else:
+            signed = service.signed_v1(
+                method, Version=op.product.version, Action=op.action, Format=format_, **least(op)
+            )
+        answer = await service.send(signed)
+
+        assert answer.status == 200, answer.content
+        if format_ == "JSON":
+            assert list(answer.json) == [field.name for field in op.result.fields]
+        else:
+            assert answer.xml.tag == f"{op.action}Response"
+            assert [child.tag for child in answer.xml] == _tags(op.result)
+
+
+def _tags(shape: Shape) -> list[str]:
+    """What an answer that lists nothing has for children."""
+    return [field.name for field in shape.xml if field.shape is None or field.node is not None]
+
+
+@pytest.mark.parametrize("name", [name for name, op in OPERATIONS.items() if op.methods != {"GET", "POST"}])
+async def test_method(name: str) -> None:
+    """An operation that is declared for one method refuses the other."""
+    op, service = OPERATIONS[name], Service()
+    (other,) = {"GET", "POST"} - op.methods
+    answer = await service.send(service.signed(op.action, version=op.product.version, method=other, **least(op)))
+
+    assert answer.error == filled(op, Fault.HTTP_METHOD)
+
+
+# -- parameters -----------------------------------------------------------------------
 WRONG = {  # what a parameter of each type may never be
     "flag": ["1", "yes", "True "],
-    "number": ["0", "-1", "1.0", " 5", "1_0", "٣", "1e2", "9" * 30, "x"],
+    "number": ["-1", "1.0", " 5", "1_0", "٣", "1e2", "9" * 30, "x"],
     "choice": ["nothing-of-the-kind", "file\x00"],
     "ids": ["x", "1.0", " 5", "1_0", "٣", "-1", "0", "007", "1,", ",", "1,x", "9" * 19],
     "time": ["now", "2026-11-21", "2026-11-21T12:00:00+08:00", "１"],
     "domain": ["no domain", "a/b", "http://a", "-", "x" * 254],
     "domains": ["no domain", "a,,b", "a/b"],
-    "headers": [
-        "{",
-        "[]",
-        '"x"',
-        '{"a b": "x"}',
-        '{"A": "x\\ny"}',
-        '{"Host": "x"}',
-        '{"A": 1}',
-        '{"Range": "x"}',
-        "[" * 9999,
-    ],
+    "headers": ["{", "[]", '"x"', '{"a b": "x"}', '{"A": "x\\ny"}', '{"Host": "x"}', '{"A": 1}', '{"Range": "x"}',
+                "[" * 9999],
     "tags": ["a b", "a\x00", "\x7f"],
     "text": ["a\x00b", "a\nb", "\x1b"],
     "lines": [],  # see test_submit
-}
-CASES = [
-    (op.action, name, value)
-    for op in SPEC
-    for name, param in op.params.items()
-    for value in [*WRONG[param.type], "\udcff"]
-]
+}  # fmt: skip
+PARAMS = [(name, param) for name, op in OPERATIONS.items() for param in op.params]
 
 
-@pytest.mark.parametrize(("action", "name", "value"), CASES)
-async def test_wrong_parameter(action: str, name: str, value: str) -> None:
+@pytest.mark.parametrize(("name", "param"), PARAMS)
+async def test_wrong_parameter(name: str, param: str) -> None:
     """A value that is not of its parameter's type is refused by the table's code, and never guessed at."""
-    service = Service()
-    params = {**NAMED[action], name: value}
-    if value == "\udcff":  # a byte that is not UTF-8
-        signed = service.signed_v1(Action=action, Format="JSON", **{**params, name: "BYTE"})
-        answer = await resigned(service, signed.target.replace(f"{name}=BYTE", f"{name}=%FF"))
-    else:
-        answer = await service.call(action, **params)
-    operation = OPERATIONS[action]
+    op, service = OPERATIONS[name], Service()
+    allowed = [filled(op, fault, param) for fault in op.params[param].faults()]
+    for value in WRONG[op.params[param].type]:
+        answer = await service.ask(op, **{**least(op), param: value})
+        assert answer.error in allowed, value
+    byte = await resigned(
+        service,
+        op,
+        {**least(op), param: "BYTE", "Format": "JSON"},
+        lambda target: target.replace(f"{param}=BYTE", f"{param}=%FF"),
+    )
 
-    assert answer.error in [filled(operation, fault, name) for fault in operation.params[name].faults()]
+    assert byte.error in allowed
     assert service.log.head == 0
 
 
-async def resigned(service: Service, target: str) -> Answer:
-    query = target.partition("?")[2].encode()
-    right = signature._hmac_v1("testsecret", signature.string_to_sign_v1(Request("GET", query)))
-    pairs = b"&".join(pair for pair in query.split(b"&") if not pair.startswith(b"Signature="))
-    return await service.raw("GET", b"/?" + pairs + b"&Signature=" + right.replace(b"+", b"%2B"))
-
-
-def filled(operation: Operation, fault: Fault, name: str) -> tuple[int, str, str]:
-    row = operation.faults[fault]
-    return row.status, row.code.format(param=name), row.message.format(param=name)
-
-
 @pytest.mark.parametrize(
-    ("action", "name"), [(op.action, name) for op in SPEC for name, param in op.params.items() if param.required]
+    ("name", "param"), [(name, param) for name, param in PARAMS if OPERATIONS[name].params[param].required]
 )
 @pytest.mark.parametrize("value", [None, ""])
-async def test_missing_parameter(action: str, name: str, value: str | None) -> None:
+async def test_missing_parameter(name: str, param: str, value: str | None) -> None:
     """What must be there and is not is asked for by name; empty is not there."""
-    params = {key: text for key, text in NAMED[action].items() if key != name}
-    answer = await Service().call(action, **params, **({} if value is None else {name: value}))
+    op = OPERATIONS[name]
+    params = {key: text for key, text in least(op).items() if key != param}
+    answer = await Service().ask(op, **params, **({} if value is None else {param: value}))
 
-    assert answer.error == (400, f"Missing{name}", f"{name} is mandatory for this action.")
+    assert answer.error == filled(op, Fault.PARAMETER_MISSING, param)
 
 
-@pytest.mark.parametrize("action", sorted(OPERATIONS))
-async def test_repeated_parameter(action: str) -> None:
-    """A parameter that comes twice is refused: which one is meant nobody can say."""
-    service = Service()
-    signed = service.signed_v1(Action=action, Format="JSON", **NAMED[action])
-    answer = await resigned(service, signed.target + "&X=1&X=2")
-    row = OPERATIONS[action].faults[Fault.PARAMETERS_GARBLED]
+def right(op: Operation, param: Param) -> Iterator[str]:
+    """Values at the edges of what is allowed."""
+    match param.type:
+        case "number":
+            yield from (str(bound) for bound in (param.min, param.max) if bound is not None)
+        case "choice":
+            yield from param.values
+            yield from (value.upper() for value in param.values)
+        case "flag":
+            yield from ("true", "True", "false")
+        case "time":
+            yield times.write(int(NOON) - 60 if param.to == "start" else int(NOON))
+        case "headers":
+            yield from ('{"A": "b"}', '{"A": ["b", "c"]}')
+        case "ids" | "domains" | "tags" if param.most:
+            yield from (items(param, count) for count in (1, param.most))
 
-    assert answer.error == (400, row.code, row.message.format(param="X"))
+
+def items(param: Param, count: int) -> str:
+    return ",".join({"ids": str(n), "domains": f"d{n}.test", "tags": f"t{n}"}[param.type] for n in range(1, count + 1))
+
+
+@pytest.mark.parametrize(("name", "param"), PARAMS)
+async def test_right_parameter(name: str, param: str) -> None:
+    """Every value up to the bounds is taken, whatever its capitals."""
+    op, service = OPERATIONS[name], Service(GENEROUS)
+    for value in right(op, op.params[param]):
+        answer = await service.ask(op, **beside(op, param), **{param: value})
+        assert answer.status == 200, (value, answer.content)
+
+
+def beside(op: Operation, param: str) -> dict[str, str]:
+    """What has to go with a parameter, so that it alone is tried."""
+    out = least(op)
+    to = op.params[param].to
+    if to in ("domains", "status") and has(op, "kind"):
+        ((name, _),) = spelled(op, {"kind": ""}).items()
+        out[name] = enough(op.params[name])
+    if to == "kind" and has(op, "lines"):
+        out |= spelled(op, {"lines": "http://img.test/a/"})  # right for every kind
+    if to in ("start", "end"):
+        out |= spelled(op, {"start": times.write(int(NOON) - 3600), "end": times.write(int(NOON))})
+    out.pop(param, None)
+    return out
+
+
+@pytest.mark.parametrize(("name", "param"), PARAMS)
+async def test_bounds(name: str, param: str) -> None:
+    """One more than the most, or one less than the least, is refused."""
+    op, service = OPERATIONS[name], Service(GENEROUS)
+    it = op.params[param]
+    beyond: list[tuple[str, Fault]] = []
+    if it.type == "number":
+        beyond += [(str(it.min - 1), it.wrong)] if it.min is not None else []
+        beyond += [(str(it.max + 1), it.wrong)] if it.max is not None else []
+    if it.most is not None:
+        beyond.append((items(it, it.most + 1), it.over or it.wrong))
+    if it.longest is not None:
+        beyond.append(("x" * (it.longest + 1), it.long or it.wrong))
+    for value, fault in beyond:
+        answer = await service.ask(op, **beside(op, param), **{param: value})
+        assert answer.error == filled(op, fault, param), value
+
+
+async def test_unknown_parameters_are_ignored() -> None:
+    """Clients send more than an operation declares (CONTRACT 1)."""
+    extra: dict[str, Any] = {"OwnerId": "1", "RegionId": "cn-hangzhou", "SomethingNew": "\x00"}
+    for op in OPERATIONS.values():
+        assert (await Service().ask(op, **least(op), **extra)).status == 200

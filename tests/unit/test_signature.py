@@ -38,14 +38,14 @@ def accepted(request: Request) -> bool:
     return claim.key_id == "testid"
 
 
-def v1(method: str = "GET", form: dict[str, str] | None = None, **params: str) -> Signed:
+def v1(method: str = "GET", form: dict[str, str] | None = None, /, **params: str) -> Signed:
     params = {"Action": "DescribeRefreshQuota", "Version": "2018-05-10", **params}
     return signature.sign_v1(
         method, "cdn.test", params, key_id="testid", secret="testsecret", now=NOW, nonce="n1", form=form
     )
 
 
-def v3(form: dict[str, str] | None = None, **params: str) -> Signed:
+def v3(form: dict[str, str] | None = None, /, **params: str) -> Signed:
     return signature.sign_v3(
         "POST",
         "cdn.test",
