@@ -14,6 +14,8 @@ from freshline.ambient import Ambient
 from freshline.api.app import App, Settings
 from freshline.domain.edge import Edge, Progress
 from freshline.inventory.base import AccessKey, Account, Domain
+from freshline.inventory.principals import Principals
+from freshline.inventory.vault import KEY_BYTES, Vault
 from freshline.log.memory import MemoryLog
 from freshline.spec import model
 from freshline.spec.model import Operation
@@ -49,6 +51,8 @@ class Books:
     keys: dict[str, AccessKey] = field(default_factory=dict)
     names: dict[str, Domain] = field(default_factory=dict)
     machines: list[Edge] = field(default_factory=list)
+    principals: Principals = field(default_factory=Principals)
+    tokens: Vault = field(default_factory=lambda: Vault(bytes(KEY_BYTES)))
 
     def account(self, id_: str) -> Account | None:
         return self.accounts.get(id_)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from freshline.domain.edge import Edge
+from freshline.inventory.principals import Principals
+from freshline.inventory.vault import Vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +16,8 @@ class Account:
     id: str  #: decimal digits, as in a resource name
     name: str
     enabled: bool = True
+    closed: frozenset[str] = frozenset()  #: services it did not open, as policies name them: ``cdn``
+    suspended: frozenset[str] = frozenset()  #: services that were taken away from it
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,7 @@ class AccessKey:
     account: str
     secret: str = field(repr=False)
     active: bool = True
+    user: str = ""  #: the id of the user it belongs to; empty: the account itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,16 @@ class Domain:
 
 
 class Inventory(Protocol):
+    @property
+    def principals(self) -> Principals:
+        """Users, roles and policies."""
+        ...
+
+    @property
+    def tokens(self) -> Vault:
+        """What session tokens are sealed with."""
+        ...
+
     def account(self, id_: str) -> Account | None: ...
 
     def access_key(self, id_: str) -> AccessKey | None: ...

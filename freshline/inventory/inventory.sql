@@ -7,11 +7,53 @@ CREATE TABLE account (
     enabled INTEGER NOT NULL DEFAULT 1
 ) WITHOUT ROWID;
 
+-- What an account did not open, or lost. No row: it is open.
+CREATE TABLE service (
+    account TEXT NOT NULL REFERENCES account,
+    name TEXT NOT NULL,
+    state TEXT NOT NULL,
+    PRIMARY KEY (account, name)
+) WITHOUT ROWID;
+
+-- Names differ by more than case, since policies do not look at case.
+CREATE TABLE user (
+    id TEXT PRIMARY KEY,
+    account TEXT NOT NULL REFERENCES account,
+    name TEXT NOT NULL COLLATE NOCASE,
+    UNIQUE (account, name)
+) WITHOUT ROWID;
+
 CREATE TABLE access_key (
     id TEXT PRIMARY KEY,
     account TEXT NOT NULL REFERENCES account,
     secret BLOB NOT NULL,
-    active INTEGER NOT NULL DEFAULT 1
+    active INTEGER NOT NULL DEFAULT 1,
+    user TEXT REFERENCES user
+) WITHOUT ROWID;
+
+-- trusted: a JSON list of resource names.
+CREATE TABLE role (
+    id TEXT PRIMARY KEY,
+    account TEXT NOT NULL REFERENCES account,
+    name TEXT NOT NULL COLLATE NOCASE,
+    trusted TEXT NOT NULL,
+    longest_seconds INTEGER NOT NULL,
+    UNIQUE (account, name)
+) WITHOUT ROWID;
+
+CREATE TABLE policy (
+    account TEXT NOT NULL REFERENCES account,
+    name TEXT NOT NULL COLLATE NOCASE,
+    document TEXT NOT NULL,
+    PRIMARY KEY (account, name)
+) WITHOUT ROWID;
+
+-- principal: a user's id or a role's. policy: also one of the system's, which has no row.
+CREATE TABLE attached (
+    account TEXT NOT NULL REFERENCES account,
+    policy TEXT NOT NULL COLLATE NOCASE,
+    principal TEXT NOT NULL,
+    PRIMARY KEY (account, policy, principal)
 ) WITHOUT ROWID;
 
 CREATE TABLE domain (

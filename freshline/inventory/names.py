@@ -20,6 +20,8 @@ def name(field: str, value: str) -> str:
 def key_id(value: str) -> str:
     if not _KEY_ID.match(value):
         raise ValueError(f"access key id {value!r}: 1 to 128 letters, digits, '.', '_' or '-'")
+    if value.startswith("STS."):
+        raise ValueError(f"access key id {value!r}: those that begin with STS. are of temporary keys")
     return value
 
 

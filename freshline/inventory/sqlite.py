@@ -12,18 +12,21 @@ import sqlite3
 import string
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Literal
 
 from freshline import datafile
 from freshline.ambient import Ambient
 from freshline.domain.edge import Edge
 from freshline.inventory import names
 from freshline.inventory.base import AccessKey, Account, Domain
+from freshline.inventory.principals import Principals
+from freshline.inventory.register import Register
 from freshline.inventory.vault import Vault, WrongKey, key_from
 
-VERSION = 1  #: of the schema
+VERSION = 2  #: of the schema
 LOOK_SECONDS = 0.5  #: how soon a change by another process is seen
 ACCOUNT_DIGITS = 16
 KEY_PREFIX, KEY_LETTERS, SECRET_LETTERS = "LTAI", 20, 30
@@ -41,6 +44,7 @@ class _State:
     owned: dict[str, list[Domain]] = field(default_factory=dict)  #: by account
     edges: list[Edge] = field(default_factory=list)
     grouped: dict[str, list[Edge]] = field(default_factory=dict)  #: by group
+    principals: Principals = field(default_factory=Principals)
 
 
 class SqliteInventory:
@@ -53,6 +57,8 @@ class SqliteInventory:
         self._looked = 0.0
         self._seen = 0
         self._state = _State()
+        self.tokens = vault.aside("tokens")
+        self.register = Register(connection, self._change, _random)
         self._look()
 
     @classmethod
@@ -108,6 +114,10 @@ class SqliteInventory:
         """The keys of an account, by id."""
         return [key for _, key in sorted(self._now().keys.items()) if key.account == account]
 
+    @property
+    def principals(self) -> Principals:
+        return self._now().principals
+
     def domain(self, name: str) -> Domain | None:
         return self._now().domains.get(name)
 
@@ -134,8 +144,22 @@ class SqliteInventory:
     def set_account_enabled(self, id_: str, enabled: bool) -> None:
         self._one("account", id_, "UPDATE account SET enabled = ? WHERE id = ?", (enabled, id_))
 
-    def add_access_key(self, account: str, *, id_: str | None = None, secret: str | None = None) -> AccessKey:
-        """Make a key of an account, or take in one that exists elsewhere (both ``id_`` and ``secret``)."""
+    def set_service(self, account: str, name: str, state: Literal["open", "closed", "suspended"]) -> None:
+        """Whether an account has a service, by the name that policies have for it."""
+        names.name("service", name)
+        with self._change(f"service {name!r} cannot be set"):
+            self._need_account(account)
+            self._db.execute("DELETE FROM service WHERE account = ? AND name = ?", (account, name))
+            if state != "open":
+                self._db.execute("INSERT INTO service VALUES (?, ?, ?)", (account, name, state))
+
+    def add_access_key(
+        self, account: str, user: str = "", *, id_: str | None = None, secret: str | None = None
+    ) -> AccessKey:
+        """Make a key of an account, or take in one that exists elsewhere (both ``id_`` and ``secret``).
+
+        :param user: the name of the user whose key it is; else it is the account's own
+        """
         if (id_ is None) != (secret is None):
             raise ValueError("an access key is imported with both its id and its secret")
         key = AccessKey(
@@ -147,9 +171,10 @@ class SqliteInventory:
         )
         with self._change(f"access key {key.id!r} is there already"):
             self._need_account(account)
+            owner = self.register.id_of("user", account, user) if user else None
             locked = self._vault.lock(key.secret, f"access key {key.id}")
-            self._db.execute("INSERT INTO access_key VALUES (?, ?, ?, 1)", (key.id, account, locked))
-        return key
+            self._db.execute("INSERT INTO access_key VALUES (?, ?, ?, 1, ?)", (key.id, account, locked, owner))
+        return replace(key, user=owner or "")
 
     def set_key_active(self, id_: str, active: bool) -> None:
         self._one("access key", id_, "UPDATE access_key SET active = ? WHERE id = ?", (active, id_))
@@ -237,11 +262,16 @@ class SqliteInventory:
             self._db.execute("COMMIT")
 
     def _read(self) -> _State:
-        state = _State()
+        state = _State(principals=self.register.read(self._state.principals))
+        services: dict[tuple[str, str], set[str]] = {}
+        for account, name, service in self._db.execute("SELECT account, name, state FROM service"):
+            services.setdefault((account, service), set()).add(name)
         for id_, name, enabled in self._db.execute("SELECT id, name, enabled FROM account"):
-            state.accounts[id_] = Account(id_, name, bool(enabled))
-        for id_, account, secret, active in self._db.execute("SELECT id, account, secret, active FROM access_key"):
-            state.keys[id_] = AccessKey(id_, account, self._vault.unlock(secret, f"access key {id_}"), bool(active))
+            closed, suspended = (frozenset(services.get((id_, each), ())) for each in ("closed", "suspended"))
+            state.accounts[id_] = Account(id_, name, bool(enabled), closed, suspended)
+        for id_, account, secret, active, user in self._db.execute("SELECT * FROM access_key"):
+            plain = self._vault.unlock(secret, f"access key {id_}")
+            state.keys[id_] = AccessKey(id_, account, plain, bool(active), user or "")
         for name, account, group, online in self._db.execute("SELECT * FROM domain ORDER BY name"):
             domain = state.domains[name] = Domain(name, account, group, bool(online))
             state.owned.setdefault(account, []).append(domain)

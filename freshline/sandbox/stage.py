@@ -5,8 +5,10 @@ Nothing runs in the background, so a test that moves the clock sees at once what
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from freshline.ambient import Ambient
 from freshline.domain.edge import Edge, Evidence, Progress
@@ -14,6 +16,8 @@ from freshline.domain.errors import Refused
 from freshline.domain.ranges import Range, Ranges
 from freshline.domain.task import Reason, Task, Wish
 from freshline.inventory.base import AccessKey, Account, Domain
+from freshline.inventory.principals import Principals
+from freshline.inventory.vault import KEY_BYTES, Vault
 from freshline.log.base import Spend
 from freshline.log.memory import MemoryLog
 from freshline.sandbox.script import Rule, Script
@@ -124,8 +128,13 @@ class OpenHouse:
 
     def __init__(self, key_id: str, secret: str) -> None:
         self._key = AccessKey(key_id, ACCOUNT.id, secret)
+        self.principals = Principals()
         self._domains: dict[str, Domain] = {}
         self._edges = [Edge(f"edge-{number}", "scripted", GROUP, "-:0", "-:0", "") for number in range(EDGES)]
+
+    @cached_property
+    def tokens(self) -> Vault:
+        return Vault(secrets.token_bytes(KEY_BYTES))
 
     def account(self, id_: str) -> Account | None:
         return ACCOUNT if id_ == ACCOUNT.id else None
