@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -13,7 +13,8 @@ from freshline.access.limits import Limits
 from freshline.ambient import Ambient
 from freshline.api.app import App, Settings
 from freshline.domain.edge import Edge, Progress
-from freshline.inventory.base import AccessKey, Account, Domain
+from freshline.domain.source import Source
+from freshline.inventory.base import AccessKey, Account, Domain, Taken
 from freshline.inventory.principals import Principals
 from freshline.inventory.vault import KEY_BYTES, Vault
 from freshline.log.memory import MemoryLog
@@ -24,6 +25,7 @@ from freshline.wire.signature import Signed
 
 HOST = "127.0.0.1:18999"
 NOON = 1_795_262_400.0  #: 2026-11-21T12:00:00Z
+MADE = int(NOON) - 86_400  #: when the domains were
 UNTHROTTLED = Limits(rates={op.action: 1e9 for op in model.load()})
 
 
@@ -63,11 +65,51 @@ class Books:
     def domain(self, name: str) -> Domain | None:
         return self.names.get(name)
 
+    def domain_by_id(self, id_: int) -> Domain | None:
+        return next((domain for domain in self.names.values() if domain.id == id_), None)
+
     def domains(self, account: str) -> Sequence[Domain]:
         return sorted((d for d in self.names.values() if d.account == account), key=lambda d: d.name)
 
     def edges(self, group: str | None = None) -> Sequence[Edge]:
         return [edge for edge in self.machines if group is None or edge.group == group]
+
+    def add_domain(
+        self,
+        name: str,
+        account: str,
+        group: str,
+        *,
+        type_: str = "web",
+        scope: str = "global",
+        sources: Sequence[Source] = (),
+    ) -> Domain:
+        if name in self.names:
+            raise Taken(name)
+        number = max((domain.id for domain in self.names.values()), default=0) + 1
+        domain = Domain(name, account, group, True, number, MADE, MADE, type_, scope, tuple(sources))
+        self.names[name] = domain
+        return domain
+
+    def change_domain(
+        self,
+        name: str,
+        *,
+        online: bool | None = None,
+        group: str | None = None,
+        sources: Sequence[Source] | None = None,
+    ) -> None:
+        old = self.names[name]
+        self.names[name] = replace(
+            old,
+            online=old.online if online is None else online,
+            group=group or old.group,
+            sources=old.sources if sources is None else tuple(sources),
+            modified=MADE + 1,
+        )
+
+    def remove_domain(self, name: str) -> None:
+        del self.names[name]
 
 
 def books() -> Books:
@@ -76,10 +118,12 @@ def books() -> Books:
         out.accounts[account] = Account(account, f"account {account}")
         out.keys[key] = AccessKey(key, account, secret)
     for name in ("img.test", "example.com", "e.com", *(f"d{n}.test" for n in range(12))):
-        out.names[name] = Domain(name, "1", "main")
-    out.names["far.test"] = Domain("far.test", "1", "far")
-    out.names["off.test"] = Domain("off.test", "1", "main", online=False)
-    out.names["foreign.test"] = Domain("foreign.test", "2", "main")
+        out.add_domain(name, "1", "main")
+    out.add_domain("far.test", "1", "far")
+    out.add_domain("off.test", "1", "main")
+    out.names["off.test"] = replace(out.names["off.test"], online=False)
+    out.add_domain("foreign.test", "2", "main")
+    out.names["e.com"] = replace(out.names["e.com"], id=123)  # as the captured calls have it
     for name, group in (("a", "main"), ("b", "main"), ("c", "far")):
         out.machines.append(Edge(name, "scripted", group, "127.0.0.1:1", "127.0.0.1:2", "secret"))
     return out

@@ -7,8 +7,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from freshline.domain.edge import Edge
+from freshline.domain.source import Source
 from freshline.inventory.principals import Principals
 from freshline.inventory.vault import Vault
+
+
+class Taken(ValueError):
+    """The name is somebody's already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,12 @@ class Domain:
     account: str
     group: str  #: the edge group that serves it
     online: bool = True
+    id: int = 0  #: its own for ever: a domain of the same name that is made later has another
+    created: int = 0  #: Unix seconds
+    modified: int = 0
+    type: str = "web"  #: what it carries and where its visitors are, in the callers' words; only kept
+    scope: str = "global"
+    sources: tuple[Source, ...] = ()  #: likewise
 
 
 class Inventory(Protocol):
@@ -58,6 +69,34 @@ class Inventory(Protocol):
         """The domains of an account, by name."""
         ...
 
+    def domain_by_id(self, id_: int) -> Domain | None: ...
+
     def edges(self, group: str | None = None) -> Sequence[Edge]:
         """The edges of a group, or all, by name."""
         ...
+
+    def add_domain(
+        self,
+        name: str,
+        account: str,
+        group: str,
+        *,
+        type_: str = "web",
+        scope: str = "global",
+        sources: Sequence[Source] = (),
+    ) -> Domain:
+        """:raises Taken: it is there already, whosever it is"""
+        ...
+
+    def change_domain(
+        self,
+        name: str,
+        *,
+        online: bool | None = None,
+        group: str | None = None,
+        sources: Sequence[Source] | None = None,
+    ) -> None:
+        """Change what is given."""
+        ...
+
+    def remove_domain(self, name: str) -> None: ...

@@ -60,7 +60,13 @@ CREATE TABLE domain (
     name TEXT PRIMARY KEY,
     account TEXT NOT NULL REFERENCES account,
     grouped TEXT NOT NULL,
-    online INTEGER NOT NULL DEFAULT 1
+    online INTEGER NOT NULL DEFAULT 1,
+    id INTEGER NOT NULL UNIQUE,
+    created INTEGER NOT NULL,
+    modified INTEGER NOT NULL,
+    type TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    sources TEXT NOT NULL
 ) WITHOUT ROWID;
 
 CREATE TABLE edge (

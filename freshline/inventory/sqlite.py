@@ -17,11 +17,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from freshline import datafile
 from freshline.ambient import Ambient
 from freshline.domain.edge import Edge
+from freshline.domain.source import Source
 from freshline.inventory import names
-from freshline.inventory.base import AccessKey, Account, Domain
+from freshline.inventory.base import AccessKey, Account, Domain, Taken
 from freshline.inventory.principals import Principals
 from freshline.inventory.register import Register
 from freshline.inventory.vault import Vault, WrongKey, key_from
@@ -29,6 +32,7 @@ from freshline.inventory.vault import Vault, WrongKey, key_from
 VERSION = 2  #: of the schema
 LOOK_SECONDS = 0.5  #: how soon a change by another process is seen
 ACCOUNT_DIGITS = 16
+DOMAIN_DIGITS = 12
 KEY_PREFIX, KEY_LETTERS, SECRET_LETTERS = "LTAI", 20, 30
 
 _ALPHANUMERICS = string.ascii_letters + string.digits
@@ -41,6 +45,7 @@ class _State:
     accounts: dict[str, Account] = field(default_factory=dict)
     keys: dict[str, AccessKey] = field(default_factory=dict)
     domains: dict[str, Domain] = field(default_factory=dict)
+    numbered: dict[int, Domain] = field(default_factory=dict)  #: by id
     owned: dict[str, list[Domain]] = field(default_factory=dict)  #: by account
     edges: list[Edge] = field(default_factory=list)
     grouped: dict[str, list[Edge]] = field(default_factory=dict)  #: by group
@@ -121,6 +126,9 @@ class SqliteInventory:
     def domain(self, name: str) -> Domain | None:
         return self._now().domains.get(name)
 
+    def domain_by_id(self, id_: int) -> Domain | None:
+        return self._now().numbered.get(id_)
+
     def domains(self, account: str) -> Sequence[Domain]:
         return self._now().owned.get(account, [])
 
@@ -182,15 +190,48 @@ class SqliteInventory:
     def remove_key(self, id_: str) -> None:
         self._one("access key", id_, "DELETE FROM access_key WHERE id = ?", (id_,))
 
-    def add_domain(self, name: str, account: str, group: str) -> Domain:
-        domain = Domain(names.domain(name), account, names.name("group", group))
+    def add_domain(
+        self,
+        name: str,
+        account: str,
+        group: str,
+        *,
+        type_: str = "web",
+        scope: str = "global",
+        sources: Sequence[Source] = (),
+    ) -> Domain:
+        now = int(self._ambient.now())
+        number = int(_random(string.digits, DOMAIN_DIGITS, first="123456789"))
+        domain = Domain(names.domain(name), account, names.name("group", group), True,
+                        number, now, now, type_, scope, tuple(sources))  # fmt: skip
         with self._change(f"domain {domain.name!r} is there already"):
             self._need_account(account)
-            self._db.execute("INSERT INTO domain VALUES (?, ?, ?, 1)", (domain.name, account, group))
+            self._db.execute(
+                "INSERT INTO domain VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?)",
+                (domain.name, account, group, number, now, now, type_, scope, _json(sources)),
+            )
         return domain
 
+    def change_domain(
+        self,
+        name: str,
+        *,
+        online: bool | None = None,
+        group: str | None = None,
+        sources: Sequence[Source] | None = None,
+    ) -> None:
+        if group is not None:
+            names.name("group", group)
+        self._one(
+            "domain",
+            name,
+            "UPDATE domain SET online = coalesce(?, online), grouped = coalesce(?, grouped), "
+            "sources = coalesce(?, sources), modified = ? WHERE name = ?",
+            (online, group, None if sources is None else _json(sources), int(self._ambient.now()), name),
+        )
+
     def set_domain_online(self, name: str, online: bool) -> None:
-        self._one("domain", name, "UPDATE domain SET online = ? WHERE name = ?", (online, name))
+        self.change_domain(name, online=online)
 
     def remove_domain(self, name: str) -> None:
         self._one("domain", name, "DELETE FROM domain WHERE name = ?", (name,))
@@ -235,7 +276,7 @@ class SqliteInventory:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             if isinstance(trouble, sqlite3.IntegrityError):
-                raise ValueError(if_refused) from None
+                raise Taken(if_refused) from None
             raise
         self._look()
 
@@ -272,14 +313,25 @@ class SqliteInventory:
         for id_, account, secret, active, user in self._db.execute("SELECT * FROM access_key"):
             plain = self._vault.unlock(secret, f"access key {id_}")
             state.keys[id_] = AccessKey(id_, account, plain, bool(active), user or "")
-        for name, account, group, online in self._db.execute("SELECT * FROM domain ORDER BY name"):
-            domain = state.domains[name] = Domain(name, account, group, bool(online))
+        for row in self._db.execute("SELECT * FROM domain ORDER BY name"):
+            name, account, group, online, number, created, modified, type_, scope, sources = row
+            domain = Domain(name, account, group, bool(online), number, created, modified, type_, scope,
+                            _sources(sources))  # fmt: skip
+            state.domains[name] = state.numbered[number] = domain
             state.owned.setdefault(account, []).append(domain)
         for name, kind, group, gate, site, secret, joined in self._db.execute("SELECT * FROM edge ORDER BY name"):
             edge = Edge(name, kind, group, gate, site, self._vault.unlock(secret, f"edge {name}"), joined)
             state.edges.append(edge)
             state.grouped.setdefault(group, []).append(edge)
         return state
+
+
+def _json(sources: Sequence[Source]) -> str:
+    return msgspec.json.encode(list(sources)).decode()
+
+
+def _sources(text: str) -> tuple[Source, ...]:
+    return msgspec.json.decode(text, type=tuple[Source, ...]) if text != "[]" else ()
 
 
 def _random(letters: str, length: int, *, first: str | None = None) -> str:

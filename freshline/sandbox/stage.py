@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from freshline.ambient import Ambient
 from freshline.domain.edge import Edge, Evidence, Progress
 from freshline.domain.errors import Refused
 from freshline.domain.ranges import Range, Ranges
+from freshline.domain.source import Source
 from freshline.domain.task import Reason, Task, Wish
-from freshline.inventory.base import AccessKey, Account, Domain
+from freshline.inventory.base import AccessKey, Account, Domain, Taken
 from freshline.inventory.principals import Principals
 from freshline.inventory.vault import KEY_BYTES, Vault
 from freshline.log.base import Spend
@@ -24,6 +25,7 @@ from freshline.sandbox.script import Rule, Script
 
 EDGES = 160  #: so that a percentage such as 99.37% is a count of edges like any other
 GROUP = "sandbox"
+OPENED = 1_546_300_800  #: when its domains were made, as they say: 2019-01-01
 ACCOUNT = Account("1000000000000001", "sandbox")
 
 
@@ -130,6 +132,7 @@ class OpenHouse:
         self._key = AccessKey(key_id, ACCOUNT.id, secret)
         self.principals = Principals()
         self._domains: dict[str, Domain] = {}
+        self._made = 0
         self._edges = [Edge(f"edge-{number}", "scripted", GROUP, "-:0", "-:0", "") for number in range(EDGES)]
 
     @cached_property
@@ -143,10 +146,50 @@ class OpenHouse:
         return self._key if id_ == self._key.id else None
 
     def domain(self, name: str) -> Domain | None:
-        return self._domains.setdefault(name, Domain(name, ACCOUNT.id, GROUP))
+        if name not in self._domains:
+            self.add_domain(name, ACCOUNT.id, GROUP)
+        return self._domains[name]
+
+    def domain_by_id(self, id_: int) -> Domain | None:
+        return next((domain for domain in self._domains.values() if domain.id == id_), None)
 
     def domains(self, account: str) -> Sequence[Domain]:
         return sorted(self._domains.values(), key=lambda domain: domain.name)
 
     def edges(self, group: str | None = None) -> Sequence[Edge]:
         return self._edges
+
+    def add_domain(
+        self,
+        name: str,
+        account: str,
+        group: str,
+        *,
+        type_: str = "web",
+        scope: str = "global",
+        sources: Sequence[Source] = (),
+    ) -> Domain:
+        if name in self._domains:
+            raise Taken(name)
+        self._made += 1
+        domain = Domain(name, account, group, True, self._made, OPENED, OPENED, type_, scope, tuple(sources))
+        self._domains[name] = domain
+        return domain
+
+    def change_domain(
+        self,
+        name: str,
+        *,
+        online: bool | None = None,
+        group: str | None = None,
+        sources: Sequence[Source] | None = None,
+    ) -> None:
+        domain = self._domains[name]
+        self._domains[name] = replace(
+            domain,
+            online=domain.online if online is None else online,
+            sources=domain.sources if sources is None else tuple(sources),
+        )
+
+    def remove_domain(self, name: str) -> None:
+        del self._domains[name]

@@ -14,6 +14,7 @@ import pytest
 from freshline.ambient import Ambient
 from freshline.datafile import WrongFile
 from freshline.domain.edge import Edge
+from freshline.domain.source import Source
 from freshline.inventory.base import AccessKey, Inventory
 from freshline.inventory.sqlite import LOOK_SECONDS, SqliteInventory
 from freshline.inventory.vault import Vault, WrongKey
@@ -87,9 +88,30 @@ def test_domains(inventory: SqliteInventory) -> None:
     assert second.name == "img.test"
     assert list(inventory.domains(account)) == [first, second]
     inventory.set_domain_online("img.test", False)
-    assert inventory.domain("img.test") == replace(second, online=False)
+    changed = inventory.domain("img.test")
+    assert changed is not None and changed.modified >= second.modified == second.created
+    assert changed == replace(second, online=False, modified=changed.modified)
+    assert inventory.domain_by_id(second.id) == changed
     inventory.remove_domain("img.test")
     assert list(inventory.domains(account)) == [first]
+
+
+def test_what_a_domain_says_of_itself(inventory: SqliteInventory, file: Path) -> None:
+    """Its origins, type and scope are kept, and its group and origins can be changed."""
+    account = inventory.add_account("a").id
+    sources = (Source("192.0.2.1"), Source("o.test", "domain", 8080, "30", "5"))
+    made = inventory.add_domain("img.test", account, "eu", type_="video", scope="overseas", sources=sources)
+    assert inventory.domain("img.test") == made
+
+    inventory.change_domain("img.test", group="us", sources=sources[:1])
+    again = SqliteInventory.open(file)
+    changed = again.domain("img.test")
+    again.close()
+    assert changed is not None
+    assert changed == replace(made, group="us", sources=sources[:1], modified=changed.modified)
+
+    inventory.remove_domain("img.test")
+    assert inventory.add_domain("img.test", account, "eu").id != made.id
 
 
 def test_edges(inventory: SqliteInventory) -> None:
