@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from freshline.delivery.runner import EdgeRunner
 from freshline.domain.edge import Edge
@@ -32,24 +32,29 @@ class Fleet:
             runner.wake()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled. What goes wrong with the inventory or one edge is logged, and tried again."""
         try:
             while True:
-                wanted = {edge.name: edge for edge in self._inventory.edges()}
-                for name, runner in list(self.runners.items()):
-                    if wanted.get(name) != runner.edge:
-                        await self._stop(name)
-                        if name not in wanted:
-                            await self._log.forget(name)
-                for name, edge in wanted.items():
-                    if name not in self.runners:
-                        self.runners[name] = self._make(edge)
-                        self._tasks[name] = asyncio.create_task(self._keep(name), name=f"edge {name}")
+                try:
+                    await self._follow({edge.name: edge for edge in self._inventory.edges()})
+                except Exception:
+                    logger.exception("could not follow the inventory; trying again")
                 self.begun = True
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
             for name in list(self.runners):
                 await self._stop(name)
+
+    async def _follow(self, wanted: Mapping[str, Edge]) -> None:
+        for name, runner in list(self.runners.items()):
+            if wanted.get(name) != runner.edge:
+                await self._stop(name)
+                if name not in wanted:
+                    await self._log.forget(name)
+        for name, edge in wanted.items():
+            if name not in self.runners:
+                self.runners[name] = self._make(edge)
+                self._tasks[name] = asyncio.create_task(self._keep(name), name=f"edge {name}")
 
     async def _keep(self, name: str) -> None:
         while True:
