@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import termios
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ import pytest
 from freshline.cli.main import app, main
 from freshline.domain.edge import Edge
 from freshline.inventory.sqlite import SqliteInventory
-from tests.scenario.stack import Stack
+from tests.scenario.stack import SETTINGS, Stack
 from tests.servers.base import SITE, free_port, until
 from tests.servers.nginx import MODULES, Nginx
 from tests.servers.origin import Origin
@@ -70,6 +71,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     settings = {
         "FRESHLINE_DEADLINES_REFRESH_SECONDS": "0.5",
         "FRESHLINE_DEADLINES_PREFETCH_SECONDS": "600",
+        "FRESHLINE_LIMITS_RATES": SETTINGS["FRESHLINE_LIMITS_RATES"].replace(
+            "}", ", RefreshObjectCacheByCacheTag = 2}"
+        ),
         "FRESHLINE_LIMITS_DAILY": "{url = 1_000_000, dir = 150, regex = 1000, ignore_params = 1000, preload = 1000}",
     }
     stack = Stack(home, [], settings)
@@ -417,6 +421,21 @@ def test_json_is_json(cli: Cli, command: list[str]) -> None:
     assert said.err == ""
 
 
+def test_the_configuration_is_checked_and_shown(cli: Cli, tmp_path: Path) -> None:
+    """From the file that FRESHLINE_CONFIG names, as it will be in force; the example is a file that passes."""
+    path = tmp_path / "freshline.toml"
+    path.write_text(cli("config", "--example").fine().out.replace("#domains = 50", "domains = 51"))
+
+    shown = cli("config", FRESHLINE_CONFIG=str(path)).fine().out
+    assert "\ndomains = 51\n" in shown and "\nfetch_window = 16\n" in shown
+    assert cli("config", "--json").fine().json["limits"]["domains"] == 51
+
+    path.write_text("[limits]\ndomains = -1\n")
+    said = cli("config")
+    assert (said.code, said.out) == (2, "")
+    assert "\nlimits.domains = -1: must be a whole number from 0 to" in said.err
+
+
 def test_a_signed_address_works_once(cli: Cli) -> None:
     """What sign prints is a call; the second time it is a replay."""
     url = cli("sign", "DescribeRefreshQuota").fine().out.strip()
@@ -454,6 +473,16 @@ def test_what_was_taken_before_a_refusal_is_told(cli: Cli) -> None:
     assert len(paths(cli, id_)) == 100
     again = cli("refresh", "--type", "Directory", stdin=urls, **key).refused(1, "QuotaExceeded.Refresh")
     assert again.out == ""
+
+
+def test_a_call_that_is_put_off_is_made_again(cli: Cli) -> None:
+    """Two a second are allowed: the third and fourth wait for as long as the service says."""
+    before = time.monotonic()
+
+    for tag in "abcd":
+        cli("refresh", "--domain", SITE, "--tag", tag).fine()
+
+    assert time.monotonic() - before > 0.5
 
 
 def test_nobody_there_is_one_line(cli: Cli) -> None:
