@@ -33,7 +33,8 @@ class Place:
         from freshline.config import BadConfig, load
 
         try:
-            settings = load(self.config)
+            # An empty FRESHLINE_CONFIG is as good as none; as a path it would be the directory we stand in.
+            settings = load(None if self.config == Path() else self.config)
         except BadConfig as error:
             fail(f"the configuration has mistakes\n{error}", 2)
         if self.data_dir is not None:

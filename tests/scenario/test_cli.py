@@ -430,8 +430,10 @@ def test_the_configuration_is_checked_and_shown(cli: Cli, tmp_path: Path) -> Non
     assert "\ndomains = 51\n" in shown and "\nfetch_window = 16\n" in shown
     assert cli("config", "--json").fine().json["limits"]["domains"] == 51
 
+    assert cli("config", "--json", FRESHLINE_CONFIG="").fine().json["limits"]["domains"] == 50
+
     path.write_text("[limits]\ndomains = -1\n")
-    said = cli("config")
+    said = cli("config", "--config", path)
     assert (said.code, said.out) == (2, "")
     assert "\nlimits.domains = -1: must be a whole number from 0 to" in said.err
 
