@@ -7,6 +7,7 @@ there, and one code may have two messages, without a line of Python.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 
@@ -35,7 +36,10 @@ class Fault(StrEnum):
     SIGNATURE_METHOD = "signature_method"
     TOKEN_MALFORMED = "token_malformed"  # noqa: S105 - the name of a fault
     TOKEN_MISMATCH = "token_mismatch"  # noqa: S105
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105
     ACCOUNT_SUSPENDED = "account_suspended"
+    SERVICE_CLOSED = "service_closed"
+    FORBIDDEN = "forbidden"  #: by policies
     RATE = "rate"
 
     # us
@@ -78,8 +82,18 @@ class Refused(Exception):
     ``words`` fill the placeholders of the message: ``Refused(Fault.PARAMETER_MISSING, param="TaskId")``.
     """
 
-    def __init__(self, fault: Fault, *, retry_after_seconds: float | None = None, **words: str) -> None:
+    def __init__(
+        self,
+        fault: Fault,
+        *,
+        retry_after_seconds: float | None = None,
+        denial: Mapping[str, str] | None = None,
+        **words: str,
+    ) -> None:
         super().__init__(fault)
         self.fault = fault
         self.words = words
         self.retry_after_seconds = retry_after_seconds
+
+    :param denial: who was denied what, for the answer's ``AccessDeniedDetail``
+        self.denial = denial

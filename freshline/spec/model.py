@@ -67,6 +67,7 @@ class Field:
     spell: Mapping[str, str] = field(default_factory=dict)  #: our word -> the product's
     shape: Shape | None = None  #: a list, each item of this shape
     node: str | None = None  #: the list sits inside one more element
+    single: bool = False  #: one item, of the same values, instead of a list
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,7 @@ class Operation:
     methods: frozenset[str]
     protocols: frozenset[str]
     set: Mapping[str, Any]  #: constants for the handler
+    resource: str  #: what policies must allow; ``{Param}`` stands for what that parameter names
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,11 +148,13 @@ class _Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     numbers: Literal["number", "text"] = "number"
     xml: list[str] = []
     set: dict[str, Any] = {}
+    resource: str = "acs:{service}:*:{account}:*"
 
 
 class _Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"source": "from"}):
     source: str = ""
     each: str = ""
+    one: bool = False
     shape: str = ""
     node: str | None = None
     spell: dict[str, str] = {}
@@ -202,6 +206,8 @@ def _alter(base: dict[str, Any], delta: dict[str, Any], where: str) -> dict[str,
             raise SpecError(f"{where}: nothing to rename: {old}")
         if old in out["params"]:
             out["params"][old].setdefault("to", _word(old))  # the handler's word stays
+        if "resource" in out:
+            out["resource"] = out["resource"].replace(f"{{{old}}}", f"{{{new}}}")
         for key in ("params", "result"):
             out[key] = {(new if name == old else name): value for name, value in out[key].items()}
     return _merge(out, delta)
@@ -242,6 +248,7 @@ def _product(table: dict[str, Any], gateway: Mapping[Fault, FaultRow], where: st
             methods=frozenset(op.methods),
             protocols=frozenset(op.protocols),
             set=op.set,
+            resource=op.resource,
         )
     return product
 
@@ -279,9 +286,10 @@ def _shape(
 def _field(name: str, raw: str | _Field, shapes: Mapping[str, _Shape], text: bool, where: str) -> Field:
     if isinstance(raw, str):
         return Field(name, raw, text=text)
-    if not raw.each:
+    if not raw.each and not raw.one:
         return Field(name, raw.source, text=text, spell=raw.spell)
     if raw.shape not in shapes:
         raise SpecError(f"{where}: {name} has no shape {raw.shape!r}")
     inner = shapes[raw.shape]
-    return Field(name, raw.each, shape=_shape(inner.fields, inner.xml, shapes, text, where), node=raw.node)
+    shape = _shape(inner.fields, inner.xml, shapes, text, where)
+    return Field(name, raw.each, shape=shape, node=raw.node, single=raw.one)
