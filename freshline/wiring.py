@@ -152,6 +152,7 @@ async def serve(
                     access_log=False,
                     server_header=False,
                     date_header=True,
+                    proxy_headers=False,  # uvicorn would believe anybody on this machine; see api/peer.py
                     timeout_keep_alive=75,
                     timeout_graceful_shutdown=STOP_SECONDS,
                 )

@@ -34,7 +34,9 @@ def running(limits: Limits = UNTHROTTLED) -> Iterator[Running]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()  # from here on callers wait for the server instead of being turned away
-        config = uvicorn.Config(app, http="httptools", loop="uvloop", log_level="error", access_log=False)
+        config = uvicorn.Config(
+            app, http="httptools", loop="uvloop", log_level="error", access_log=False, proxy_headers=False
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
         thread.start()

@@ -20,7 +20,9 @@ from freshline.api.asgi import Receive as Receive
 from freshline.api.asgi import Scope as Scope
 from freshline.api.asgi import Send as Send
 from freshline.api.authentication import Authentication, Caller
+from freshline.api.authorization import Authorization
 from freshline.api.body import Gone
+from freshline.api.peer import Network, Peers
 from freshline.domain.errors import Fault, Refused
 from freshline.inventory.base import Inventory
 from freshline.log.base import Log, LogUnavailable
@@ -55,6 +57,8 @@ class Settings:
     recommend: str = TROUBLESHOOT  #: ``{code}``, ``{product}`` and ``{request_id}`` are filled in
     enforce_protocols: bool = False  #: refuse operations that the tables allow over https only
     say_retry_after: bool = True  #: throttled answers carry ``x-acs-retry-after``
+    forbidden_status: int = 403  #: of what policies do not allow; some of the vendor's services say 400
+    trusted_proxies: tuple[Network, ...] = ()  #: whose ``X-Forwarded-For`` and ``-Proto`` are believed
 
 
 @dataclass(slots=True)
@@ -62,6 +66,7 @@ class Exchange:
     """One call on its way through the steps. Each fills in what the next ones need."""
 
     request: Request
+    source: str  #: the address it comes from
     request_id: str
     now: float
     monotonic: float
@@ -96,9 +101,11 @@ class App:
         self._routes = routes or {}
         self._observe = observe
         self._operations = bind(spec)
+        self._peers = Peers(self._settings.trusted_proxies)
         self._authentication = Authentication(inventory, self._limits)
+        self._authorization = Authorization(spec, inventory)
         self._rates = Throttle()
-        self._desk = Desk(log, inventory, self._limits)
+        self._desk = Desk(log, inventory, self._limits, ambient)
         self._steps: list[Callable[[Exchange], None]] = [
             self._read_claim,
             self._authenticate,
@@ -120,7 +127,9 @@ class App:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = self._ambient.monotonic()
-        exchange = Exchange(_request(scope), self._ambient.request_id(), self._ambient.now(), started)
+        request = self._request(scope)
+        source = self._peers.source(scope, request.headers)
+        exchange = Exchange(request, source, self._ambient.request_id(), self._ambient.now(), started)
         status, extra = 200, list[tuple[bytes, bytes]]()
         if _is_preflight(exchange.request):
             await _send(send, 200, b"", Format.JSON, exchange.request_id, extra)
@@ -142,12 +151,13 @@ class App:
         if exchange.request.method not in ("GET", "POST"):
             raise Refused(Fault.HTTP_METHOD)
         if content := await body.read(receive, self._limits.body_bytes, self._limits.body_seconds):
-            exchange.request = _request(scope, content)
+            exchange.request = self._request(scope, content)
         for step in self._steps:
             step(exchange)
         assert exchange.bound is not None, "the steps found an operation"
         operation, handler = exchange.bound.operation, exchange.bound.handler
-        call = Call(exchange.caller.account.id, exchange.request_id, exchange.now, exchange.monotonic)
+        caller = exchange.caller
+        call = Call(caller.account.id, exchange.request_id, exchange.now, exchange.monotonic, caller.principal)
         values = await handler.run(self._desk, call, handler.args(**exchange.arguments))
         values["request_id"] = exchange.request_id
         return render.answer(operation.action, operation.result, values, self._format(exchange.request))
@@ -172,8 +182,15 @@ class App:
 
     def _authorize(self, exchange: Exchange) -> None:
         assert exchange.bound is not None
-        if not exchange.caller.account.enabled:
-            raise Refused(Fault.ACCOUNT_SUSPENDED, title=exchange.bound.operation.product.title)
+        self._authorization.check(
+            exchange.bound.operation,
+            exchange.caller.account,
+            exchange.caller.principal,
+            exchange.request,
+            source=exchange.source,
+            now=exchange.now,
+            request_id=exchange.request_id,
+        )
 
     def _throttle(self, exchange: Exchange) -> None:
         assert exchange.bound is not None
@@ -189,11 +206,21 @@ class App:
         assert exchange.bound is not None
         exchange.arguments = exchange.bound.reader.read(exchange.request)
 
+    def _request(self, scope: Scope, content: bytes = b"") -> Request:
+        lines = scope["headers"]
+        headers = dict(lines)
+        if len(headers) != len(lines):
+            headers = merge_headers(lines)
+        secure = self._peers.secure(scope, headers)
+        return Request(scope["method"], scope["query_string"], headers, content, secure)
+
     # -- the answer -----------------------------------------------------------
     def _refusal(self, exchange: Exchange, refused: Refused) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
         """Status, content and further headers of an error."""
         operation = exchange.bound.operation if exchange.bound else None
         row = (operation.faults if operation else self._spec.gateway)[refused.fault]
+        if refused.fault is Fault.FORBIDDEN:
+            row = row._replace(status=self._settings.forbidden_status)
         content = render.error(
             row,
             refused.words,
@@ -202,6 +229,7 @@ class App:
             recommend=self._settings.recommend,
             product=self._product_name(exchange),
             format_=self._format(exchange.request),
+            denial=refused.denial,
         )
         extra: list[tuple[bytes, bytes]] = []
         if refused.retry_after_seconds is not None and self._settings.say_retry_after:
@@ -225,14 +253,6 @@ class App:
         if b"x-acs-version" in request.headers and b"Version" not in request.params:  # a V3 call
             return Format.XML if b"xml" in request.headers.get(b"accept", b"") else Format.JSON
         return self._settings.default_format
-
-
-def _request(scope: Scope, content: bytes = b"") -> Request:
-    lines = scope["headers"]
-    headers = dict(lines)
-    if len(headers) != len(lines):
-        headers = merge_headers(lines)
-    return Request(scope["method"], scope["query_string"], headers, content, scope.get("scheme") == "https")
 
 
 def _refused(trouble: Exception, exchange: Exchange) -> Refused:

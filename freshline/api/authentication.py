@@ -1,6 +1,7 @@
 """From a claim to a caller one can believe.
 
-The order is fixed (CONTRACT 3.2): access key, timestamp, nonce, signature. A nonce is looked up before the signature is
+The order is fixed (CONTRACT 3.2): access key, timestamp, nonce, signature. A session's token stands for its access key:
+it says the secret, and was sealed by us. A nonce is looked up before the signature is
 computed and burnt after it was found right, in one step, so nobody burns a nonce that is not theirs.
 """
 
@@ -8,23 +9,34 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from freshline.access import policy
 from freshline.access.limits import Limits
 from freshline.access.nonces import Nonces
+from freshline.access.principal import Kind, Principal
 from freshline.domain.errors import Fault, Refused
+from freshline.inventory import session
 from freshline.inventory.base import Account, Inventory
+from freshline.inventory.principals import Role, User
 from freshline.wire import signature, times
 from freshline.wire.request import Request
 from freshline.wire.signature import Claim
 
 KEY_LIMIT = 128  #: characters of an access key id
 NONCE_LIMIT = 256  #: characters
-TEMPORARY = "STS."  #: how the ids of temporary keys begin
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
     account: Account
-    key_id: str
+    principal: Principal
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Whose key it is, if the signature is right."""
+
+    secret: str
+    caller: Caller
 
 
 class Authentication:
@@ -39,27 +51,57 @@ class Authentication:
         :param now: Unix seconds
         :raises Refused: the key, the time, the nonce or the signature is not right
         """
-        key = self._inventory.access_key(claim.key_id) if len(claim.key_id) <= KEY_LIMIT else None
-        if key is None:
-            if claim.key_id.startswith(TEMPORARY) and not claim.token:
-                raise Refused(Fault.PARAMETER_MISSING, param="SecurityToken")
-            raise Refused(Fault.KEY_UNKNOWN)
-        account = self._inventory.account(key.account)
-        if account is None:
-            raise Refused(Fault.KEY_UNKNOWN)
-        if not key.active:
-            raise Refused(Fault.KEY_INACTIVE)
+        known = self._session(claim, now) if claim.key_id.startswith(session.PREFIX) else self._key(claim)
         self._check_time(claim.timestamp, now)
         if len(claim.nonce) > NONCE_LIMIT:
             raise Refused(Fault.PARAMETER_WRONG, param="SignatureNonce")
         if self._nonces.knows(claim.key_id, claim.nonce):
             raise Refused(Fault.NONCE_USED)
-        signature.check(request, claim, key.secret)
-        if claim.token:  # rightly signed with a lasting key, to which no token belongs
+        signature.check(request, claim, known.secret)
+        if known.caller.principal.kind is not Kind.SESSION and claim.token:  # no token belongs to a lasting key
             raise Refused(Fault.TOKEN_MISMATCH)
         if not self._nonces.burn(claim.key_id, claim.nonce, now):
             raise Refused(Fault.UNAVAILABLE)
-        return Caller(account, key.id)
+        return known.caller
+
+    def _key(self, claim: Claim) -> _Known:
+        """A lasting key, of an account or of one of its users."""
+        key = self._inventory.access_key(claim.key_id) if len(claim.key_id) <= KEY_LIMIT else None
+        account = self._inventory.account(key.account) if key else None
+        if key is None or account is None:
+            raise Refused(Fault.KEY_UNKNOWN)
+        if not key.active:
+            raise Refused(Fault.KEY_INACTIVE)
+        if not key.user:
+            return _Known(key.secret, Caller(account, Principal(account.id, Kind.ROOT, account.id)))
+        principals = self._inventory.principals
+        user = principals.by_id.get(key.user)
+        if not isinstance(user, User):
+            raise Refused(Fault.KEY_UNKNOWN)
+        held = principals.policies_of(user)
+        return _Known(key.secret, Caller(account, Principal(account.id, Kind.USER, user.id, user.name, held)))
+
+    def _session(self, claim: Claim, now: float) -> _Known:
+        """A temporary key. It is good as long as it says, its role is there, and its account is."""
+        if not claim.token:
+            raise Refused(Fault.PARAMETER_MISSING, param="SecurityToken")
+        try:
+            found = session.unseal(claim.token, self._inventory.tokens)
+        except session.BadToken:
+            raise Refused(Fault.TOKEN_MALFORMED) from None
+        if found.key_id != claim.key_id:
+            raise Refused(Fault.TOKEN_MISMATCH)
+        if now >= found.expires:
+            raise Refused(Fault.TOKEN_EXPIRED)
+        principals = self._inventory.principals
+        role = principals.by_id.get(found.role)
+        account = self._inventory.account(role.account) if isinstance(role, Role) else None
+        if not isinstance(role, Role) or account is None:
+            raise Refused(Fault.KEY_UNKNOWN)
+        at_most = policy.of_session(found.policy) if found.policy else None
+        held = principals.policies_of(role)
+        principal = Principal(account.id, Kind.SESSION, role.id, role.name, held, found.name, at_most)
+        return _Known(found.secret, Caller(account, principal))
 
     def _check_time(self, text: str, now: float) -> None:
         try:

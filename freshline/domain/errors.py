@@ -80,6 +80,8 @@ class Refused(Exception):
     """The caller's trouble. Nothing was stored and nothing spent.
 
     ``words`` fill the placeholders of the message: ``Refused(Fault.PARAMETER_MISSING, param="TaskId")``.
+
+    :param denial: who was denied what, for the answer's ``AccessDeniedDetail``
     """
 
     def __init__(
@@ -94,6 +96,4 @@ class Refused(Exception):
         self.fault = fault
         self.words = words
         self.retry_after_seconds = retry_after_seconds
-
-    :param denial: who was denied what, for the answer's ``AccessDeniedDetail``
         self.denial = denial

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from freshline.access.limits import Limits
+from freshline.access.principal import Principal
 from freshline.access.throttle import Throttle
+from freshline.ambient import Ambient
 from freshline.domain.edge import Progress
 from freshline.domain.progress import Fleet
 from freshline.inventory.base import Inventory
@@ -19,6 +21,7 @@ class Desk:
     log: Log
     inventory: Inventory
     limits: Limits
+    ambient: Ambient = field(default_factory=Ambient)
     minutes: Throttle = field(default_factory=Throttle)  #: lines a minute and domain
 
     def fleet(self, group: str | None = None) -> Fleet:
@@ -34,3 +37,4 @@ class Call:
     request_id: str
     now: float  #: Unix seconds
     monotonic: float
+    caller: Principal

@@ -43,11 +43,13 @@ def error(
     recommend: str,
     product: str,
     format_: Format,
+    denial: Mapping[str, str] | None = None,
 ) -> bytes:
     """The envelope of every error.
 
     :param words: fill the placeholders of the table's row
     :param recommend: where to read more; ``{code}``, ``{product}`` and ``{request_id}`` are filled in
+    :param denial: who was denied what; its own element at the end
     """
     code = row.code.format_map(words)
     envelope = {
@@ -58,17 +60,24 @@ def error(
         "Recommend": recommend.format(code=code, product=product, request_id=request_id),
     }
     if format_ is Format.JSON:
-        return _encode_json({name: _encodable(value) for name, value in envelope.items()})
-    return f"{_PROLOGUE}<Error>{''.join(_element(name, value) for name, value in envelope.items())}</Error>".encode()
+        out: dict[str, Any] = {name: _encodable(value) for name, value in envelope.items()}
+        if denial is not None:
+            out["AccessDeniedDetail"] = {name: _encodable(value) for name, value in denial.items()}
+        return _encode_json(out)
+    elements = "".join(_element(name, value) for name, value in envelope.items())
+    if denial is not None:
+        inner = "".join(_element(name, value) for name, value in denial.items())
+        elements += f"<AccessDeniedDetail>{inner}</AccessDeniedDetail>"
+    return f"{_PROLOGUE}<Error>{elements}</Error>".encode()
 
 
 def _tree(shape: Shape, values: Mapping[str, Any]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for field in shape.fields:
-        value = values[field.source]
+        value: Any = None if field.single else values[field.source]
         if field.shape is not None:
             inner = field.shape
-            value = [_tree(inner, item) for item in value]
+            value = _tree(inner, values) if field.single else [_tree(inner, item) for item in value]
             if field.node is not None:
                 value = {field.node: value}
         elif field.text or field.spell:
@@ -79,7 +88,7 @@ def _tree(shape: Shape, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _elements(shape: Shape, values: Mapping[str, Any]) -> Iterator[str]:
     for field in shape.xml:
-        value = values[field.source]
+        value = [values] if field.single else values[field.source]
         if field.shape is None:
             yield _element(field.name, str(_print(field, value)))
         elif field.node is None:  # repeated, with no element around them

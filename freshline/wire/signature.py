@@ -146,6 +146,8 @@ def _read_v3(request: Request) -> Claim:
     if not all(name in signed for name in request.headers if name == b"host" or name.startswith(b"x-acs-")):
         string = string_to_sign_v3(request).decode("utf-8", "replace")
         raise Refused(Fault.SIGNATURE_INCOMPLETE, string_to_sign=string)
+    if request.header(b"x-acs-accesskey-id") not in ("", claim.key_id):  # SDKs send it beside a token
+        raise Refused(Fault.TOKEN_MISMATCH)
     return claim
 
 

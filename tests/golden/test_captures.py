@@ -24,7 +24,7 @@ ENDINGS = {
     "py-new-cdn9.2.0-v2.RefreshObjectCaches": A_SPACE,
     "py-new-cdn9.2.0.PushObjectCache": A_SPACE,
     "py-new-cdn9.2.0.RefreshObjectCaches": A_SPACE,
-    "py-legacy-sts.DescribeRefreshQuota": "InvalidAccessKeyId.NotFound",
+    "py-legacy-sts.DescribeRefreshQuota": "InvalidSecurityToken.Malformed",
     "py-new-cdn9.2.0-sts.DescribeRefreshQuota": "InvalidSecurityToken.MismatchWithAccessKey",
     "py-new-cdn9.2.0-v2sts.DescribeRefreshQuota": "InvalidSecurityToken.MismatchWithAccessKey",
     BEARER: "InvalidSignatureMethod",

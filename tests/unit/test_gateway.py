@@ -98,7 +98,7 @@ async def test_routes() -> None:
         ({"SignatureType": "BEARERTOKEN", "BearerToken": "x"}, (400, "InvalidSignatureMethod")),
         ({"AccessKeyId": "nobody"}, (404, "InvalidAccessKeyId.NotFound")),
         ({"AccessKeyId": "STS.x"}, (400, "MissingSecurityToken")),
-        ({"AccessKeyId": "STS.x", "SecurityToken": "t"}, (404, "InvalidAccessKeyId.NotFound")),
+        ({"AccessKeyId": "STS.x", "SecurityToken": "t"}, (400, "InvalidSecurityToken.Malformed")),
         ({"SecurityToken": "t"}, (400, "InvalidSecurityToken.MismatchWithAccessKey")),
         ({"AccessKeyId": "x" * 5000}, (404, "InvalidAccessKeyId.NotFound")),
         ({"SignatureNonce": "x" * 257}, (400, "InvalidSignatureNonce")),
