@@ -75,6 +75,16 @@ class Fault(StrEnum):
     END_BEFORE_START = "end_before_start"
     TOO_LONG_AGO = "too_long_ago"
 
+    # sessions
+    ROLE_ARN_WRONG = "role_arn_wrong"
+    ROLE_UNKNOWN = "role_unknown"
+    ROLE_UNTRUSTING = "role_untrusting"
+    ROLE_FOR_USERS = "role_for_users"  #: the account itself takes none
+    SESSION_NAME_WRONG = "session_name_wrong"
+    DURATION_WRONG = "duration_wrong"
+    POLICY_WRONG = "policy_wrong"
+    POLICY_TOO_LONG = "policy_too_long"
+
 
 class Refused(Exception):
     """The caller's trouble. Nothing was stored and nothing spent.

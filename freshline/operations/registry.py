@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from freshline.domain.errors import Fault
-from freshline.operations import inspect, quota, submit
+from freshline.operations import inspect, quota, roles, submit
 from freshline.operations.desk import Call, Desk
 from freshline.operations.selection import Filter
 from freshline.spec.model import GATEWAY, Operation, Spec, SpecError
@@ -36,6 +36,8 @@ HANDLERS = {
     "tasks_by_id": Handler(inspect.tasks_by_id, Filter, inspect.TASKS),
     "preload_detail": Handler(inspect.preload_detail, inspect.DetailArgs, inspect.DETAILS),
     "quota": Handler(quota.quota, quota.QuotaArgs),
+    "assume_role": Handler(roles.assume_role, roles.AssumeArgs, roles.ASSUMES),
+    "caller_identity": Handler(roles.caller_identity, roles.IdentityArgs),
 }
 
 

@@ -20,9 +20,9 @@ import msgspec
 
 from freshline.domain.errors import Fault
 
-PRODUCTS = ("cdn", "cdn2014", "dcdn", "scdn", "vod")  #: the tables that are served
+PRODUCTS = ("cdn", "cdn2014", "dcdn", "scdn", "vod", "sts")  #: the tables that are served
 
-Type = Literal["text", "flag", "number", "choice", "lines", "ids", "time", "domain", "domains", "tags", "headers"]
+Type = Literal["text", "flag", "number", "choice", "lines", "ids", "time", "domain", "domains", "tags", "headers", "document"]
 
 
 class SpecError(Exception):

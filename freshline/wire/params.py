@@ -96,6 +96,11 @@ def _text(_: Param, text: str) -> str:
     return text
 
 
+def _document(_: Param, text: str) -> str:
+    """Text of lines, read by whoever it is for."""
+    return text
+
+
 def _flag(_: Param, text: str) -> bool:
     """SDKs write True, true and false."""
     match text.lower():
@@ -197,6 +202,7 @@ def _headers(_: Param, text: str) -> tuple[tuple[str, str], ...]:
 
 PARSERS: Mapping[str, Callable[[Param, str], Any]] = {
     "text": _text,
+    "document": _document,
     "flag": _flag,
     "number": _number,
     "choice": _choice,

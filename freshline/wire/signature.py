@@ -237,12 +237,14 @@ def sign_v3(
     now: float,
     nonce: str,
     form: Mapping[str, str] | None = None,
+    token: str = "",
 ) -> Signed:
     """Sign in the new way: who and what in headers, covered like the query and the body.
 
     :param params: go into the query string
     :param form: go into the body
     :param now: Unix seconds
+    :param token: of a temporary key
     """
     headers, body = _form(form)
     headers |= {
@@ -253,6 +255,8 @@ def sign_v3(
         "x-acs-signature-nonce": nonce,
         "x-acs-content-sha256": _sha256(body).decode(),
     }
+    if token:
+        headers |= {"x-acs-accesskey-id": key_id, "x-acs-security-token": token}
     query = _pairs(params)
     names = sorted(headers)
     string = _string_to_sign_v3(
