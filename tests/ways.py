@@ -32,12 +32,17 @@ LEAST = {  # by the handler's word: a value that will do
     "domain_name": "img.test",
     "tags": "red",
     "ids": "1",
+    "name": "img.test",
+    "names": "img.test",
+    "sources": '[{"content":"192.0.2.1","type":"ipaddr","priority":"20","port":80,"weight":"15"}]',
 }
+NEW = "new.test"  # a domain that nobody has
 
 
 def least(op: Operation) -> dict[str, str]:
     """The least that an operation takes."""
-    return {name: enough(param) for name, param in op.params.items() if param.required}
+    out = {name: enough(param) for name, param in op.params.items() if param.required}
+    return out | spelled(op, {"name": NEW}) if op.handler == "add_domain" else out
 
 
 def enough(param: Param) -> str:
@@ -58,7 +63,7 @@ def declared(op: Operation) -> set[Fault]:
     """Every row an operation can answer with, but for those that the gateway's tests provoke."""
     of_params = {fault for param in op.params.values() for fault in param.faults()}
     plain = {Fault.PARAMETER_MISSING, Fault.PARAMETER_WRONG}
-    shared = {Fault.RATE, Fault.ACCOUNT_SUSPENDED, Fault.PARAMETERS_GARBLED}
+    shared = {Fault.RATE, Fault.ACCOUNT_SUSPENDED, Fault.SERVICE_CLOSED, Fault.PARAMETERS_GARBLED}
     return (op.own_faults | HANDLERS[op.handler].raises | of_params | shared) - plain
 
 
@@ -94,6 +99,13 @@ async def suspended(op: Operation, format_: str) -> Answer:
     return await service.ask(op, **least(op), Format=format_)
 
 
+async def closed(op: Operation, format_: str) -> Answer:
+    service = Service()
+    account = replace(service.books.accounts["1"], closed=frozenset({op.product.service}))
+    service.books.accounts["1"] = account
+    return await service.ask(op, **least(op), Format=format_)
+
+
 async def too_often(op: Operation, format_: str) -> Answer:
     return await way(Limits(rates={op.action: 1}), 2)(op, format_)
 
@@ -122,8 +134,16 @@ async def expired(op: Operation, format_: str) -> Answer:
     return await service.ask(op, **spelled(op, {"ids": str(id_)}), Format=format_)
 
 
+async def taken(op: Operation, format_: str) -> Answer:
+    service = Service()
+    service.books.add_domain(NEW, "2", "main")
+    return await service.ask(op, **least(op), Format=format_)
+
+
 def of_domain(name: str) -> Way:
     return either(
+        name=way(name=name),
+        names=way(names=name),
         tags=way(domain_name=name),
         domain_name=way(domain_name=name, lines="/a"),
         lines=way(lines=f"http://{name}/a"),
@@ -135,6 +155,7 @@ SPAN = {"start": HOUR_AGO, "end": NOW}
 WAYS: dict[Fault, Way] = {
     Fault.RATE: too_often,
     Fault.ACCOUNT_SUSPENDED: suspended,
+    Fault.SERVICE_CLOSED: closed,
     Fault.PARAMETERS_GARBLED: repeated,
     # writing
     Fault.OVER_LIMIT: either(tags=way(tags=",".join(f"t{n}" for n in range(1001))), lines=way(lines=lines(1001))),
@@ -167,6 +188,21 @@ WAYS: dict[Fault, Way] = {
     Fault.TYPE_NEEDED: way(domains="img.test"),
     Fault.STATUS_WRONG: way(status="Pending"),
     Fault.TOO_MANY_DOMAINS: way(domains=MANY_DOMAINS),
+    # domains
+    Fault.PAGE_NUMBER_WRONG: way(page_number="0"),
+    Fault.PAGE_SIZE_WRONG: way(page_size="501"),
+    Fault.DOMAIN_NAME_WRONG: either(name=way(name="\x00"), names=way(names="no domain")),
+    Fault.DOMAIN_STATUS_WRONG: way(status="asleep"),
+    Fault.DOMAIN_TYPE_WRONG: way(type="carrier-pigeon"),
+    Fault.SEARCH_WRONG: way(search="by_smell"),
+    Fault.CHANGED_SINCE_WRONG: way(since="yesterday"),
+    Fault.CHANGED_UNTIL_WRONG: way(until="now"),
+    Fault.SOURCES_WRONG: way(sources="[]"),
+    Fault.SCOPE_WRONG: way(scope="moon"),
+    Fault.GROUP_UNKNOWN: way(group="nowhere"),
+    Fault.DOMAIN_TAKEN: taken,
+    Fault.DOMAIN_COUNT: way(replace(UNTHROTTLED, domains=2)),
+    Fault.CHARGE_WRONG: way(charge="PayInKind"),
 }
 
 

@@ -115,6 +115,8 @@ def _layers(caller: Principal) -> Iterator[tuple[str, tuple[Policy, ...]]]:
 
 def resources(op: Operation, account: str, request: Request) -> Iterator[str]:
     """The names of what a call touches."""
+    if not op.resource:
+        return
     fixed = op.resource.replace("{service}", op.product.service).replace("{account}", account)
     match = _PLACEHOLDER.search(fixed)
     if match is None:

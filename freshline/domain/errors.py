@@ -75,6 +75,22 @@ class Fault(StrEnum):
     END_BEFORE_START = "end_before_start"
     TOO_LONG_AGO = "too_long_ago"
 
+    # domains (CONTRACT 1.1, companion reads; help.aliyun.com/document_detail/91176.html)
+    PAGE_NUMBER_WRONG = "page_number_wrong"
+    PAGE_SIZE_WRONG = "page_size_wrong"
+    DOMAIN_NAME_WRONG = "domain_name_wrong"
+    DOMAIN_STATUS_WRONG = "domain_status_wrong"
+    DOMAIN_TYPE_WRONG = "domain_type_wrong"
+    SEARCH_WRONG = "search_wrong"
+    CHANGED_SINCE_WRONG = "changed_since_wrong"
+    CHANGED_UNTIL_WRONG = "changed_until_wrong"
+    SOURCES_WRONG = "sources_wrong"
+    SCOPE_WRONG = "scope_wrong"
+    GROUP_UNKNOWN = "group_unknown"
+    DOMAIN_TAKEN = "domain_taken"
+    DOMAIN_COUNT = "domain_count"
+    CHARGE_WRONG = "charge_wrong"
+
     # sessions
     ROLE_ARN_WRONG = "role_arn_wrong"
     ROLE_UNKNOWN = "role_unknown"

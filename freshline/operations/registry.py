@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from freshline.domain.errors import Fault
-from freshline.operations import inspect, quota, roles, submit
+from freshline.operations import domains, inspect, quota, roles, submit
 from freshline.operations.desk import Call, Desk
 from freshline.operations.selection import Filter
 from freshline.spec.model import GATEWAY, Operation, Spec, SpecError
@@ -38,6 +38,13 @@ HANDLERS = {
     "quota": Handler(quota.quota, quota.QuotaArgs),
     "assume_role": Handler(roles.assume_role, roles.AssumeArgs, roles.ASSUMES),
     "caller_identity": Handler(roles.caller_identity, roles.IdentityArgs),
+    "domains": Handler(domains.domains, domains.DomainsArgs),
+    "domain": Handler(domains.domain, domains.DomainArgs, domains.OWNED),
+    "account_service": Handler(domains.account_service, domains.ServiceArgs),
+    "add_domain": Handler(domains.add_domain, domains.AddArgs, domains.ADDS),
+    "change_domain": Handler(domains.change_domain, domains.ChangeArgs, domains.CHANGES),
+    "switch_domains": Handler(domains.switch_domains, domains.SwitchArgs, domains.OWNED),
+    "remove_domain": Handler(domains.remove_domain, domains.DomainArgs, domains.OWNED),
 }
 
 

@@ -22,7 +22,10 @@ from freshline.domain.errors import Fault
 
 PRODUCTS = ("cdn", "cdn2014", "dcdn", "scdn", "vod", "sts")  #: the tables that are served
 
-Type = Literal["text", "flag", "number", "choice", "lines", "ids", "time", "domain", "domains", "tags", "headers", "document"]
+Type = Literal[
+    "text", "flag", "number", "choice", "lines", "ids", "time", "domain", "domains", "tags", "headers", "sources",
+    "document",
+]  # fmt: skip
 
 
 class SpecError(Exception):

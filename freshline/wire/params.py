@@ -10,8 +10,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
+from freshline.domain import source as origins
 from freshline.domain import target
 from freshline.domain.errors import Fault, Refused
+from freshline.domain.source import Source
 from freshline.spec.model import Operation, Param, SpecError
 from freshline.wire import times
 from freshline.wire.request import Request
@@ -200,6 +204,27 @@ def _headers(_: Param, text: str) -> tuple[tuple[str, str], ...]:
     return tuple(out)
 
 
+def _sources(_: Param, text: str) -> tuple[Source, ...]:
+    """``[{"content": "192.0.2.1", "type": "ipaddr", "port": 80}]``: at least one origin, each an address or a name."""
+    try:
+        found: list[Source] = msgspec.json.decode(text, type=list[Source], strict=False)
+    except (msgspec.DecodeError, RecursionError):
+        raise _Wrong from None
+    if not 0 < len(found) <= origins.MOST or any(map(_no_origin, found)):
+        raise _Wrong
+    return tuple(found)
+
+
+def _no_origin(it: Source) -> bool:
+    try:
+        host = target.parse(it.content)
+    except target.BadTarget:
+        return True
+    plain = host.domain == it.content.lower()
+    numbers = it.priority.isascii() and it.priority.isdigit() and it.weight.isascii() and it.weight.isdigit()
+    return not plain or it.type not in origins.TYPES or not 0 < it.port < 65536 or not numbers
+
+
 PARSERS: Mapping[str, Callable[[Param, str], Any]] = {
     "text": _text,
     "document": _document,
@@ -213,6 +238,7 @@ PARSERS: Mapping[str, Callable[[Param, str], Any]] = {
     "domains": _domains,
     "tags": _tags,
     "headers": _headers,
+    "sources": _sources,
 }
 
 
