@@ -180,6 +180,7 @@ class Service:
         *,
         version: str = "2018-05-10",
         method: str = "POST",
+        token: str = "",
         **params: str,
     ) -> Signed:
         return signature.sign_v3(
@@ -192,15 +193,24 @@ class Service:
             secret=secret,
             now=self.clock.now(),
             nonce=self.clock.nonce(),
+            token=token,
         )
 
-    def signed_v1(self, method: str = "GET", form: Mapping[str, str] | None = None, **params: str) -> Signed:
+    def signed_v1(
+        self,
+        method: str = "GET",
+        form: Mapping[str, str] | None = None,
+        *,
+        key: str = "testid",
+        secret: str = "testsecret",
+        **params: str,
+    ) -> Signed:
         return signature.sign_v1(
             method,
             HOST,
             {"Version": "2018-05-10", **params},
-            key_id="testid",
-            secret="testsecret",
+            key_id=key,
+            secret=secret,
             now=self.clock.now(),
             nonce=self.clock.nonce(),
             form=form,

@@ -102,7 +102,7 @@ def test_every_mistake_is_reported_at_once(tmp_path):
         ("[limits.daily]\nurl = true", "limits.daily.url = true: must be a whole number from 0"),
         ("[limits.per_minute]\nurl = 0", "limits.per_minute.url = 0: must be a whole number from 1"),
         ("[limits.rates]\nPushObjectCache = 0", "limits.rates.PushObjectCache = 0: must be a number from 0.001"),
-        ("[limits.rates]\nNope = 1", "limits.rates.Nope = 1: no such key; there are DescribeCdnUserQuota, "),
+        ("[limits.rates]\nNope = 1", "limits.rates.Nope = 1: no such key; there are "),
         ("[limits.rates]\nPushObjectCach = 1", "limits.rates.PushObjectCach = 1: no such key; did you mean PushObj"),
         ("[delivery]\nfetch_window = 0", "delivery.fetch_window = 0: must be a whole number from 1 to 1000"),
         ("[delivery]\nheartbeat_seconds = 0", "delivery.heartbeat_seconds = 0: must be a number from 0.05 to 3600"),
