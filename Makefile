@@ -5,11 +5,11 @@ RUN_DIR ?= .run
 VENV ?= .venv
 export VENV
 
-.PHONY: run test lint types layers soak bench clean
+.PHONY: run test lint types layers soak clean
 
 run:
 	@scripts/setup run
-	@exec $(VENV)/bin/freshline demo --port $(PORT) --run-dir $(RUN_DIR)
+	@exec $(VENV)/bin/freshline demo --port "$(PORT)" --run-dir "$(RUN_DIR)"
 
 test: setup-test lint types layers
 	$(VENV)/bin/pytest
@@ -32,4 +32,4 @@ soak: setup-test
 	$(VENV)/bin/pytest tests/soak -o addopts=-s -o timeout=3600
 
 clean:
-	rm -rf $(RUN_DIR) $(VENV)
+	rm -rf "$(RUN_DIR)" "$(VENV)"

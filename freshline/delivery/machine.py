@@ -69,6 +69,10 @@ class Lane(Enum):
     FLUSHING = auto()
 
 
+WARMING = (Lane.STANDING, Lane.SENDING, Lane.CHECKING)  #: prefetches go on
+COMPLAIN_AFTER = 3  #: failures in a row before the operator is told
+
+
 @dataclass(slots=True)
 class Warm:
     """A prefetch that is owed."""
@@ -112,7 +116,7 @@ class EdgeDelivery:
         """Take one event, give all that is to be done now."""
         match event:
             case Grew(head, oldest):
-                self.head, self.oldest = max(self.head, head), oldest
+                self._grew(head, oldest)
             case Stands(gate, ours):
                 self._stands(gate, ours, when)
             case Trouble():
@@ -120,7 +124,7 @@ class EdgeDelivery:
             case Answered(Applied() as answer):
                 self._applied(answer, when)
             case Answered(Adrift(said)):
-                self._lost(said, when, wait=False)
+                self._lost(said, when, wait=self.failures > 0)
             case Answered(Trouble(fault, said)):
                 self._lost(f"{fault}: {said}", when)
             case FetchAnswered(position, answer):
@@ -138,7 +142,9 @@ class EdgeDelivery:
         moments = [self.heard + self.pace.heartbeat_seconds if self.lane is Lane.STANDING else float("inf")]
         if self.lane is Lane.LOST:
             moments.append(self.due)
-        if self.lane is Lane.STANDING:
+        if self.lane is Lane.STANDING and self.reached < self.covered:
+            moments.append(0.0)
+        if self.lane in WARMING and self._busy() < self.pace.fetch_window:
             moments += [warm.due for warm in self.warming.values() if warm.sent is None and warm.due > 0]
         return min(moments)
 
@@ -148,22 +154,27 @@ class EdgeDelivery:
             self.lane = Lane.ASKING
             self.out.append(Ask())
         if self.lane is Lane.STANDING:
-            self._settle_what_is_covered()
+            if self.reached < self.covered:
+                self._settle_what_is_covered()
+            if self.reached < self.covered:
+                return  # there is more of it; others come first
             if self.reached < self.head or not self.synced:
                 self._send_next(when)
             elif when.clock >= self.heard + self.pace.heartbeat_seconds:
                 self.lane = Lane.CHECKING
                 self.out.append(Ask())
-        if self.lane in (Lane.STANDING, Lane.SENDING, Lane.CHECKING):
+        if self.lane in WARMING:
             self._warm(when)
 
     def _stands(self, gate: Gate, ours: bool, when: When) -> None:
-        self.heard, self.failures, self.trouble, self.synced = when.clock, 0, "", gate.synced
+        self.heard, self.synced = when.clock, gate.synced
         if ours and self.oldest - 1 <= gate.position <= self.head:
             self.lane = Lane.STANDING
             self.covered = gate.position
             # It may have lost the end of its journal: what it lacks goes out again, settled or not.
             self.reached = min(self.reached, gate.position)
+            if self.reached >= self.head and gate.synced:
+                self._is_well(when)
             return
         why = "is bound to no log" if gate.log is None else f"stands at {gate.position} of log {gate.log}"
         not_before = self.flushed + min(2.0**self.flushes, self.pace.flush_again_seconds)
@@ -193,7 +204,7 @@ class EdgeDelivery:
             self._settle(replace(self.progress, begun=stretch.upto))
 
     def _applied(self, answer: Applied, when: When) -> None:
-        self.heard, self.failures, self.trouble = when.clock, 0, ""
+        self._is_well(when)
         if self.lane is Lane.FLUSHING:
             if answer.position != self.flush_to:
                 self._lost(f"flushed to {answer.position}, not {self.flush_to}", when)
@@ -206,8 +217,9 @@ class EdgeDelivery:
             return
         assert self.lane is Lane.SENDING and self.under_way is not None, "an answer to nothing"
         stretch, self.under_way = self.under_way, None
-        if answer.position < stretch.upto:
-            self._lost(f"applied {answer.position} of {stretch.upto}", when)
+        told = {command.position for command in stretch.commands}
+        if answer.position < stretch.upto or any(position not in told for position, _ in answer.refused):
+            self._lost(f"an answer that does not fit rows {stretch.after + 1} to {stretch.upto}: {answer.said}", when)
             return
         self.lane, self.synced = Lane.STANDING, self.synced or stretch.upto == self.head
         self.covered = max(self.covered, stretch.upto)
@@ -218,9 +230,11 @@ class EdgeDelivery:
             self._reach(stretch, proof)
 
     def _settle_what_is_covered(self) -> None:
-        """The gate is ahead of what we had written down: it applied this before an answer got lost, or was flushed."""
-        while self.reached < self.covered:
-            self._reach(self.reader.stretch(self.reached, self.covered))
+        """The gate is ahead of what we had written down: it applied this before an answer got lost, or was flushed.
+
+        One stretch at a time: a whole log at once would hold everybody up.
+        """
+        self._reach(self.reader.stretch(self.reached, self.covered))
 
     def _reach(self, stretch: Stretch, *evidence: Evidence) -> None:
         """All refreshes of the stretch are settled. Its prefetches are not, unless they were before."""
@@ -238,10 +252,17 @@ class EdgeDelivery:
     def _lost(self, said: str, when: When, *, wait: bool = True) -> None:
         self.trouble, self.under_way = said, None
         self.lane = Lane.LOST
-        self.due = when.clock
-        if wait:
-            self.failures += 1
-            self.due += self._delay(self.failures, when)
+        self.failures += 1
+        self.due = when.clock + self._delay(self.failures, when) if wait else when.clock
+        if self.failures == COMPLAIN_AFTER:
+            self.out.append(Warn(f"{self.edge} is out of reach: {said}"))
+
+    def _is_well(self, when: When) -> None:
+        """It did what it was told. That it answers a question is not enough."""
+        self.heard, self.trouble = when.clock, ""
+        if self.failures >= COMPLAIN_AFTER:
+            self.out.append(Warn(f"{self.edge} is back"))
+        self.failures = 0
 
     def _delay(self, tries: int, when: When) -> float:
         """Doubling, with the dice choosing between half and whole, so a fleet does not come back in step."""
@@ -253,7 +274,7 @@ class EdgeDelivery:
         if not self.synced:
             return  # what it stored now, it would throw away
         self._take_up_fetches()
-        busy = sum(warm.sent is not None for warm in self.warming.values())
+        busy = self._busy()
         for warm in self.warming.values():
             if busy >= self.pace.fetch_window:
                 break
@@ -261,6 +282,9 @@ class EdgeDelivery:
                 warm.sent, warm.tries = when.wall, warm.tries + 1
                 busy += 1
                 self.out.append(Go(warm.fetch))
+
+    def _busy(self) -> int:
+        return sum(warm.sent is not None for warm in self.warming.values())
 
     def _take_up_fetches(self) -> None:
         while self.warmed < self.reached and len(self.warming) < 2 * self.pace.fetch_window:
@@ -284,6 +308,8 @@ class EdgeDelivery:
         del self.warming[position]
         if reason is not None:
             self.progress = self.progress.with_failures(reason, Ranges([(position, position)]))
+            url = f"{warm.fetch.scheme}://{warm.fetch.host}{warm.fetch.target}"
+            self.out.append(Warn(f"{self.edge} did not prefetch {url}: {answer.said}"))
         evidence = Evidence(self.edge, position, position, sent, when.wall, answer.said)
         self._settle(self._with(Ranges([(position, position)])), evidence)
 
@@ -295,6 +321,14 @@ class EdgeDelivery:
         return not final and warm.tries < self.pace.fetch_tries
 
     # -- what is settled ------------------------------------------------------
+    def _grew(self, head: int, oldest: int) -> None:
+        """The log is longer, or shorter at its old end: failures of rows that are gone concern nobody."""
+        self.head = max(self.head, head)
+        if oldest > self.oldest:
+            kept = ((reason, rows.beyond(oldest - 1)) for reason, rows in self.progress.failed)
+            self.progress = replace(self.progress, failed=tuple((reason, rows) for reason, rows in kept if rows))
+        self.oldest = oldest
+
     def _overdue(self, rows: Ranges) -> None:
         late = (rows & Ranges([(self.progress.cursor + 1, self.head)])) - self.progress.ahead
         for _, known in self.progress.failed:

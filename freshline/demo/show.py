@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from freshline import wiring
+from freshline import datafile, wiring
 from freshline.config import Settings, load
 from freshline.demo.servers import Server, nginx_edge, origin, varnish_edge
 from freshline.domain.edge import Edge
@@ -29,7 +29,10 @@ async def show(port: int, run_dir: Path) -> None:
     """Run until SIGINT or SIGTERM.
 
     :raises CannotStart: a port is taken, or a server does not start
+    :raises InUse: a demo runs there already
     """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    datafile.lock(run_dir / "demo", "demo")  # before anything of a running one is written over
     address = f"127.0.0.1:{port}"
     settings = load(None)
     service = replace(settings.service, listen=address, data_dir=str(run_dir / "data"))

@@ -22,7 +22,7 @@ from tests.servers.base import free_port, get, listens, until
 
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
-    port = six_free_ports()
+    port = free_port(6)
     command = [sys.executable, "-m", "freshline", "demo", "--port", str(port), "--run-dir", str(tmp_path / "run")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     described = tmp_path / "run" / "demo.json"
@@ -32,13 +32,6 @@ def demo(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=30)
-
-
-def six_free_ports() -> int:
-    while True:
-        first = free_port()
-        if first < 65000 and not any(listens(f"127.0.0.1:{first + at}") for at in range(6)):
-            return first
 
 
 def test_a_script_can_drive_it(demo: tuple[subprocess.Popen[str], dict[str, Any]]) -> None:
@@ -81,7 +74,7 @@ def test_nothing_stays_behind(how: signal.Signals, demo: tuple[subprocess.Popen[
 
 def test_a_taken_port_is_said(tmp_path: Path) -> None:
     """One line that names the address, and no traceback."""
-    port = six_free_ports()
+    port = free_port(6)
     holder = subprocess.Popen([sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)])
     try:
         until(lambda: listens(f"127.0.0.1:{port}"))
@@ -110,7 +103,7 @@ def test_a_second_start_finds_the_same_account(tmp_path: Path) -> None:
             "freshline",
             "demo",
             "--port",
-            str(six_free_ports()),
+            str(free_port(6)),
             "--run-dir",
             str(tmp_path),
         ]

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scenario.test_demo import six_free_ports
-from tests.servers.base import until
+from tests.servers.base import free_port, until
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"```(console|python)\n(.*?)```", re.S)
@@ -31,7 +30,7 @@ CHANGES = (
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[dict[str, str]]:
     """``make run``, elsewhere; the places that the README names, and where they are here."""
-    port, run_dir = six_free_ports(), tmp_path / "run"
+    port, run_dir = free_port(6), tmp_path / "run"
     bin_ = Path(sys.executable).parent
     command = ["make", "-s", "run", f"PORT={port}", f"RUN_DIR={run_dir}", f"VENV={bin_.parent}"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)

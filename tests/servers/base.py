@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import random
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -87,11 +88,25 @@ def send(address: str, method: str, target: str, headers: Mapping[str, str], bod
     return Seen(answer.status, text, found.get("x-cache"), found)
 
 
-def free_port() -> int:
+def free_port(count: int = 1) -> int:
+    """The first of ``count`` neighbouring ports that nobody uses.
+
+    Below the range that the kernel takes for outgoing connections: a port of that could be gone before it is used.
+    """
+    while True:
+        first = random.randrange(10_000, 32_000)
+        if all(_free(first + at) for at in range(count)):
+            return first
+
+
+def _free(port: int) -> bool:
     with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def listens(address: str) -> bool:

@@ -90,8 +90,8 @@ def test_the_pauses_double_up_to_the_most() -> None:
     """A dead edge is asked ever less often, and never given up."""
     book = Playbook([purge_1]) >> Grew(1, 1) << Ask()
     clock = 0.0
-    for pause in (1.0, 2.0, 4.0, 8.0, 8.0):
-        assert book >> silent << None
+    for tries, pause in enumerate((1.0, 2.0, 4.0, 8.0, 8.0), 1):
+        assert book >> silent << (Warn("e is out of reach: no answer") if tries == 3 else None)
         clock += pause
         assert book.at(clock - 0.01) >> Ticked() << None
         assert book.at(clock) >> Ticked() << Ask()
@@ -190,7 +190,7 @@ def test_a_failing_origin_fails_the_row_after_some_tries() -> None:
         assert book >> FetchAnswered(2, broken) << None
         assert book.at(clock) >> Ticked() << Go(fetch_2)
 
-    assert book >> FetchAnswered(2, broken) << None
+    assert book >> FetchAnswered(2, broken) << Warn("e did not prefetch http://a.test/a: 503")
     assert book.progress.failure(2) is Reason.ORIGIN_STATUS
 
 
@@ -199,7 +199,7 @@ def test_a_missing_object_is_not_asked_for_twice() -> None:
     missing = Fetched(FetchOutcome.OTHER, 404, 0, "404")
     book = Playbook([purge_1, fetch_2]) >> Grew(2, 1) << Ask() >> stands(1) << batch(1, 2) >> ok(2) << Go(fetch_2)
 
-    assert book >> FetchAnswered(2, missing) << None
+    assert book >> FetchAnswered(2, missing) << Warn("e did not prefetch http://a.test/a: 404")
     assert book.progress.failure(2) is Reason.INTERNAL
     assert book.progress.cursor == 2
 
@@ -223,3 +223,52 @@ def test_a_late_prefetch_is_given_up() -> None:
     assert book.progress.cursor == 2
     assert book >> FetchAnswered(2, stored) << None
     assert book.progress.failure(2) is Reason.INTERNAL
+
+
+def test_a_prefetch_that_waits_for_room_wakes_nobody() -> None:
+    """A due retry behind a full window would else be looked at without end."""
+    rows = [purge_1, *(Fetch(position, "http", "a.test", f"/{position}") for position in range(2, 19))]
+    book = Playbook(rows) >> Grew(18, 1) << Ask() >> stands(1) << batch(1, 18) >> ok(18)
+    for fetch in rows[1:17]:
+        book << Go(fetch)
+    assert book >> FetchAnswered(2, Fetched(FetchOutcome.ORIGIN_STATUS, 503, 0, "503")) << Go(rows[17])
+
+    assert book.machine.wake_at() > 50.0
+
+
+def test_a_gate_that_stands_well_and_refuses_all_the_same_is_not_asked_without_pause() -> None:
+    """Two instances behind one address: what one says does not hold for the other."""
+    behind = Answered(Adrift("behind 0"))
+    book = Playbook([purge_1]) >> Grew(1, 1) << Ask() >> stands(0) << batch(0, 1, purge_1) >> behind << Ask()
+
+    assert book >> stands(0) << batch(0, 1, purge_1) >> behind << None
+    assert book.at(1.9) >> Ticked() << None
+    assert book.at(2.0) >> Ticked() << Ask()
+
+
+def test_an_answer_about_other_rows_is_no_answer() -> None:
+    """A gate can fail only what it was told in this batch: not what is settled, not what is yet to come."""
+    progress = Progress(cursor=1, begun=1)
+    for stranger in (1, 3):
+        book = Playbook([purge_1, purge_2, purge_1], progress=progress) >> Grew(2, 1) << Ask() >> stands(1)
+        assert book << batch(1, 2, purge_2) >> ok(2, (stranger, "no")) << None
+        assert book.progress == Progress(cursor=1, begun=2)
+
+
+def test_what_is_covered_is_settled_a_stretch_at_a_time() -> None:
+    """An edge that was flushed with a long backlog holds nobody else up."""
+    book = Playbook([purge_1, purge_2], at_once=1) >> Grew(2, 1) << Ask() >> stands(2) << None
+    assert book.progress.cursor == 1
+    assert book.machine.wake_at() == 0.0
+
+    assert book >> Ticked() << None
+    assert book.progress.cursor == 2
+
+
+def test_failures_of_rows_that_are_gone_are_forgotten() -> None:
+    """Else they would be kept, and written, for as long as the edge lives."""
+    failed = Progress(cursor=2, begun=2).with_failures(Reason.INTERNAL, Ranges([(1, 2)]))
+    book = Playbook([purge_1, purge_2], progress=failed) >> Grew(2, 2) << Ask()
+
+    assert book
+    assert book.progress.failed == ((Reason.INTERNAL, Ranges([(2, 2)])),)
