@@ -42,6 +42,16 @@ class Service:
         "freshline-data", "the log, the inventory and the key that its secrets are encrypted with", filled=True
     )
     key_file: str = setting("", "where that key is instead; when empty, secret.key in data_dir")
+    tls_certificate: str = setting(
+        "", "a PEM file, certificate and chain: the API speaks https; renewed files are taken up"
+    )
+    tls_key: str = setting("", "the certificate's key, a PEM file; when empty, it is in the certificate's")
+    trusted_proxies: str = setting(
+        "", "proxies before the API, whose X-Forwarded-For and -Proto are believed", networks=True
+    )
+    forbidden_status: int = setting(
+        403, "the status of what policies do not allow", one_of=(403, 400), least=400, most=403
+    )
     default_format: str = setting("XML", "what a V1 call gets that names no Format", one_of=("XML", "JSON"))
     log_level: str = setting("info", "what is written to standard error", one_of=("debug", "info", "warning", "error"))
 

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
 RULE = "rule"  #: the key in a field's metadata
@@ -29,16 +30,19 @@ class Rule:
     means: str
     least: float | None = None
     most: float | None = None
-    one_of: tuple[str, ...] = ()
+    one_of: tuple[Any, ...] = ()
     address: bool = False
+    networks: bool = False
     filled: bool = False
     keys: Callable[[], Iterable[str]] | None = None  #: of a table, where its default does not name them all
 
     def allowed(self, kind: type) -> str:
         if self.one_of:
-            return f"one of {', '.join(self.one_of)}"
+            return f"one of {', '.join(map(str, self.one_of))}"
         if self.address:
             return "host:port, as in 127.0.0.1:8080 or [::1]:8080"
+        if self.networks:
+            return "addresses and networks with commas between them, as in 10.0.0.0/8, ::1"
         if self.least is not None and self.most is not None:
             return f"{_NAMES[kind]} from {written(self.least)} to {written(self.most)}"
         return _NAMES[kind] + " that is not empty" * self.filled
@@ -55,6 +59,8 @@ class Rule:
             fits = value in self.one_of
         if fits and self.address:
             fits = is_address(value)
+        if fits and self.networks:
+            fits = is_networks(value)
         if fits and self.filled:
             fits = bool(value)
         if fits and self.least is not None and self.most is not None:
@@ -70,6 +76,20 @@ def setting(default: Any, means: str, **rule: Any) -> Any:
     if isinstance(default, Mapping):
         return field(default_factory=lambda: dict(default), metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def is_networks(text: str) -> bool:
+    """Addresses and networks, separated by commas."""
+    try:
+        split_networks(text)
+    except ValueError:
+        return False
+    return True
+
+
+def split_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """:raises ValueError: one of them is none"""
+    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
 
 
 def is_address(text: str) -> bool:

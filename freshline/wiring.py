@@ -11,11 +11,13 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from freshline.ambient import Ambient
 from freshline.api import probes
 from freshline.api.app import App
 from freshline.api.app import Settings as AppSettings
+from freshline.api.tls import BadCertificate, Certificate
 from freshline.config import Settings, split_address
 from freshline.delivery.feed import Feed
 from freshline.delivery.fleet import Fleet
@@ -29,6 +31,7 @@ from freshline.log.reading import ReadOnlyLog
 from freshline.log.sqlite import SqliteLog
 from freshline.operations.census import rows_by_status
 from freshline.operations.desk import Desk
+from freshline.setting import split_networks
 from freshline.spec import model
 from freshline.wire.render import Format
 
@@ -38,6 +41,7 @@ DRIVERS: dict[str, Callable[[Edge], Driver]] = {"nginx": NginxDriver, "varnish":
 
 DROP_EVERY_SECONDS = 600.0  #: how often whole days that are past are dropped
 STOP_SECONDS = 10  #: what a call under way has to end in when the service stops
+GOODBYE_SECONDS = 0.5  #: what a caller has to end a connection in that nothing happens on
 BACKLOG = 2048  #: connections the kernel holds for us
 
 
@@ -110,7 +114,11 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
         inventory,
         ambient,
         limits=settings.limits,
-        settings=AppSettings(default_format=Format[settings.service.default_format]),
+        settings=AppSettings(
+            default_format=Format[settings.service.default_format],
+            forbidden_status=settings.service.forbidden_status,
+            trusted_proxies=split_networks(settings.service.trusted_proxies),
+        ),
         routes=probes.routes(sight, metrics),
         observe=metrics.answered,
     )
@@ -137,15 +145,16 @@ async def serve(
 
     :param sock: where to listen, from :func:`listen`; made here if there is none
     :param started: called once calls are taken and every edge has been brought up to date
-    :raises CannotStart: the address is taken, or the data directory is not ours
+    :raises CannotStart: the address is taken, the data directory is not ours, or the certificate is none
     """
+    certificate = _certificate(settings)
     sock = sock or listen(settings)
     try:
         async with service(settings) as (app, fleet):
             server = _Server(
                 uvicorn.Config(
                     app,
-                    http="httptools",
+                    http=_Connection,
                     loop="none",
                     lifespan="off",
                     log_config=None,
@@ -155,17 +164,31 @@ async def serve(
                     proxy_headers=False,  # uvicorn would believe anybody on this machine; see api/peer.py
                     timeout_keep_alive=75,
                     timeout_graceful_shutdown=STOP_SECONDS,
+                    ssl_context_factory=(lambda *_: certificate.context) if certificate else None,
                 )
             )
             loop = asyncio.get_running_loop()
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, server.stop)
-            logger.info("listening on %s:%d", *sock.getsockname()[:2])
-            telling = loop.create_task(_tell_when_fresh(fleet, started))
+            beside = [loop.create_task(_tell_when_fresh(fleet, started))]
+            if certificate is not None:
+                loop.add_signal_handler(signal.SIGHUP, certificate.reload)
+                beside.append(loop.create_task(certificate.watch()))
+            logger.info("listening on %s:%d%s", *sock.getsockname()[:2], " with TLS" if certificate else "")
             await server.serve(sockets=[sock])
-            telling.cancel()
+            for task in beside:
+                task.cancel()
     finally:
         sock.close()
+
+
+class _Connection(HttpToolsProtocol):
+    """A caller who holds an idle connection and does not answer the goodbye of TLS is not waited for."""
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self.transport.is_closing():
+            self.loop.call_later(GOODBYE_SECONDS, self.transport.abort)
 
 
 class _Server(uvicorn.Server):
@@ -178,6 +201,18 @@ class _Server(uvicorn.Server):
     def stop(self) -> None:
         self.force_exit = self.should_exit  # asked twice: now
         self.should_exit = True
+
+
+def _certificate(settings: Settings) -> Certificate | None:
+    certificate, key = settings.service.tls_certificate, settings.service.tls_key
+    if not certificate:
+        if key:
+            raise CannotStart("service.tls_key needs service.tls_certificate")
+        return None
+    try:
+        return Certificate(Path(certificate), Path(key) if key else None)
+    except BadCertificate as bad:
+        raise CannotStart(f"service.tls_certificate: {bad}") from None
 
 
 async def _tell_when_fresh(fleet: Fleet, started: Callable[[], None]) -> None:

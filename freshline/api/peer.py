@@ -7,19 +7,11 @@ right, up to the first address that is no such proxy's.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from freshline.api.asgi import Scope
 
 Network = IPv4Network | IPv6Network
-
-
-def networks(text: str) -> tuple[Network, ...]:
-    """Addresses and networks, separated by commas.
-
-    :raises ValueError: one is none
-    """
-    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
 
 
 class Peers:

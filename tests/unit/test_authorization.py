@@ -14,12 +14,13 @@ from freshline.access.policy import parse
 from freshline.api import authorization
 from freshline.api.app import Settings
 from freshline.api.authorization import DIAGNOSIS
-from freshline.api.peer import Peers, networks
+from freshline.api.peer import Peers
 from freshline.domain import target
 from freshline.domain.errors import Fault
 from freshline.inventory.base import AccessKey, Account
 from freshline.inventory.principals import User
 from freshline.operations.submit import READERS
+from freshline.setting import split_networks
 from freshline.spec import model
 from freshline.wire.request import Request
 from tests.service import UNTHROTTLED, Answer, Service
@@ -229,7 +230,7 @@ async def test_services(name: str) -> None:
 
 
 # -- where calls come from --------------------------------------------------------------
-PROXIES = networks("10.0.0.0/8, 2001:db8::1")
+PROXIES = split_networks("10.0.0.0/8, 2001:db8::1")
 
 
 @pytest.mark.parametrize(

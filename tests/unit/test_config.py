@@ -110,6 +110,11 @@ def test_every_mistake_is_reported_at_once(tmp_path):
         ("[service]\nlisten = 8080", "service.listen = 8080: must be host:port"),
         ('[service]\ndata_dir = ""', 'service.data_dir = "": must be a string that is not empty'),
         ('[service]\ndefault_format = "xml"', 'service.default_format = "xml": must be one of XML, JSON'),
+        ("[service]\nforbidden_status = 401", "service.forbidden_status = 401: must be one of 403, 400"),
+        (
+            '[service]\ntrusted_proxies = "10.0.0.1/8"',
+            'service.trusted_proxies = "10.0.0.1/8": must be addresses and net',
+        ),
         ("[service]\nlog_level = 2026-11-21", "service.log_level = 2026-11-21: must be one of debug, info, warning"),
         (f"[limits]\nnonces = 0x{'f' * 9000}", "limits.nonces = …: must be a whole number"),
         (f'[service]\nlisten = "{"x" * 9000}"', f'service.listen = "{"x" * 118}…: must be host:port'),
