@@ -6,6 +6,7 @@ fails for want of a way.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -34,6 +35,8 @@ LEAST = {  # by the handler's word: a value that will do
     "ids": "1",
     "name": "img.test",
     "names": "img.test",
+    "site_id": "123",  # e.com
+    "content": '{"Files":["http://e.com/a"]}',
     "sources": '[{"content":"192.0.2.1","type":"ipaddr","priority":"20","port":80,"weight":"15"}]',
 }
 NEW = "new.test"  # a domain that nobody has
@@ -41,22 +44,32 @@ NEW = "new.test"  # a domain that nobody has
 
 def least(op: Operation) -> dict[str, str]:
     """The least that an operation takes."""
-    out = {name: enough(param) for name, param in op.params.items() if param.required}
+    out = {
+        name: enough(param) for name, param in op.params.items() if param.required or param.to in ("content", "lines")
+    }
     return out | spelled(op, {"name": NEW}) if op.handler == "add_domain" else out
 
 
 def enough(param: Param) -> str:
+    if param.type == "strings":
+        return '["http://e.com/a"]'
     return next(iter(param.values)) if param.type == "choice" else LEAST[param.to]
 
 
 def spelled(op: Operation, words: dict[str, str]) -> dict[str, str]:
-    """Parameters by the handler's words, in the operation's own."""
+    """Parameters by the handler's words, in the operation's own. Lines go where and as it takes them."""
     names = {param.to: name for name, param in op.params.items()}
+    if "lines" in words and "lines" in names and op.params[names["lines"]].type == "strings":
+        words = words | {"lines": json.dumps(words["lines"].splitlines())}
+    if "lines" in words and "content" in names:
+        files = words["lines"].replace("img.test", "e.com").splitlines()
+        words = {**words, "content": json.dumps({"Files": files})}
+        del words["lines"]
     return {names[word]: value for word, value in words.items()}
 
 
 def has(op: Operation, word: str) -> bool:
-    return any(param.to == word for param in op.params.values())
+    return any(param.to == word or (word, param.to) == ("lines", "content") for param in op.params.values())
 
 
 def declared(op: Operation) -> set[Fault]:
@@ -121,6 +134,11 @@ async def no_text(op: Operation, format_: str) -> Answer:
     return await resigned(Service(), op, params, lambda target: target.replace(f"{name}=BYTE", f"{name}=%FF"))
 
 
+async def unreadable(op: Operation, format_: str) -> Answer:
+    (name,) = (name for name, param in op.params.items() if param.wrong is Fault.CONTENT_WRONG)
+    return await Service().ask(op, **least(op) | {name: "{", "Format": format_})
+
+
 async def behind_prefetches(op: Operation, format_: str) -> Answer:
     service = Service(replace(UNTHROTTLED, preload_queue=1))
     await service.push("http://far.test/a")
@@ -164,11 +182,17 @@ WAYS: dict[Fault, Way] = {
     Fault.PATH_MALFORMED: either(
         tags=way(tags="a b"), lines=way(lines="http://img.test/\x00"), path=way(path="http://")
     ),
-    Fault.PATH_TOO_LONG: either(tags=way(tags="x" * 1001), lines=way(lines="http://img.test/" + "x" * 990)),
+    Fault.PATH_TOO_LONG: either(
+        content=way(type="cachetag", content=json.dumps({"CacheTags": ["x" * 1001]})),
+        tags=way(tags="x" * 1001),
+        lines=way(lines="http://img.test/" + "x" * 990),
+    ),
     Fault.DOMAIN_WILDCARD: of_domain("*.img.test"),
     Fault.DOMAIN_UNKNOWN: of_domain("foreign.test"),
     Fault.DOMAIN_OFFLINE: of_domain("off.test"),
-    Fault.TYPE_WRONG: either(kind=way(kind="nothing"), object_type=way(object_type="nothing")),
+    Fault.TYPE_WRONG: either(
+        kind=way(kind="nothing"), object_type=way(object_type="nothing"), type=way(type="nothing")
+    ),
     Fault.STATIONS_WRONG: way(stations="north"),
     Fault.HEADERS_WRONG: way(headers="{"),
     Fault.QUOTA_SPENT: way(replace(UNTHROTTLED, daily=dict.fromkeys(DAILY, 2)), 3),
@@ -203,6 +227,10 @@ WAYS: dict[Fault, Way] = {
     Fault.DOMAIN_TAKEN: taken,
     Fault.DOMAIN_COUNT: way(replace(UNTHROTTLED, domains=2)),
     Fault.CHARGE_WRONG: way(charge="PayInKind"),
+    # sites
+    Fault.SITE_UNKNOWN: way(site_id="999"),
+    Fault.CONTENT_WRONG: unreadable,
+    Fault.CONTENT_MISSING: either(content=way(content='{"Hostnames":["e.com"]}'), lines=way(lines="")),
 }
 
 

@@ -90,6 +90,9 @@ class Fault(StrEnum):
     DOMAIN_TAKEN = "domain_taken"
     DOMAIN_COUNT = "domain_count"
     CHARGE_WRONG = "charge_wrong"
+    SITE_UNKNOWN = "site_unknown"
+    CONTENT_WRONG = "content_wrong"
+    CONTENT_MISSING = "content_missing"  #: no list of the type asked for, or an empty one
 
     # sessions
     ROLE_ARN_WRONG = "role_arn_wrong"

@@ -45,7 +45,9 @@ class DomainsArgs(msgspec.Struct):
     source: str | None = None
     since: int | None = None
     until: int | None = None
-    tag: str | None = None  #: no domain has one
+    absent: str | bool | None = None  #: something that no domain here has: a tag, a plan
+    by_age: bool = False  #: the order of the list, which is else by name
+    order: str | None = None  #: checked by the table, otherwise idle
     shown: bool = False  #: these two are checked by the table, otherwise idle
     web_site_type: str = ""
 
@@ -83,8 +85,10 @@ class SwitchArgs(msgspec.Struct):
 
 
 async def domains(desk: Desk, call: Call, args: DomainsArgs) -> dict[str, Any]:
-    """One page of the caller's domains, by name."""
+    """One page of the caller's domains."""
     found = [domain for domain in desk.inventory.domains(call.account) if _asked_for(domain, args)]
+    if args.by_age:
+        found.sort(key=lambda domain: domain.created)
     first = (args.page_number - 1) * args.page_size
     return {
         "page_number": args.page_number,
@@ -166,7 +170,7 @@ def _group(desk: Desk, wanted: str | None) -> str:
 
 def _asked_for(domain: Domain, args: DomainsArgs) -> bool:
     return (
-        args.tag is None
+        not args.absent
         and (args.name is None or SEARCHES[args.search](domain.name, args.name.lower()))
         and (args.status is None or args.status == _status(domain))
         and (args.type is None or args.type == domain.type)
@@ -196,6 +200,7 @@ def _told(domain: Domain) -> dict[str, Any]:
         # What caches do with TLS, names of ours for a domain and descriptions are not known here.
         "tls": "off",
         "sandbox": "normal",
+        "access": "CNAME",
         "nothing": "",
     }
 

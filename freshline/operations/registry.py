@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from freshline.domain.errors import Fault
-from freshline.operations import domains, inspect, quota, roles, submit
+from freshline.operations import domains, inspect, quota, roles, sites, submit
 from freshline.operations.desk import Call, Desk
 from freshline.operations.selection import Filter
 from freshline.spec.model import GATEWAY, Operation, Spec, SpecError
@@ -36,6 +36,10 @@ HANDLERS = {
     "tasks_by_id": Handler(inspect.tasks_by_id, Filter, inspect.TASKS),
     "preload_detail": Handler(inspect.preload_detail, inspect.DetailArgs, inspect.DETAILS),
     "quota": Handler(quota.quota, quota.QuotaArgs),
+    "purge": Handler(sites.purge, sites.PurgeArgs, sites.PURGES),
+    "preload": Handler(sites.preload, sites.PreloadArgs, sites.PRELOADS),
+    "site_tasks": Handler(sites.site_tasks, sites.SiteTasksArgs, sites.LISTS),
+    "site_quota": Handler(sites.site_quota, sites.SiteQuotaArgs, sites.SITE),
     "assume_role": Handler(roles.assume_role, roles.AssumeArgs, roles.ASSUMES),
     "caller_identity": Handler(roles.caller_identity, roles.IdentityArgs),
     "domains": Handler(domains.domains, domains.DomainsArgs),

@@ -37,6 +37,8 @@ class Filter(msgspec.Struct):
     status: str | None = None
     start: int | None = None
     end: int | None = None
+    kinds: list[str] | None = None  #: all that the operation is about, where that is not every kind
+    type_needed: bool = True  #: with domains or a status
 
 
 def check(desk: Desk, call: Call, wanted: Filter) -> None:
@@ -54,9 +56,9 @@ def check(desk: Desk, call: Call, wanted: Filter) -> None:
             raise Refused(Fault.END_BEFORE_START)
         if start < oldest(desk, call) - GRACE_SECONDS:
             raise Refused(Fault.TOO_LONG_AGO)
-    if wanted.kind is None and (wanted.domains is not None or wanted.status is not None):
+    if wanted.type_needed and wanted.kind is None and (wanted.domains is not None or wanted.status is not None):
         raise Refused(Fault.TYPE_NEEDED)
-    if wanted.path is not None:
+    if wanted.path is not None and not _names_a_tag(wanted):
         domain_of(wanted.path)
 
 
@@ -101,7 +103,7 @@ def selections(desk: Desk, call: Call, wanted: Filter) -> tuple[Selection, ...]:
     """The same filters as disjoint selections of the log; none where nothing can be found."""
     if wanted.kind == "":
         return ()
-    kinds = tuple(Kind) if wanted.kind is None else (Kind(wanted.kind),)
+    kinds = tuple(map(Kind, wanted.kinds or Kind)) if wanted.kind is None else (Kind(wanted.kind),)
     within = _within(desk, call, wanted)
     if not within:
         return ()
@@ -133,10 +135,15 @@ def _within(desk: Desk, call: Call, wanted: Filter) -> Ranges:
 
 def _names(wanted: Filter) -> list[str] | None:
     """The domains asked for, or ``None`` for all."""
-    if wanted.path is None:
+    if wanted.path is None or _names_a_tag(wanted):
         return None if wanted.domains is None else list(wanted.domains)
     domain = domain_of(wanted.path)
     return [domain] if wanted.domains is None or domain in wanted.domains else []
+
+
+def _names_a_tag(wanted: Filter) -> bool:
+    """Then the path is one, and tells of no domain."""
+    return wanted.kind == Kind.TAG
 
 
 def _domains(desk: Desk, call: Call, names: Iterable[str] | None) -> list[Domain]:

@@ -41,6 +41,7 @@ class RefreshArgs(msgspec.Struct):
     kind: str
     force: bool = False
     domain_name: str | None = None  #: whose lines these are; a line may then begin with the path
+    within: frozenset[str] | None = None  #: the domains that lines may be of, where not all the caller's
 
 
 class RoutineArgs(RefreshArgs):
@@ -59,6 +60,7 @@ class PrefetchArgs(msgspec.Struct):
     consistency_hash: bool = False
     object_type: str | None = None
     domain_name: str | None = None  #: whose lines these are; a line may then begin with the path
+    within: frozenset[str] | None = None  #: the domains that lines may be of, where not all the caller's
 
 
 class TagArgs(msgspec.Struct):
@@ -74,7 +76,7 @@ async def refresh(desk: Desk, call: Call, args: RefreshArgs) -> dict[str, Any]:
     kind = Kind(args.kind)
     if len(args.lines) > min(desk.limits.per_call[BUCKETS[kind]], desk.limits.urls_per_call):
         raise Refused(Fault.OVER_LIMIT)
-    wishes = _wishes(desk, call, kind, args.lines, args.domain_name, force=args.force)
+    wishes = _wishes(desk, call, kind, args.lines, args.domain_name, args.within, force=args.force)
     backlog.check_refreshes(desk, call, len(args.lines))
     return await _submit(desk, call, kind, wishes)
 
@@ -92,25 +94,33 @@ async def prefetch(desk: Desk, call: Call, args: PrefetchArgs) -> dict[str, Any]
         raise Refused(Fault.OVER_LIMIT)
     if len(args.lines) > desk.limits.per_call["preload"]:
         raise Refused(Fault.TOO_MANY_URLS)
-    wishes = _wishes(desk, call, Kind.PRELOAD, args.lines, args.domain_name, headers=args.headers)
+    wishes = _wishes(desk, call, Kind.PRELOAD, args.lines, args.domain_name, args.within, headers=args.headers)
     backlog.check_prefetches(desk, call, len(args.lines))
     return await _submit(desk, call, Kind.PRELOAD, wishes)
 
 
 async def refresh_by_tag(desk: Desk, call: Call, args: TagArgs) -> dict[str, Any]:
-    if len(args.tags) > desk.limits.urls_per_call:
-        raise Refused(Fault.OVER_LIMIT)
-    if any(len(tag.encode()) > ITEM_LIMIT for tag in args.tags):
-        raise Refused(Fault.PATH_TOO_LONG)
     if "*" in args.domain_name:
         raise Refused(Fault.DOMAIN_WILDCARD)
-    domain = _domain(desk, call, args.domain_name)
-    backlog.check_refreshes(desk, call, len(args.tags))
     # A tag may cover anything, so it would have to wait for every prefetch before it: a full queue takes no more.
     backlog.check_prefetches(desk, call, 1)
-    return await _submit(
-        desk, call, Kind.TAG, [Wish(call.account, domain.name, domain.group, Kind.TAG, args.tags, args.force)]
-    )
+    return await refresh_tags(desk, call, [args.domain_name], args.tags, force=args.force)
+
+
+async def refresh_tags(
+    desk: Desk, call: Call, names: Sequence[str], tags: Sequence[str], *, force: bool
+) -> dict[str, Any]:
+    """The same tags on each of some domains."""
+    if len(tags) > desk.limits.urls_per_call:
+        raise Refused(Fault.OVER_LIMIT)
+    if any(len(tag.encode()) > ITEM_LIMIT for tag in tags):
+        raise Refused(Fault.PATH_TOO_LONG)
+    if not all(tag and tag.isprintable() and " " not in tag for tag in tags):
+        raise Refused(Fault.PATH_MALFORMED)
+    domains = [_domain(desk, call, name) for name in names]
+    backlog.check_refreshes(desk, call, len(tags) * len(domains))
+    wishes = [Wish(call.account, domain.name, domain.group, Kind.TAG, tuple(tags), force) for domain in domains]
+    return await _submit(desk, call, Kind.TAG, wishes)
 
 
 async def _submit(desk: Desk, call: Call, kind: Kind, wishes: Sequence[Wish]) -> dict[str, Any]:
@@ -143,6 +153,7 @@ def _wishes(
     kind: Kind,
     lines: Sequence[str],
     only: str | None = None,
+    within: frozenset[str] | None = None,
     *,
     force: bool = False,
     headers: tuple[tuple[str, str], ...] = (),
@@ -150,6 +161,7 @@ def _wishes(
     """One wish per domain, in the order the domains first appear.
 
     :param only: the domain all lines are of; a line may leave it out and begin with the path
+    :param within: the domains they may be of
     """
     read = READERS[kind]
     by_domain: dict[str, list[str]] = {}
@@ -164,9 +176,11 @@ def _wishes(
         raise Refused(Fault.PATH_MALFORMED) from None
     if only is not None and by_domain.keys() != {only}:
         raise Refused(Fault.PATH_MALFORMED)
-    if len(by_domain) > desk.limits.domains_per_call:
+    if within is None and len(by_domain) > desk.limits.domains_per_call:
         raise Refused(Fault.OVER_LIMIT)
     domains = [_domain(desk, call, name) for name in by_domain]
+    if within is not None and not by_domain.keys() <= within:
+        raise Refused(Fault.PATH_MALFORMED)
     return [
         Wish(call.account, domain.name, domain.group, kind, tuple(by_domain[domain.name]), force, headers)
         for domain in domains

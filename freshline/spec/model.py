@@ -20,11 +20,11 @@ import msgspec
 
 from freshline.domain.errors import Fault
 
-PRODUCTS = ("cdn", "cdn2014", "dcdn", "scdn", "vod", "sts")  #: the tables that are served
+PRODUCTS = ("cdn", "cdn2014", "dcdn", "esa", "scdn", "vod", "sts")  #: the tables that are served
 
 Type = Literal[
     "text", "flag", "number", "choice", "lines", "ids", "time", "domain", "domains", "tags", "headers", "sources",
-    "document",
+    "document", "strings", "content",
 ]  # fmt: skip
 
 

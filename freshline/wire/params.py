@@ -17,7 +17,7 @@ from freshline.domain import target
 from freshline.domain.errors import Fault, Refused
 from freshline.domain.source import Source
 from freshline.spec.model import Operation, Param, SpecError
-from freshline.wire import times
+from freshline.wire import content, times
 from freshline.wire.request import Request
 
 TASK_ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)  #: stays within a signed 64-bit number
@@ -141,6 +141,18 @@ def _lines(_: Param, text: str) -> tuple[str, ...]:
     return tuple([line for line in text.split("\n") if line])
 
 
+def _strings(_: Param, text: str) -> tuple[str, ...]:
+    """A JSON array, for what others write in lines."""
+    try:
+        return tuple(msgspec.json.decode(text, type=list[str]))
+    except (msgspec.DecodeError, RecursionError):
+        raise _Wrong from None
+
+
+def _content(_: Param, text: str) -> content.Content:
+    return content.read(text)
+
+
 def _ids(param: Param, text: str) -> tuple[int, ...]:
     parts = text.split(",")
     if param.most is not None and len(parts) > param.most:
@@ -239,6 +251,8 @@ PARSERS: Mapping[str, Callable[[Param, str], Any]] = {
     "tags": _tags,
     "headers": _headers,
     "sources": _sources,
+    "strings": _strings,
+    "content": _content,
 }
 
 

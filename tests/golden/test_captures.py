@@ -12,7 +12,6 @@ from tests.service import Service
 
 BEARER = "py-new-cdn9.2.0-bearer.DescribeRefreshQuota"
 A_SPACE = "InvalidObjectPath.Malformed"  # the captured URLs hold one
-OTHER_PRODUCT = "InvalidVersion"  # their tables come later
 
 ENDINGS = {
     "node-cdn5.0.0-v2.RefreshObjectCaches": A_SPACE,
@@ -31,9 +30,7 @@ ENDINGS = {
     "py-new-cdn9.2.0.DescribeRefreshTasks": "InvalidTime",  # it asks for 2020
     "py-new-retry.DescribeRefreshTaskById": "InvalidTaskId.Malformed",
     "py-new-dcdn3.1.0.RefreshDcdnObjectCaches": A_SPACE,
-    "py-new-esa3.16.0.DescribePurgeTasks": OTHER_PRODUCT,
-    "py-new-esa3.16.0.PreloadCaches": OTHER_PRODUCT,
-    "py-new-esa3.16.0.PurgeCaches": OTHER_PRODUCT,
+    "py-new-esa3.16.0.PurgeCaches": A_SPACE,
     "py-new-scdn1.0.5.RefreshScdnObjectCaches": A_SPACE,
     "py-new-vod3.12.1.RefreshVodObjectCaches": A_SPACE,
 }
