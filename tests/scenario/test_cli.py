@@ -8,13 +8,10 @@ import json
 import os
 import pty
 import re
-import shutil
 import signal
-import stat
 import struct
 import subprocess
 import sys
-import tempfile
 import termios
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +26,7 @@ from freshline.domain.edge import Edge
 from freshline.inventory.sqlite import SqliteInventory
 from tests.scenario.stack import SETTINGS, Stack
 from tests.servers.base import SITE, free_port, until
-from tests.servers.nginx import MODULES, Nginx
+from tests.servers.nginx import Nginx
 from tests.servers.origin import Origin
 
 DEAD = "dead.test"  #: its edge is never there
@@ -814,82 +811,6 @@ def test_what_keeps_the_service_from_starting_is_one_line(environ: Mapping[str, 
 
 
 # -- gates ----------------------------------------------------------------------------------------------------------
-
-
-NGINX_CONF = """
-pid {root}/nginx.pid; error_log {root}/error.log;
-load_module {modules}/ndk_http_module.so;
-load_module {modules}/ngx_http_lua_module.so;
-events {{ }}
-http {{
-    access_log off; client_body_temp_path {root}/t1; proxy_temp_path {root}/t2; fastcgi_temp_path {root}/t3;
-    uwsgi_temp_path {root}/t4; scgi_temp_path {root}/t5;
-    proxy_cache_path {root}/cache levels=1:2 keys_zone=pages:1m use_temp_path=off;
-    {included}
-    server {{ listen {site}; {in_server} location / {{ proxy_pass http://127.0.0.1:9; proxy_cache pages; }} }}
-}}
-"""
-
-
-def mode(path: Path) -> int:
-    return stat.S_IMODE(path.stat().st_mode)
-
-
-def test_the_nginx_gate_is_written_as_nginx_takes_it(cli: Cli, tmp_path: Path) -> None:
-    """The include lines that it prints pass `nginx -t`; the file with the secret is its owner's alone."""
-    gate, site = (f"127.0.0.1:{free_port()}" for _ in range(2))
-    cli("edge", "add", "n1", "--kind", "nginx", "--gate", gate, "--site", site).fine()
-    to = tmp_path / "my gate"
-    to.mkdir()
-    (to / "http.conf").write_text("old")
-    (to / "http.conf").chmod(0o644)
-    paths = ["--cache-path", tmp_path / "cache", "--journal", tmp_path / "journal"]
-
-    said = cli("gate", "nginx", "n1", "--to", to, *paths, "--inactive", "1d12h").fine().out
-
-    assert {path.name: mode(path) for path in to.iterdir()} == {
-        "http.conf": 0o600,
-        "gate.conf": 0o644,
-        "site.conf": 0o644,
-    }
-    included = re.search(r"# in http \{\}: +(.*)", said)
-    in_server = re.search(r"# in each server \{\} that caches: +(include \S+ ?\S+;)", said)
-    assert included and in_server, said
-    conf = tmp_path / "nginx.conf"
-    conf.write_text(
-        NGINX_CONF.format(root=tmp_path, modules=MODULES, site=site, included=included[1], in_server=in_server[1])
-    )
-    tested = ["nginx", "-t", "-e", str(tmp_path / "error.log"), "-p", str(tmp_path), "-c", str(conf)]
-    done = subprocess.run(tested, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-
-    printed = cli("gate", "nginx", "n1", *paths, "--inactive", "1d12h").fine().out
-    assert all((to / name).read_text() in printed for name in ("http.conf", "gate.conf", "site.conf"))
-    wrote = cli("gate", "nginx", "n1", "--to", to, *paths, "--json").fine().json["wrote"]
-    assert wrote == [str(to / name) for name in ("http.conf", "site.conf", "gate.conf")]
-
-
-def test_the_varnish_gate_is_written_as_varnish_takes_it(cli: Cli) -> None:
-    """The include line that is printed compiles, in the jail that varnishd has by default; others cannot read it."""
-    root = Path(tempfile.mkdtemp(prefix="vg-"))  # Varnish's own users must get there
-    root.chmod(0o755)
-    try:
-        cli("edge", "add", "v1", "--kind", "varnish", "--gate", "127.0.0.1:9102", "--site", "127.0.0.1:81").fine()
-
-        said = cli("gate", "varnish", "v1", "--to", root / "gate").fine().out
-
-        assert mode(root / "gate" / "freshline.vcl") == (0o640 if os.geteuid() == 0 else 0o600)
-        include = re.search(r"# at the top of your VCL.*:   (include .*;)", said)
-        assert include, said
-        vcl = root / "site.vcl"
-        vcl.write_text(f'vcl 4.1;\n{include[1]}\nbackend default {{ .host = "127.0.0.1"; }}\n')
-        (root / "n").mkdir()
-        done = subprocess.run(
-            ["varnishd", "-C", "-f", str(vcl), "-n", str(root / "n")], capture_output=True, text=True, timeout=60
-        )
-        assert done.returncode == 0, done.stderr
-    finally:
-        shutil.rmtree(root)
 
 
 def test_an_edge_is_checked(cli: Cli, tmp_path: Path, origin: Origin) -> None:

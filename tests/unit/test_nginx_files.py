@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from freshline.gates.nginx import Settings, render
+from freshline.gates.nginx import Settings, lua_files, render
 
 GOOD = Settings(
     secret="0123456789abcdef",
@@ -31,6 +31,9 @@ def test_every_place_is_filled():
         {"cache_path": "relative"},
         {"cache_path": "/a;b"},
         {"cache_path": '/a"b'},
+        {"lua": "lua"},
+        {"lua": "/a;b"},
+        {"lua": "/a?b"},
         {"journal": "/a b"},
         {"journal": "/a\nb"},
         {"levels": "1:2:3"},
@@ -49,3 +52,11 @@ def test_what_could_break_out_is_refused(bad):
     """A quote, a semicolon, a line break or an empty limit is refused before a file is written."""
     with pytest.raises(ValueError):
         render(replace(GOOD, **bad))
+
+
+def test_the_lua_lies_where_it_was_said():
+    """Where the gate is installed is for the server's own paths; a space is no trouble, what ends a string is."""
+    moved = replace(GOOD, lua="/opt/my gate/lua")
+
+    assert 'lua_package_path "/opt/my gate/lua/?.lua;;";' in render(moved)["http.conf"]
+    assert "freshline/gate.lua" in lua_files() and "freshline.lua" in lua_files()

@@ -2,6 +2,7 @@
 
     files = render(Settings(secret=..., gate="10.0.0.5:9101", site="127.0.0.1:80", cache_path="/var/cache/nginx", ...))
     files["http.conf"], files["site.conf"], files["gate.conf"]
+    lua_files()                         # what has to lie in Settings.lua on the server
 
 The server's user must be able to write where the journal lies. ``ttl_seconds`` must exceed ``inactive=`` of
 ``proxy_cache_path``: what a rule put out of reach has to be gone before the rule is.
@@ -17,9 +18,11 @@ from pathlib import Path
 
 DAY_SECONDS = 86_400
 TEMPLATES = ("http.conf", "site.conf", "gate.conf")
+LUA = Path(str(files(__name__))) / "lua"  #: the gate's own code
 
 _SECRET = re.compile(r"[A-Za-z0-9._~+/=-]{16,256}\Z")
 _PATH = re.compile(r"/[A-Za-z0-9._~+=@,/-]*\Z")
+_LUA = re.compile(r"/[A-Za-z0-9._~+=@,/ -]*\Z")  # it stands between quotes
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})\Z")
 _SIZE = re.compile(r"[1-9][0-9]{0,8}[km]\Z")
 _LEVELS = re.compile(r"[12](?::[12]){0,2}\Z")
@@ -35,6 +38,7 @@ class Settings:
     cache_path: str  #: as in proxy_cache_path
     journal: str  #: a file in a directory that nginx's user may write to
     levels: str = "1:2"  #: as in proxy_cache_path
+    lua: str = str(LUA)  #: where the gate's Lua lies on that server
     site_tls: str | None = None  #: where it reaches the site over TLS; without it https cannot be prefetched
     rules_size: str = "64m"
     tags_size: str = "64m"
@@ -55,6 +59,7 @@ def render(settings: Settings) -> dict[str, str]:
         ("secret", _SECRET),
         ("cache_path", _PATH),
         ("journal", _PATH),
+        ("lua", _LUA),
         ("levels", _LEVELS),
         ("rules_size", _SIZE),
         ("tags_size", _SIZE),
@@ -64,11 +69,8 @@ def render(settings: Settings) -> dict[str, str]:
     if min(s.ttl_seconds, s.fetch_seconds, s.body_bytes, s.patterns_per_host, s.match_limit) < 1:
         raise ValueError("a limit below 1")
     _address("gate", s.gate)
-    lua = lua_directory()
-    if not _PATH.match(lua):
-        raise ValueError(f"{lua!r} cannot stand in a configuration: install elsewhere")
     values = {
-        "LUA": lua,
+        "LUA": s.lua,
         "SECRET": s.secret,
         "GATE": s.gate,
         "SITE": _lua_address("site", s.site),
@@ -88,9 +90,9 @@ def render(settings: Settings) -> dict[str, str]:
     return {name: _filled(name, values) for name in TEMPLATES}
 
 
-def lua_directory() -> str:
-    """Where the gate's Lua lies: what lua_package_path names."""
-    return str(Path(str(files(__name__))) / "lua")
+def lua_files() -> dict[str, str]:
+    """The gate's code: each file by its name in the directory that lua_package_path names."""
+    return {str(path.relative_to(LUA)): path.read_text("utf-8") for path in sorted(LUA.rglob("*.lua"))}
 
 
 def _filled(name: str, values: dict[str, str]) -> str:

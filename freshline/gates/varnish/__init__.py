@@ -1,7 +1,8 @@
 """The Varnish gate: building the library it is made of, and filling in the VCL that loads it.
 
 The library reaches into varnishd (that is how a lookup can be guarded at all), so it fits one version of Varnish and is
-built where it runs. It is kept under a name that tells its source and that version, and built again when either moves.
+built where it runs. Built here, it is kept under a name that tells its source and that version, and built again when
+either moves. To be built elsewhere, it goes there as :func:`sources`, with a script that does what :func:`build` does.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ HERE = Path(__file__).parent
 SOURCES = ("vmod_freshline.c", "gate.c", "flights.c", "rules.c", "canonical.c")
 HEADERS = ("flights.h", "gate.h", "rules.h", "canonical.h", "siphash.h")
 INTERFACE = "vmod_freshline.vcc"
+SCRIPT = "build.sh"
+LIBRARY = "libvmod_freshline.so"  #: what the script makes, beside itself
 FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-Wl,-z,nodelete")
 BUILD_SECONDS = 120
 
@@ -30,13 +33,18 @@ _LIBRARY = re.compile(r"/[!#-~ ]+\Z")
 
 
 class CannotBuild(Exception):
-    """Something that the build needs is missing, or the compiler would not. The text says what to do about it."""
+    """The compiler would not, or :class:`Missing`. The text says what to do about it."""
+
+
+class Missing(CannotBuild):
+    """A program or a header that the build needs is not on this machine."""
 
 
 def build(target_dir: Path) -> Path:
     """The library for the Varnish on this machine, from ``target_dir`` if it was built there before.
 
-    :raises CannotBuild: a package is missing, named in the text, or the compiler's own words
+    :raises Missing: a package is, named in the text
+    :raises CannotBuild: the compiler's own words
     """
     modversion = _pkg_config("--modversion")
     compiler = _program("gcc", "gcc")
@@ -57,8 +65,23 @@ def build(target_dir: Path) -> Path:
         includes = ["-I.", f"-I{HERE}", *_pkg_config("--cflags").split()]
         sources = ["vcc_if.c", *(str(HERE / name) for name in SOURCES)]
         _run([compiler, *FLAGS, *includes, "-o", library.name, *sources], made)
+        (made / library.name).chmod(0o755)  # Varnish reads it as another user
         (made / library.name).replace(library)
     return library
+
+
+def sources() -> dict[str, str]:
+    """What :data:`SCRIPT` builds the library from, and the script: each file by its name beside freshline.vcl."""
+    script = (HERE / SCRIPT).read_text()
+    for name, value in {
+        "FLAGS": " ".join(FLAGS),
+        "INTERFACE": INTERFACE,
+        "SOURCES": " ".join(SOURCES),
+        "LIBRARY": LIBRARY,
+    }.items():
+        script = script.replace(f"@{name}@", value)
+    code = {f"src/{name}": (HERE / name).read_text() for name in (*SOURCES, *HEADERS, INTERFACE)}
+    return {SCRIPT: script, **code}
 
 
 def render(library: Path, secret: str, *, rules: int = RULES, age_seconds: int = AGE_SECONDS) -> str:
@@ -84,14 +107,14 @@ def _pkg_config(question: str) -> str:
     program = _program("pkg-config", "pkg-config")
     asked = subprocess.run([program, question, "varnishapi"], capture_output=True, text=True, check=False)
     if asked.returncode != 0:
-        raise CannotBuild("Varnish's development files are missing: apt install libvarnishapi-dev")
+        raise Missing("Varnish's development files are missing: apt install libvarnishapi-dev")
     return asked.stdout.strip()
 
 
 def _program(name: str, package: str) -> str:
     found = shutil.which(name)
     if found is None:
-        raise CannotBuild(f"{name} is missing: apt install {package}")
+        raise Missing(f"{name} is missing: apt install {package}")
     return found
 
 

@@ -1,0 +1,257 @@
+"""``gate``: the files that go into a cache server.
+
+They stand on their own: the cache machine needs nothing of ours besides, and sees no secret but its own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from cyclopts import App
+
+from freshline.cli.caller import Flag
+from freshline.cli.local import HERE, AsJson, Place
+from freshline.cli.output import as_json, fail
+
+if TYPE_CHECKING:
+    from freshline.domain.edge import Edge
+
+gate = App(name="gate", help="The files that go into a cache server.")
+
+NGINX_HOME, VARNISH_HOME = Path("/etc/nginx/freshline"), Path("/etc/varnish/freshline")
+
+
+@gate.command
+def nginx(
+    name: str,
+    /,
+    *,
+    cache_path: str = "/var/cache/nginx/site",
+    levels: str = "1:2",
+    journal: str = "/var/lib/freshline/gate.journal",
+    site_tls: str | None = None,
+    inactive: str = "10m",
+    to: Path | None = None,
+    installed_at: Path | None = None,
+    json: AsJson = False,
+    place: Place = HERE,
+) -> None:
+    """Print, or write with --to, what goes into an nginx.
+
+    ```
+    freshline gate nginx eu1 --inactive 7d --to ./eu1 --installed-at /etc/nginx/freshline
+    ```
+
+    Parameters
+    ----------
+    cache_path
+        As in proxy_cache_path.
+    levels
+        As in proxy_cache_path.
+    journal
+        A file in a directory that nginx's user may write to.
+    site_tls
+        Where the site is reached over TLS, host:port; without it https URLs cannot be prefetched.
+    inactive
+        As in proxy_cache_path; rules are kept three times as long, and 21 days at least.
+    to
+        A directory for the files: three to include, one of them with the secret, and the gate's Lua.
+    installed_at
+        Where that directory will stand on the cache machine. Without it: where it stands here.
+    """
+    from freshline.gates import nginx as gates
+
+    each = _edge(name, "nginx", place)
+    where = _installed(to, installed_at, NGINX_HOME)
+    try:
+        files = gates.render(
+            gates.Settings(
+                secret=each.secret,
+                gate=each.gate,
+                site=each.site,
+                cache_path=cache_path,
+                journal=journal,
+                levels=levels,
+                lua=str(where / "lua"),
+                site_tls=site_tls,
+                ttl_seconds=max(21 * 86_400, 3 * _seconds(inactive)),
+            )
+        )
+    except ValueError as error:
+        fail(str(error), 2)
+    note = f"""
+{_copying(to, where)}
+# there, as root:
+#   apt install nginx libnginx-mod-http-lua
+#   install -d -o www-data -m 750 {Path(journal).parent}      # the journal: nginx's workers write it
+#   http.conf has the secret and stays root's alone (600); nginx's user must be able to read {where}/lua
+# in http {{}}:                     include "{where}/http.conf"; include "{where}/gate.conf";
+# in each server {{}} that caches:  include "{where}/site.conf";   (it sets proxy_cache_key)
+#   nginx -t && systemctl restart nginx
+# here:
+#   freshline edge check {name}"""
+    lua = {f"lua/{file}": text for file, text in gates.lua_files().items()}
+    if to is None and not json:
+        note = f"\n# and the gate's Lua in {where}/lua: --to DIR writes all of it{note}"
+        lua = {}
+    _deliver({**files, **lua}, each.secret, to, note, json)
+
+
+@gate.command
+def varnish(
+    name: str,
+    /,
+    *,
+    to: Path | None = None,
+    installed_at: Path | None = None,
+    no_build: Flag = False,
+    json: AsJson = False,
+    place: Place = HERE,
+) -> None:
+    """Print, or write with --to, what goes into a Varnish.
+
+    The gate is a library that fits one version of Varnish. Where Varnish's development files are, it is built at once.
+    Elsewhere --to writes what it is built from, and a build.sh that builds it on the cache machine.
+
+    ```
+    freshline gate varnish eu2 --to /etc/varnish/freshline
+    freshline gate varnish eu2 --no-build --to ./eu2 --installed-at /etc/varnish/freshline
+    ```
+
+    Parameters
+    ----------
+    to
+        A directory for the library, or what it is built from, and the VCL. The VCL has the secret; where the group
+        varnish exists it may read it.
+    installed_at
+        Where that directory will stand on the cache machine. Without it: where it stands here.
+    no_build
+        Write what is needed to build it elsewhere, even if it could be built here.
+    """
+    from freshline.gates import varnish as gates
+
+    if no_build and to is None and not json:
+        fail("--no-build goes with --to", 2)
+    each = _edge(name, "varnish", place)
+    where = _installed(to, installed_at, VARNISH_HOME)
+    try:
+        if to:
+            _directory(to.absolute())
+        library = None if no_build else gates.build((to or Path("freshline-gate")).absolute())
+    except gates.Missing as error:
+        if to is None:
+            fail(f"{error}; or --to DIR writes what is needed to build it elsewhere")
+        library = None
+    except gates.CannotBuild as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}")
+    try:
+        text = gates.render(where / library.name if to and library else library or where / gates.LIBRARY, each.secret)
+    except ValueError as error:
+        fail(str(error))
+    files = {"freshline.vcl": text, **({} if library else gates.sources())}
+    vcl = quote(f"{where}/freshline.vcl")
+    building = f"""
+#   apt install gcc pkg-config libvarnishapi-dev
+#   sh {quote(f"{where}/{gates.SCRIPT}")}      # builds {gates.LIBRARY} there; again after Varnish was upgraded"""
+    note = f"""
+{_copying(to, where)}
+# there, as root:{"" if library else building}
+#   chgrp varnish {vcl}; chmod 640 {vcl}      # its compiler's group
+# at the top of your VCL, after `vcl 4.1;`:   include "{where}/freshline.vcl";
+# beside the site's listener:                 varnishd -a :80 -a freshline={each.gate},HTTP ...
+#   systemctl restart varnish; once the listener is there, varnishreload does
+# here:
+#   freshline edge check {name}"""
+    _deliver(files, each.secret, to, note, json, readers="varnish")
+
+
+def _installed(to: Path | None, installed_at: Path | None, usual: Path) -> Path:
+    if installed_at is not None and not installed_at.is_absolute():
+        fail(f"--installed-at {str(installed_at)!r}: must be an absolute path", 2)
+    return installed_at or (to.absolute() if to else usual)
+
+
+def _copying(to: Path | None, where: Path) -> str:
+    if to is None:
+        return f"# into {where} of the cache machine"
+    there = quote(str(where))
+    return f"""# onto the cache machine, if it is another one:
+#   ssh root@CACHE mkdir -p {there} && scp -r {quote(str(to))}/* root@CACHE:{there}/"""
+
+
+def _edge(name: str, kind: str, place: Place) -> Edge:
+    with place.inventory() as inventory:
+        found = inventory.edge(name)
+    if found is None:
+        fail(f"there is no edge {name}; declare it with `freshline edge add {name} --kind {kind} …`", 2)
+    if found.kind != kind:
+        fail(f"{name} is declared as {found.kind}, not {kind}", 2)
+    return found
+
+
+def _deliver(
+    files: Mapping[str, str], secret: str, to: Path | None, note: str, json: bool, readers: str | None = None
+) -> None:
+    if to is None:
+        if json:
+            as_json({"files": files, "next": note.strip()})
+            return
+        for name, text in files.items():
+            print(f"# ---- {name}\n{text}")
+    else:
+        try:
+            for name, text in files.items():
+                _directory((to / name).parent)
+                _write(to / name, text, readers if secret in text else None, private=secret in text)
+        except OSError as error:
+            fail(f"{error.filename}: {error.strerror}")
+        if json:
+            as_json({"wrote": [str(to / name) for name in files], "next": note.strip()})
+            return
+        print("\n".join(f"wrote {to / name}" for name in files))
+    print(note)
+
+
+def _directory(path: Path) -> None:
+    """One of ours is for the cache's user to enter, whatever our umask; one that was there keeps its mode."""
+    if not path.is_dir():
+        _directory(path.parent)
+        path.mkdir()
+        path.chmod(0o755)
+
+
+def _write(path: Path, text: str, readers: str | None, *, private: bool) -> None:
+    """Whole or not at all; a secret is for the owner, and for one group where there is need and right to let it in."""
+    new = path.with_name(f".{path.name}.new")
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as out:
+        os.fchmod(out.fileno(), 0o600 if private else 0o644)
+        group = _group(readers) if readers and os.geteuid() == 0 else None
+        if group is not None:
+            os.fchown(out.fileno(), -1, group)
+            os.fchmod(out.fileno(), 0o640)
+        out.write(text)
+    new.replace(path)
+
+
+def _group(name: str) -> int | None:
+    import grp
+
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None
+
+
+def _seconds(text: str) -> int:
+    """A time as nginx writes it, ``10m``, ``1d12h`` or ``600``."""
+    units = {"s": 1, "": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "M": 30 * 86_400, "y": 365 * 86_400}
+    if not re.fullmatch(r"([0-9]{1,9}[smhdwMy] ?)*[0-9]{1,9}[smhdwMy]?", text):
+        fail(f"--inactive {text!r}: must be a time as nginx writes it, such as 10m or 7d", 2)
+    return sum(int(number) * units[unit] for number, unit in re.findall(r"([0-9]+)([smhdwMy]?)", text))
