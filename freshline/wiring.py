@@ -11,12 +11,12 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from freshline.ambient import Ambient
 from freshline.api import probes
 from freshline.api.app import App
 from freshline.api.app import Settings as AppSettings
+from freshline.api.connection import Connection
 from freshline.api.tls import BadCertificate, Certificate
 from freshline.config import Settings, split_address
 from freshline.delivery.feed import Feed
@@ -39,14 +39,37 @@ logger = logging.getLogger("freshline")
 
 DRIVERS: dict[str, Callable[[Edge], Driver]] = {"nginx": NginxDriver, "varnish": VarnishDriver}
 
+DAY_SECONDS = 86_400
 DROP_EVERY_SECONDS = 600.0  #: how often whole days that are past are dropped
 STOP_SECONDS = 10  #: what a call under way has to end in when the service stops
-GOODBYE_SECONDS = 0.5  #: what a caller has to end a connection in that nothing happens on
+CALLS = 2048  #: under way at once; beyond, callers are told to come back
+ROWS_SECONDS = 5.0  #: how long the counts of rows by status are good for a monitor
 BACKLOG = 2048  #: connections the kernel holds for us
 
 
 class CannotStart(Exception):
     """``args[0]`` says what is in the way."""
+
+
+class Broken(Exception):
+    """A part without which the service is none has ended; the service ends too, and says so with its exit code."""
+
+
+class Lately:
+    """What somebody counted, for as long as it is good enough."""
+
+    def __init__(self, count: Callable[[], dict[str, int]], seconds: float, ambient: Ambient) -> None:
+        self._count, self._seconds, self._ambient = count, seconds, ambient
+        self._known: dict[str, int] = {}
+        self._until = float("-inf")
+
+    def __call__(self) -> dict[str, int]:
+        now = self._ambient.monotonic()
+        if now >= self._until:
+            self._known = self._count()
+            # Counting that takes long is done the more seldom.
+            self._until = now + max(self._seconds, 50 * (self._ambient.monotonic() - now))
+        return self._known
 
 
 def open_inventory(settings: Settings, *, new: bool = True) -> SqliteInventory:
@@ -106,7 +129,7 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
         return {str(status): count for status, count in rows_by_status(desk, accounts).items()}
 
     desk = Desk(log, inventory, settings.limits)
-    sight = probes.Sight(lambda: "", rows, lags, lambda: log.head)
+    sight = probes.Sight(lambda: log.trouble, Lately(rows, ROWS_SECONDS, ambient), lags, lambda: log.head)
     metrics = probes.Metrics(sight)
     app = App(
         model.load(),
@@ -130,6 +153,8 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
         task.add_done_callback(_must_not_end)
     try:
         yield app, fleet
+        if broken := [task for task in beside if task.done()]:
+            raise Broken(f"{broken[0].get_name()} ended")
     finally:
         for task in beside:
             task.cancel()
@@ -154,7 +179,8 @@ async def serve(
             server = _Server(
                 uvicorn.Config(
                     app,
-                    http=_Connection,
+                    http=Connection,
+                    limit_concurrency=CALLS,
                     loop="none",
                     lifespan="off",
                     log_config=None,
@@ -180,15 +206,6 @@ async def serve(
                 task.cancel()
     finally:
         sock.close()
-
-
-class _Connection(HttpToolsProtocol):
-    """A caller who holds an idle connection and does not answer the goodbye of TLS is not waited for."""
-
-    def shutdown(self) -> None:
-        super().shutdown()
-        if self.transport.is_closing():
-            self.loop.call_later(GOODBYE_SECONDS, self.transport.abort)
 
 
 class _Server(uvicorn.Server):
@@ -244,7 +261,10 @@ def _home(settings: Settings) -> Path:
 async def _drop_days(log: SqliteLog, settings: Settings, ambient: Ambient) -> None:
     while True:
         try:
-            await log.drop_before(int(ambient.now()) - settings.limits.kept_seconds)
+            newest = log.read(log.head - 1, 1)
+            # A clock that jumps ahead, perhaps for a second, must not drop what was asked for today.
+            sure = min(ambient.now(), newest[0].created + DAY_SECONDS) if newest else ambient.now()
+            await log.drop_before(int(sure) - settings.limits.kept_seconds)
         except Exception:
             logger.exception("could not drop past days; trying again in %g s", DROP_EVERY_SECONDS)
         await asyncio.sleep(DROP_EVERY_SECONDS)

@@ -121,13 +121,13 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     from freshline.datafile import InUse, WrongFile
     from freshline.gates.varnish import CannotBuild
     from freshline.inventory.vault import WrongKey
-    from freshline.wiring import CannotStart
+    from freshline.wiring import Broken, CannotStart
 
     try:
         uvloop.run(main)
     except BadConfig as error:
         fail(f"the configuration has mistakes\n{error}", 2)
-    except (CannotStart, CannotBuild, InUse, WrongFile, WrongKey) as error:
+    except (Broken, CannotStart, CannotBuild, InUse, WrongFile, WrongKey) as error:
         fail(str(error))
     except OSError as error:  # a full disk, a directory of somebody else's
         logger.debug("ended", exc_info=True)

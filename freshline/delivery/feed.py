@@ -9,7 +9,7 @@ from freshline.domain.action import Command, Fetch, commands, fetches
 from freshline.log.base import Log
 
 STRETCH_ROWS = 2000  #: read, and sent to a gate, at once
-KEPT_STRETCHES = 64  #: edges of a group go along nearly in step, so a few are enough
+KEPT_STRETCHES = 16  #: edges of a group go along nearly in step, so a few are enough
 
 
 class Feed:

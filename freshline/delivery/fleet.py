@@ -24,6 +24,7 @@ class Fleet:
         self._inventory, self._log, self._make = inventory, log, make
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.runners: dict[str, EdgeRunner] = {}
+        self._hopeless: dict[str, Edge] = {}  #: complained of
         self.begun = False  #: every edge there was at the start has its runner
         log.on_append(self._wake)
 
@@ -53,7 +54,13 @@ class Fleet:
                     await self._log.forget(name)
         for name, edge in wanted.items():
             if name not in self.runners:
-                self.runners[name] = self._make(edge)
+                try:
+                    self.runners[name] = self._make(edge)
+                except Exception as error:
+                    if self._hopeless.get(name) != edge:
+                        logger.error("cannot drive %s, a %s: %r", name, edge.kind, error)
+                        self._hopeless[name] = edge
+                    continue
                 self._tasks[name] = asyncio.create_task(self._keep(name), name=f"edge {name}")
 
     async def _keep(self, name: str) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -44,7 +45,8 @@ logger = logging.getLogger("freshline.delivery")
 
 SETTLE_AGAIN_SECONDS = 1.0  #: the log could not be written: how soon it is tried again
 OVERDUE_ROWS = 5000  #: rows looked through for deadlines at one go
-LOOK_SECONDS = 0.5  #: how often deadlines are looked at
+LOOK_SECONDS = 1.0  #: how often deadlines are looked at
+IDLE_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +59,19 @@ class Deadlines:
 
 @dataclass(slots=True)
 class OriginSlots:
-    """No more than so many prefetches of one domain at a time, over all edges: warming is not an attack."""
+    """No more than so many prefetches of one domain at a time, over all edges: warming is not an attack.
+
+    One edge has half of them at most, so that an edge whose fetches hang leaves room for the others.
+    """
 
     each: int = 8
-    _slots: dict[str, asyncio.Semaphore] = field(default_factory=dict)
+    _slots: dict[tuple[str, ...], asyncio.Semaphore] = field(default_factory=dict)
 
-    def of(self, domain: str) -> asyncio.Semaphore:
-        return self._slots.setdefault(domain, asyncio.Semaphore(self.each))
+    @asynccontextmanager
+    async def one(self, domain: str, edge: str) -> AsyncIterator[None]:
+        share = self._slots.setdefault((domain, edge), asyncio.Semaphore((self.each + 1) // 2))
+        async with share, self._slots.setdefault((domain,), asyncio.Semaphore(self.each)):
+            yield
 
 
 class EdgeRunner:
@@ -94,11 +102,12 @@ class EdgeRunner:
         self._settling = False
         self._looked: dict[bool, int] = {False: progress.cursor, True: progress.cursor}
         self._look_again = 0.0
+        self._fetching: dict[int, asyncio.Task[None]] = {}
         self._grown = False
 
     def wake(self) -> None:
-        """The log has grown."""
-        if not self._grown:
+        """The log has grown. An edge that is out of reach looks by itself when its pause is over."""
+        if not self._grown and self.machine.lane is not Lane.LOST:
             self._grown = True
             self._events.put_nowait(Ticked())
 
@@ -119,6 +128,7 @@ class EdgeRunner:
                     self._handle(Grew(self._log.head, self._log.oldest))
                 if rows := self._overdue():
                     self._handle(Overdue(rows))
+                    self._end_what_was_given_up()
                 self._handle(event)
         finally:
             for doing in list(self._doing):
@@ -127,9 +137,12 @@ class EdgeRunner:
             await self._driver.close()
 
     async def _next(self) -> Event:
-        pause = self.machine.wake_at() - self._ambient.monotonic()
+        until = self.machine.wake_at()
+        if self.machine.progress.cursor < self._log.head:
+            until = min(until, self._look_again)  # what is behind may pass its deadline
+        pause = until - self._ambient.monotonic()
         try:
-            async with asyncio.timeout(max(pause, 0) if pause < 1.0 else 1.0):
+            async with asyncio.timeout(max(0.0, min(pause, IDLE_SECONDS))):
                 return await self._events.get()
         except TimeoutError:
             return Ticked()
@@ -150,7 +163,7 @@ class EdgeRunner:
                 assert mark is not None, f"the log lost its mark of {position}"
                 self._start(self._tell(self._driver.flush(self._log.id, position, mark)))
             case Go(fetch):
-                self._start(self._fetch(fetch))
+                self._fetching[fetch.position] = self._start(self._fetch(fetch))
             case Settle(progress, evidence):
                 self._to_settle = progress
                 self._proofs += evidence
@@ -160,10 +173,16 @@ class EdgeRunner:
             case Warn(text):
                 logger.warning("%s", text)
 
-    def _start(self, what: Coroutine[Any, Any, None]) -> None:
+    def _end_what_was_given_up(self) -> None:
+        """A prefetch past its deadline gives its place at the origin to one that somebody waits for."""
+        for position in [position for position in self._fetching if position not in self.machine.warming]:
+            self._fetching.pop(position).cancel()
+
+    def _start(self, what: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         doing = asyncio.get_running_loop().create_task(what)
         self._doing.add(doing)
         doing.add_done_callback(self._doing.discard)
+        return doing
 
     async def _ask(self) -> None:
         answer = await self._call(self._driver.status())
@@ -182,8 +201,9 @@ class EdgeRunner:
         self._events.put_nowait(Answered(answer))
 
     async def _fetch(self, fetch: Fetch) -> None:
-        async with self._origins.of(fetch.host):
+        async with self._origins.one(fetch.host, self.edge.name):
             answer = await self._call(self._driver.fetch(fetch))
+        self._fetching.pop(fetch.position, None)
         self._events.put_nowait(FetchAnswered(fetch.position, answer))
 
     async def _call(self, call: Coroutine[Any, Any, T]) -> T | Trouble:

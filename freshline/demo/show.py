@@ -31,8 +31,7 @@ async def show(port: int, run_dir: Path) -> None:
     :raises CannotStart: a port is taken, or a server does not start
     :raises InUse: a demo runs there already
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
-    datafile.lock(run_dir / "demo", "demo")  # before anything of a running one is written over
+    _claim(run_dir)
     address = f"127.0.0.1:{port}"
     settings = load(None)
     service = replace(settings.service, listen=address, data_dir=str(run_dir / "data"))
@@ -62,6 +61,12 @@ async def show(port: int, run_dir: Path) -> None:
     async with _running(fleet):
         await wiring.serve(settings, sock, lambda: _tell(described, run_dir))
     print("stopped: the service, the edges and the origin", flush=True)
+
+
+def _claim(run_dir: Path) -> None:
+    """Ours alone, before anything of a running demo is written over."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    datafile.lock(run_dir / "demo", "demo")
 
 
 @contextlib.asynccontextmanager

@@ -19,6 +19,7 @@ from freshline.drivers.base import Fault, Trouble
 CONNECT_SECONDS = 3.0
 IDLE_CONNECTIONS = 64  #: kept alive to one gate
 ANSWER_LIMIT = 1 << 20  #: bytes of body; a gate's answers are lines
+HEAD_LIMIT = 1 << 16  #: bytes before the body, whatever they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Client:
             return Trouble(Fault.TIMEOUT, f"no answer within {seconds:g} s")
         except (ConnectionError, OSError) as error:
             return Trouble(Fault.UNREACHABLE, str(error) or type(error).__name__)
-        except (httptools.HttpParserError, _TooLong) as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade, _TooLong) as error:
             return Trouble(Fault.GARBAGE, f"not an HTTP answer: {error}")
         if connection.reusable and not self._closed and len(self._idle) < IDLE_CONNECTIONS:
             self._idle.append(connection)
@@ -127,7 +128,7 @@ class _Connection(asyncio.Protocol):
         self._status = 0
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
-        self._size = 0
+        self._size = self._received = 0
 
     @property
     def open(self) -> bool:
@@ -156,11 +157,12 @@ class _Connection(asyncio.Protocol):
             self.abort()
             return
         self.answered = True
+        self._received += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            self._fail(error)
-        except _TooLong as error:
+            if self._received - self._size > HEAD_LIMIT:
+                raise _TooLong(f"more than {HEAD_LIMIT} bytes before the body")
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade, _TooLong) as error:
             self._fail(error)
 
     def eof_received(self) -> None:

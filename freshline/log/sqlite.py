@@ -36,6 +36,7 @@ class SqliteLog(Reading):
         self._writing = writing
         self._lock = lock
         self._head: int | None = None
+        self._oldest: int | None = None
         with self._view() as view:
             self._head = view.head
             tail = view.tail()
@@ -89,12 +90,25 @@ class SqliteLog(Reading):
 
     async def drop_before(self, seconds: int) -> None:
         await self._submit(Drop(seconds, asyncio.get_running_loop().create_future()))
+        self._oldest = None
 
     def used(self, account: str, day: int) -> Mapping[str, int]:
         return dict(self._writer.store.used.get((account, day), {}))
 
     def progress(self, edge: str) -> Progress | None:
         return self._writer.store.progress.get(edge)
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be written now; empty while all is well."""
+        return "the log is closed" if self._closed else self._writer.trouble
+
+    @property
+    def oldest(self) -> int:
+        """Asked for all the time, and moved only by the first append and by days that are dropped."""
+        if self._oldest is None:
+            self._oldest = super().oldest
+        return self._oldest
 
     def on_append(self, wake: Callable[[], None]) -> None:
         self._wakes.append(wake)
@@ -126,6 +140,8 @@ class SqliteLog(Reading):
             self._waiting = []
 
     def _announce(self, head: int) -> None:
+        if self._oldest is not None and self._oldest > self.head:
+            self._oldest = None
         self._head = head
         for wake in self._wakes:
             wake()

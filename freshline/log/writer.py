@@ -31,6 +31,7 @@ class Writer:
         self._queue: deque[Op] = deque()
         self._wake = threading.Condition()
         self._stopping = False
+        self.trouble = ""  #: why nothing can be written now
         self._dead = False
         self._taken: list[Op] = []  #: being written
         self.store = Store(connection, tail)
@@ -62,6 +63,7 @@ class Writer:
         except BaseException:
             # A mistake of ours. Nobody shall wait for an answer that never comes; the traceback goes to stderr.
             self._dead = True
+            self.trouble = "the log's writer has failed"
             self._refuse_all()
             raise
 
@@ -111,6 +113,7 @@ class Writer:
             self._db.execute("COMMIT")
         except sqlite3.Error as trouble:
             self._undo()
+            self.trouble = str(trouble)
             return Group(outcomes=[(op, None, LogUnavailable(str(trouble))) for op in ops])
         except Exception as trouble:
             self._undo()
@@ -119,6 +122,7 @@ class Writer:
             for op in ops[:-1]:
                 self._tell(self._commit([op]))
             return self._commit(ops[-1:])
+        self.trouble = ""
         self.store.publish(group)
         if group.oldest_quota is not None:  # days went
             self._merging.load()

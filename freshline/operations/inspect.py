@@ -141,9 +141,6 @@ def _ended(desk: Desk, task: Task) -> str:
     """When the last gate answered for the last row it had to do; nothing where no gate did."""
     latest = 0.0
     for edge, _ in desk.fleet(task.wish.group):
-        position = task.id
-        while position <= task.last:
-            found = desk.log.evidence(edge.name, position)
-            latest = max([latest, *(evidence.answered for evidence in found)])
-            position = max([position, *(evidence.last for evidence in found)]) + 1
+        for position in range(task.id, task.last + 1):
+            latest = max([latest, *(evidence.answered for evidence in desk.log.evidence(edge.name, position))])
     return times.write(int(latest)) if latest else ""

@@ -19,6 +19,7 @@ from freshline.wire.encoding import Pairs, encode_twice, join_pairs
 from freshline.wire.request import FORM, Request
 
 V3_ALGORITHM = b"ACS3-HMAC-SHA256"
+V3_PARTS = (b"Credential", b"Signature", b"SignedHeaders")
 
 
 class Scheme(StrEnum):
@@ -117,9 +118,11 @@ def _read_v3(request: Request) -> Claim:
     parts: dict[bytes, bytes] = {}
     for part in rest.split(b","):
         name, _, value = part.strip().partition(b"=")
+        if name in parts or name not in V3_PARTS:  # or a call could be read in two ways
+            raise Refused(Fault.SIGNATURE_INCOMPLETE, string_to_sign="")
         parts[name] = value
     try:
-        key_id, signature, listed = (parts[name] for name in (b"Credential", b"Signature", b"SignedHeaders"))
+        key_id, signature, listed = (parts[name] for name in V3_PARTS)
     except KeyError:
         raise Refused(Fault.SIGNATURE_INCOMPLETE, string_to_sign="") from None
     claim = Claim(

@@ -89,6 +89,29 @@ def test_a_taken_port_is_said(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_second_demo_leaves_the_first_alone(
+    demo: tuple[subprocess.Popen[str], dict[str, Any]], tmp_path: Path
+) -> None:
+    """It is refused before it writes anything."""
+    before = {path: path.read_bytes() for path in (tmp_path / "run").rglob("*.conf")}
+    command = [
+        sys.executable,
+        "-m",
+        "freshline",
+        "demo",
+        "--port",
+        str(free_port(6)),
+        "--run-dir",
+        str(tmp_path / "run"),
+    ]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 1
+    assert "in use by process" in done.stderr
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def _changed(path: Path, since: int) -> bool:
     return path.exists() and path.stat().st_mtime_ns != since
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable
 
 import pytest
@@ -193,3 +194,26 @@ def _send(address: str, bytes_: bytes) -> bytes:
         except ConnectionError:
             pass
     return out
+
+
+def test_heads_are_bounded(stack: Stack) -> None:
+    """Bytes, lines: nobody is known yet, so nobody may fill our memory."""
+    begin = b"GET / HTTP/1.1\r\nHost: a\r\n"
+
+    assert _raw(stack, begin + b"".join(b"X-%d: y\r\n" % n for n in range(200)) + b"\r\n").startswith(b"HTTP/1.1 431")
+    assert _raw(stack, begin + b"X: " + b"y" * (3 << 20)).startswith(b"HTTP/1.1 431")
+    assert stack.client.call("DescribeRefreshQuota", {})["UrlRemain"]
+
+
+def test_an_answer_waits_for_no_edge_that_was_flushed(stack: Stack, caches: list[CacheServer]) -> None:
+    """An edge that lost its memory with a long backlog is brought up to date beside everything else."""
+    caches[0].kill()
+    for batch in range(20):
+        stack.refresh(*(f"/{batch}/{n}" for n in range(1000)))
+    caches[0].start()
+
+    for _ in range(50):
+        began = time.monotonic()
+        stack.client.call("DescribeRefreshTasks", {})
+        assert time.monotonic() - began < 5
+    stack.until_fresh()
