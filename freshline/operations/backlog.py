@@ -30,6 +30,7 @@ def check_prefetches(desk: Desk, call: Call, more: int) -> None:
 
 
 def _fits(desk: Desk, account: str, kinds: tuple[Kind, ...], room: int) -> bool:
+    room -= desk.entering[account, kinds is PREFETCHES]
     head = desk.log.head
     furthest = min((max(edge.joined, progress.cursor) for edge, progress in desk.fleet()), default=head)
     return head - furthest <= room or _waiting(desk, account, kinds, head) <= room

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from freshline.access.limits import Limits
@@ -23,6 +24,8 @@ class Desk:
     limits: Limits
     ambient: Ambient = field(default_factory=Ambient)
     minutes: Throttle = field(default_factory=Throttle)  #: lines a minute and domain
+    entering: Counter[tuple[str, bool]] = field(default_factory=Counter)
+    """Rows on their way into the log, by account and whether they are prefetches: not in it, and yet in the queue."""
 
     def fleet(self, group: str | None = None) -> Fleet:
         """The edges of a group, or all, and how far each has come at this moment."""

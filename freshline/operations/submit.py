@@ -125,11 +125,13 @@ async def refresh_tags(
 
 async def _submit(desk: Desk, call: Call, kind: Kind, wishes: Sequence[Wish]) -> dict[str, Any]:
     bucket = BUCKETS[kind]
+    amount = sum(len(wish.paths) for wish in wishes)
+    queue = call.account, kind.is_prefetch
     draws = _minute(desk, bucket, wishes)
     if (wait := desk.minutes.take(draws, call.monotonic)) > 0:
         raise Refused(Fault.MINUTE_SPENT, retry_after_seconds=wait)
+    desk.entering[queue] += amount  # from here on others may be let in while this one waits
     try:
-        amount = sum(len(wish.paths) for wish in wishes)
         tasks = await desk.log.append(wishes, [spend(desk, call, bucket, amount)], now=call.now)
     except Overspent:
         desk.minutes.give_back(draws)
@@ -137,6 +139,10 @@ async def _submit(desk: Desk, call: Call, kind: Kind, wishes: Sequence[Wish]) ->
     except Exception:
         desk.minutes.give_back(draws)
         raise
+    finally:
+        desk.entering[queue] -= amount
+        if not desk.entering[queue]:
+            del desk.entering[queue]
     return {"task_ids": ",".join(str(task.id) for task in tasks)}
 
 
