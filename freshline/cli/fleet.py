@@ -32,7 +32,7 @@ def edges(*, json: AsJson = False, place: Place = HERE) -> None:
     ```
     """
     with place.inventory() as inventory:
-        rows = [_state(each, place.log()) for each in inventory.edges()]
+        rows = [_lag(each, place.log()) for each in inventory.edges()]
     if json:
         as_json(rows)
     else:
@@ -42,7 +42,7 @@ def edges(*, json: AsJson = False, place: Place = HERE) -> None:
 edge.command(edges, name="list")
 
 
-def _state(each: Edge, log: ReadOnlyLog | None) -> dict[str, Any]:
+def _lag(each: Edge, log: ReadOnlyLog | None) -> dict[str, Any]:
     from freshline.domain.edge import Progress
 
     progress = (log.progress(each.name) if log else None) or Progress(cursor=each.joined)
@@ -97,20 +97,66 @@ def add(
     """
     from freshline.domain.edge import Edge
 
-    secret = read_secret(secret_file) if secret_file else secrets.token_urlsafe(32)
-    if not SECRET.fullmatch(secret):
-        fail(f"{secret_file}: a gate's secret is 16 to 256 letters, digits, '.', '_', '~', '+', '/', '=' or '-'", 2)
-    if gate == site:
-        fail(f"--gate and --site are both {gate!r}: visitors must not reach the gate", 2)
+    secret = _secret(secret_file) if secret_file else secrets.token_urlsafe(32)
+    _apart(gate, site)
     with place.inventory(new=True) as inventory:
         log = place.log()
         # A new edge owes nothing that was asked for before it was there.
         made = Edge(name, kind, group, gate, site, secret, joined=log.head if log else 0)
         inventory.add_edge(made)
     if json:
-        as_json(_state(made, log))
+        as_json(_lag(made, log))
     else:
         print(f"{name} is declared; `freshline gate {kind} {name}` prints the files that go into it")
+
+
+@edge.command(name="set")
+def set_edge(
+    name: str,
+    /,
+    *,
+    gate: str | None = None,
+    site: str | None = None,
+    group: str | None = None,
+    secret_file: Path | None = None,
+    json: AsJson = False,
+    place: Place = HERE,
+) -> None:
+    """Change what is declared of a cache server. The service takes it up within a second, and goes on where it stood.
+
+    ```
+    freshline edge set eu1 --gate 10.0.0.6:9101 --site 10.0.0.6:80
+    freshline edge set eu1 --secret-file new-secret.txt
+    ```
+
+    Parameters
+    ----------
+    gate
+        Where its gate listens, host:port.
+    site
+        Where visitors reach it, host:port.
+    group
+        The group it belongs to from now on.
+    secret_file
+        A file with another secret for its gate, 16 to 256 characters.
+    """
+    if not (gate or site or group or secret_file):
+        fail("nothing to change: give --gate, --site, --group or --secret-file", 2)
+    secret = _secret(secret_file) if secret_file else None
+    with place.inventory() as inventory:
+        before = inventory.edge(name)
+        if before is not None:
+            _apart(gate or before.gate, site or before.site)
+        inventory.change_edge(name, gate=gate, site=site, group=group, secret=secret)
+        now = inventory.edge(name)
+    assert before and now, f"edge {name} went away"
+    if json:
+        as_json(_lag(now, place.log()))
+        return
+    if (now.gate, now.site, now.secret) != (before.gate, before.site, before.secret):
+        print(f"note: its gate's files name these; `freshline gate {now.kind} {name}` writes them anew")
+    if now.group != before.group:
+        print(f"note: what it holds of {now.group}'s domains may be older than their tasks; empty its cache")
 
 
 @edge.command
@@ -125,6 +171,20 @@ def remove(name: str, /, *, json: AsJson = False, place: Place = HERE) -> None:
         inventory.remove_edge(name)
     if json:
         as_json({"removed": name})
+    else:
+        print(f"note: open tasks no longer wait for {name}; nobody keeps its cache fresh: take its gate out too")
+
+
+def _secret(file: Path) -> str:
+    secret = read_secret(file)
+    if not SECRET.fullmatch(secret):
+        fail(f"{file}: a gate's secret is 16 to 256 letters, digits, '.', '_', '~', '+', '/', '=' or '-'", 2)
+    return secret
+
+
+def _apart(gate: str, site: str) -> None:
+    if gate == site:
+        fail(f"--gate and --site are both {gate!r}: visitors must not reach the gate", 2)
 
 
 @edge.command

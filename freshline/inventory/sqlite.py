@@ -252,6 +252,31 @@ class SqliteInventory:
                 (edge.name, edge.kind, edge.group, edge.gate, edge.site, locked, edge.joined),
             )
 
+    def change_edge(
+        self,
+        name: str,
+        *,
+        gate: str | None = None,
+        site: str | None = None,
+        group: str | None = None,
+        secret: str | None = None,
+    ) -> None:
+        """What is not given stays, and so do its name, its kind and the position it joined at."""
+        if group is not None:
+            names.name("group", group)
+        for field_, value in (("gate", gate), ("site", site)):
+            if value is not None:
+                names.address(field_, value)
+        if secret is not None:
+            names.secret("gate secret", secret)
+        self._one(
+            "edge",
+            name,
+            "UPDATE edge SET gate = coalesce(?, gate), site = coalesce(?, site), grouped = coalesce(?, grouped), "
+            "secret = coalesce(?, secret) WHERE name = ?",
+            (gate, site, group, None if secret is None else self._vault.lock(secret, f"edge {name}"), name),
+        )
+
     def remove_edge(self, name: str) -> None:
         self._one("edge", name, "DELETE FROM edge WHERE name = ?", (name,))
 

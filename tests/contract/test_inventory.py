@@ -127,8 +127,29 @@ def test_edges(inventory: SqliteInventory) -> None:
     assert list(inventory.edges()) == [EDGE]
 
 
+def test_an_edge_is_changed_in_place(inventory: SqliteInventory, file: Path) -> None:
+    """What is named changes, for every process; the rest stays, the secret and where it joined above all."""
+    inventory.add_edge(EDGE)
+    inventory.add_edge(replace(EDGE, name="other"))
+
+    inventory.change_edge("e1", gate="10.0.0.6:9101", group="us")
+    assert inventory.edge("e1") == replace(EDGE, gate="10.0.0.6:9101", group="us")
+    inventory.change_edge("e1", site="10.0.0.6:80", secret="another-secret")
+    again = SqliteInventory.open(file)
+    changed = again.edges()
+    again.close()
+
+    expected = replace(EDGE, gate="10.0.0.6:9101", site="10.0.0.6:80", group="us", secret="another-secret")
+    assert changed == [expected, replace(EDGE, name="other")]
+
+
 BAD: list[tuple[Callable[[SqliteInventory, str], Any], str]] = [
     (lambda it, _: it.add_account("a b"), "account name 'a b'"),
+    (lambda it, _: it.change_edge("nope", site="a:1"), "edge 'nope' is unknown"),
+    (lambda it, _: it.change_edge("e1", gate="a"), "gate 'a'"),
+    (lambda it, _: it.change_edge("e1", site="a:0"), "site 'a:0'"),
+    (lambda it, _: it.change_edge("e1", group="a/b"), "group 'a/b'"),
+    (lambda it, _: it.change_edge("e1", secret=""), "gate secret"),
     (lambda it, _: it.add_account(""), "account name ''"),
     (lambda it, _: it.add_account("shop"), "account name 'shop' is taken"),
     (lambda it, _: it.set_account_enabled("5", False), "account '5' is unknown"),

@@ -207,6 +207,7 @@ print(sorted({heavy} & set(sys.modules)), file=sys.stderr)
         (["account", "key", "set", "x", "off"], ["off", "active", "inactive"]),
         (["account", "key", "add", "x", "--key-id", "y"], ["--key-id and --secret-file go together"]),
         (["edge", "add", "x"], ["--kind"]),
+        (["edge", "set", "x"], ["nothing to change"]),
         (["edge", "add", "x", "--kind", "squid", "--gate", "a:1", "--site", "a:2"], ["squid", "nginx", "varnish"]),
         (["gate", "nginx", "unheard-of"], ["there is no edge unheard-of"]),
         (["gate", "varnish", "dead-1"], ["dead-1 is declared as nginx"]),
@@ -656,6 +657,11 @@ GOOD_EDGE = ["--kind", "nginx", "--gate", "127.0.0.1:9101", "--site", "127.0.0.1
         (["edge", "add", "x", *GOOD_EDGE, "--secret-file", "/nonexistent"], ["/nonexistent: No such file"]),
         (["edge", "add", "x", *GOOD_EDGE, "--secret-file", "/dev/null"], ["/dev/null: a gate's secret is 16 to"]),
         (["edge", "remove", "x"], ["edge 'x' is unknown"]),
+        (["edge", "set", "x", "--gate", "a:1"], ["edge 'x' is unknown"]),
+        (["edge", "set", "dead-1", "--gate", "a"], ["gate 'a': host:port"]),
+        (["edge", "set", "dead-1", "--gate", "a:1", "--site", "a:1"], ["visitors must not reach"]),
+        (["edge", "set", "dead-1", "--group", "a/b"], ["group 'a/b'"]),
+        (["edge", "set", "dead-1", "--secret-file", "/dev/null"], ["/dev/null: a gate's secret is 16 to"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -758,6 +764,47 @@ def test_edges_come_and_go_while_the_service_runs(cli: Cli, service: Stack) -> N
     assert cli("edge", "remove", "later-1", "--json").fine().json == {"removed": "later-1"}
     until(lambda: cli("task", id_, "--json").json[0]["Status"] == "Complete")
     assert "later-1" not in cli("edge", "list").fine().out
+
+
+def test_an_edge_is_changed_while_the_service_runs(cli: Cli, service: Stack, tmp_path: Path, origin: Origin) -> None:
+    """A task waits for an edge declared in the wrong place; put right, it goes on where it stood."""
+    cache = Nginx(tmp_path, origin)
+    cache.start()
+    secret = tmp_path / "secret"
+    secret.write_text(cache.edge.secret)
+    wrong = ["--gate", f"127.0.0.1:{free_port()}", "--site", f"127.0.0.1:{free_port()}", "--group", "moving"]
+    try:
+        cli("domain", "add", "moving-edge.test", "--account", "tests", "--group", "moving").fine()
+        cli("edge", "add", "moved", "--kind", "nginx", *wrong).fine()
+        until(lambda: 'edge="moved"' in service.look("/metrics"))
+        id_ = cli("prefetch", "http://moving-edge.test/a").fine().out.strip()
+        before = declared(service, "moved")
+
+        said = cli("edge", "set", "moved", "--gate", cache.gate, "--site", cache.site, "--secret-file", secret).fine()
+
+        after = declared(service, "moved")
+        assert (after.gate, after.site, after.secret) == (cache.gate, cache.site, cache.edge.secret)
+        assert (after.joined, after.group) == (before.joined, "moving")
+        assert "`freshline gate nginx moved` writes them anew" in said.out
+        origin.serves("/a", "v1")
+        until(lambda: cli("task", id_, "--json").json[0]["Status"] == "Complete")
+        assert cache.get("/a", "moving-edge.test").cache == "HIT"
+
+        assert "empty its cache" in cli("edge", "set", "moved", "--group", "elsewhere").fine().out
+        assert cli("edge", "set", "moved", "--group", "moving", "--json").fine().json["group"] == "moving"
+        assert "take its gate out too" in cli("edge", "remove", "moved").fine().out
+    finally:
+        cache.stop()
+
+
+def declared(service: Stack, name: str) -> Edge:
+    inventory = SqliteInventory.open(service.home / "inventory.db")
+    try:
+        found = inventory.edge(name)
+    finally:
+        inventory.close()
+    assert found
+    return found
 
 
 def test_commands_that_look_make_nothing(cli: Cli, tmp_path: Path) -> None:
