@@ -168,7 +168,7 @@ def read(raw: Any, where: str, mistakes: list[str]) -> Iterator[Condition]:
 
 def _read_one(name: str, key: str, raw: Any, where: str, mistakes: list[str]) -> Iterator[Condition]:
     kind, compile_, negated = OPERATORS[name]
-    if not _KEY.match(key) or (key.startswith("acs:") and key not in KEYS):
+    if not is_key(key):
         mistakes.append(f"{where}: no such key{instead(key, KEYS)}")
         return
     if kind != "text" and KEYS.get(key, kind) != kind:
@@ -190,6 +190,11 @@ def _read_one(name: str, key: str, raw: Any, where: str, mistakes: list[str]) ->
         except ValueError as wrong:
             mistakes.append(f"{where}: {text!r} must be {wrong}")
     yield Condition(name, key, tuple(texts), tuple(tests), negated)
+
+
+def is_key(key: str) -> bool:
+    """A key that calls have, or one of another service's, which ours never have."""
+    return key in KEYS or (bool(_KEY.match(key)) and not key.startswith("acs:"))
 
 
 def _text(value: Any) -> str | None:

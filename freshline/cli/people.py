@@ -31,7 +31,7 @@ def add(name: str, /, *, json: AsJson = False, place: Place = HERE) -> None:
     with place.inventory(new=True) as inventory:
         made = inventory.add_account(name)
         first = inventory.add_access_key(made.id)
-    _show_key(first, json)
+    show_key(first, json)
 
 
 @account.command(name="list")
@@ -91,6 +91,7 @@ def add_key(
     account: str,
     /,
     *,
+    user: str = "",
     key_id: str | None = None,
     secret_file: Path | None = None,
     json: AsJson = False,
@@ -100,6 +101,7 @@ def add_key(
 
     ```
     freshline account key add shop
+    freshline account key add shop --user anna
     freshline account key add shop --key-id LTAI5tExample --secret-file secret.txt
     ```
 
@@ -107,6 +109,8 @@ def add_key(
     ----------
     account
         The account's id or name.
+    user
+        The user whose key it is; without, it is the account's own, which no policy limits.
     key_id
         The id of a key from elsewhere; goes with --secret-file.
     secret_file
@@ -116,8 +120,8 @@ def add_key(
         fail("--key-id and --secret-file go together", 2)
     secret = read_secret(secret_file) if secret_file else None
     with place.inventory() as inventory:
-        made = inventory.add_access_key(_id(inventory, account), id_=key_id, secret=secret)
-    _show_key(made, json)
+        made = inventory.add_access_key(account_id(inventory, account), user, id_=key_id, secret=secret)
+    show_key(made, json, user)
 
 
 @key.command(name="set")
@@ -168,7 +172,7 @@ def add_domain(
         The edges that serve it.
     """
     with place.inventory() as inventory:
-        made = inventory.add_domain(name, _id(inventory, account), group)
+        made = inventory.add_domain(name, account_id(inventory, account), group)
         served = bool(inventory.edges(group))
     if json:
         as_json(_domain(made))
@@ -190,7 +194,7 @@ def domains(*, account: str | None = None, json: AsJson = False, place: Place = 
         Only the domains of this account, its id or its name.
     """
     with place.inventory() as inventory:
-        owners = [_id(inventory, account)] if account else [each.id for each in inventory.accounts()]
+        owners = [account_id(inventory, account)] if account else [each.id for each in inventory.accounts()]
         rows = [_domain(each) for owner in owners for each in inventory.domains(owner)]
     if json:
         as_json(rows)
@@ -237,7 +241,7 @@ def read_secret(file: Path) -> str:
         fail(f"{file}: a secret is printable ASCII characters without spaces", 2)
 
 
-def _id(inventory: SqliteInventory, account: str) -> str:
+def account_id(inventory: SqliteInventory, account: str) -> str:
     """The id of an account that is called by its id or its name.
 
     :raises ValueError: there is none
@@ -252,7 +256,7 @@ def _id(inventory: SqliteInventory, account: str) -> str:
 
 def _switch(account: str, enabled: bool, json: bool, place: Place) -> None:
     with place.inventory() as inventory:
-        id_ = _id(inventory, account)
+        id_ = account_id(inventory, account)
         inventory.set_account_enabled(id_, enabled)
         now = _account(inventory, id_)
     if json:
@@ -275,8 +279,9 @@ def _yes(value: bool) -> str:
     return "yes" if value else "no"
 
 
-def _show_key(key: AccessKey, json: bool) -> None:
-    made = {"account": key.account, "access_key_id": key.id, "access_key_secret": key.secret}
+def show_key(key: AccessKey, json: bool, user: str = "") -> None:
+    made = {"account": key.account} | ({"user": user} if user else {})
+    made |= {"access_key_id": key.id, "access_key_secret": key.secret}
     if json:
         as_json(made)
     else:
