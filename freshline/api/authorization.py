@@ -19,6 +19,7 @@ from freshline.domain.errors import Fault, Refused
 from freshline.inventory.base import Account, Inventory
 from freshline.spec.model import Operation, Spec, SpecError
 from freshline.wire import times
+from freshline.wire.params import NUMBER
 from freshline.wire.request import Request
 
 IDENTITY, SESSION = "AccountLevelIdentityBasedPolicy", "SessionPolicy"  #: in the vendor's words
@@ -137,6 +138,8 @@ def _named(type_: str, text: str) -> list[str]:
             lines = text.split(",")
         case "domain":
             lines = [text]
+        case "number":  # 007 and 7 are one
+            return [str(int(text)) if NUMBER.fullmatch(text) else "*"] if text else []
         case _:
             return [text] if text else []
     authorities = dict.fromkeys(map(_authority, filter(None, lines)))

@@ -150,6 +150,18 @@ async def test_domains_that_are_asked_about() -> None:
     assert (await by_anna(service, "DescribeRefreshTaskById", TaskId="1")).status == 403
 
 
+async def test_numbers() -> None:
+    """A number is one number however it is written."""
+    op = next(op for op in OPERATIONS.values() if op.resource.endswith("/{SiteId}"))
+    asked = {
+        text: [*authorization.resources(op, "1", Request("GET", b"SiteId=" + text))]
+        for text in (b"7", b"007", b"x", b"")
+    }
+
+    assert asked[b"7"] == asked[b"007"] == [f"acs:{op.product.service}:*:1:site/7"]
+    assert asked[b"x"] == asked[b""] == [f"acs:{op.product.service}:*:1:site/*"]
+
+
 LINES = st.lists(
     st.sampled_from(["http://", "HTTPS://", "ftp://", "img.test", "E.com", ":80", "/", "?", "a.*", "#", "@", ",", "\r",
                      "*", "//", " ", "http:", "é", "\x00", "x" * 260]),
