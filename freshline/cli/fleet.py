@@ -16,6 +16,7 @@ from freshline.cli.people import read_secret
 
 if TYPE_CHECKING:
     from freshline.domain.edge import Edge
+    from freshline.domain.target import Target
     from freshline.log.reading import ReadOnlyLog
 
 edge = App(name="edge", help="Cache servers.")
@@ -175,6 +176,15 @@ def remove(name: str, /, *, json: AsJson = False, place: Place = HERE) -> None:
         print(f"note: open tasks no longer wait for {name}; nobody keeps its cache fresh: take its gate out too")
 
 
+def _target(url: str) -> Target:
+    from freshline.domain.target import BadTarget, parse
+
+    try:
+        return parse(url)
+    except BadTarget as error:
+        fail(f"--url {url!r} is no URL: {error}", 2)
+
+
 def _secret(file: Path) -> str:
     secret = read_secret(file)
     if not SECRET.fullmatch(secret):
@@ -198,23 +208,31 @@ def check(name: str, /, *, url: str | None = None, json: AsJson = False, place: 
     Parameters
     ----------
     url
-        An object that may be cached. It is fetched, refreshed and fetched again, and the gate's word is held against
-        what a visitor gets. Without it only the door is checked, not the honesty.
+        An object that may be cached, of a domain that is declared. It is brought into the cache, and the gate has to
+        say that it is there, and not to say so of one that nobody asked for. Nothing is refreshed. Without it only
+        the door is checked.
     """
     import asyncio
 
-    from freshline.drivers.check import check_edge
+    from freshline.drivers.check import CHOICE, check_edge
     from freshline.wiring import driver
 
+    target = None if url is None else _target(url)
     with place.inventory() as inventory:
         found = inventory.edge(name)
+        known = target is None or inventory.domain(target.domain) is not None
     if found is None:
         fail(f"there is no edge {name}", 2)
-    findings = asyncio.run(check_edge(found, driver, url))
+    if target and not known:
+        fail(f"--url {url}: {target.domain} is no domain of the inventory", 2)
+    findings = asyncio.run(check_edge(found, driver, target))
     if json:
         as_json([{"check": f.check, "ok": f.ok, "said": f.said} for f in findings])
     else:
         for finding in findings:
             print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.check}: {finding.said}")
-    if not all(finding.ok for finding in findings):
+    bad = {finding.check for finding in findings if not finding.ok}
+    if bad == {CHOICE}:
+        fail(f"{url} cannot show how {name} fetches")
+    if bad:
         fail(f"{name} is not to be trusted yet")

@@ -44,11 +44,14 @@ class GateDriver:
         return await self._client.request(method, target, self._headers, body, seconds=seconds)
 
 
-def understood(reply: Reply | Trouble, read: Callable[[Reply], T | Trouble]) -> T | Trouble:
-    """What the gate's answer means, where it is one."""
+def understood(reply: Reply | Trouble, read: Callable[[Reply], T | Trouble], answer_header: str = "") -> T | Trouble:
+    """What the gate's answer means, where it is one.
+
+    :param answer_header: where it is a header, the status is not the gate's own: an origin may answer 403 as well
+    """
     if isinstance(reply, Trouble):
         return reply
-    if reply.status == 403:
+    if reply.status == 403 and answer_header not in reply.headers:
         return Trouble(Fault.WRONG_SECRET, "403")
     try:
         return read(reply)

@@ -59,13 +59,13 @@ OUTCOMES = {
 
 class VarnishDriver(GateDriver):
     async def probe(self, what: Fetch) -> Probed | Trouble:
-        return understood(await self._head(what, PROBE_HEADER, PROBE_SECONDS), _probed)
+        return understood(await self._head(what, PROBE_HEADER, PROBE_SECONDS), _probed, PRESENCE_HEADER)
 
     async def fetch(self, what: Fetch) -> Fetched | Trouble:
         for name, value in what.headers:
             if (why := _refusal(name, value)) is not None:
                 return Fetched(FetchOutcome.OTHER, 0, 0, why)
-        return understood(await self._head(what, FETCH_HEADER, FETCH_SECONDS), _fetched)
+        return understood(await self._head(what, FETCH_HEADER, FETCH_SECONDS), _fetched, FETCH_HEADER)
 
     async def _head(self, what: Fetch, errand: str, seconds: float) -> Reply | Trouble:
         asked = {name.lower(): value for name, value in what.headers if _refusal(name, value) is None}

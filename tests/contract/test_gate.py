@@ -714,13 +714,14 @@ def test_half_a_body_is_not_an_object(origin, cache, log, chunked):
     assert log.probe("/a").presence is Presence.ABSENT
 
 
-@pytest.mark.parametrize(("status", "age"), [(200, None), (404, None), (404, 3600)])
+@pytest.mark.parametrize(("status", "age"), [(200, None), (404, None), (404, 3600), (403, 3600)])
 def test_what_may_not_be_stored_is_not_called_stored(origin, cache, log, status, age):
-    """An answer that is not to be kept, or is no object, is no success."""
+    """An answer that is not to be kept, or is no object, is no success; not even when it is in the cache already."""
     origin.serves("/a", "v1", status=status, age=age)
-    fetched = log.fetch("/a")
 
-    assert (fetched.outcome, fetched.status) == (FetchOutcome.OTHER, status)
+    for _ in range(2):
+        fetched = log.fetch("/a")
+        assert (fetched.outcome, fetched.status) == (FetchOutcome.OTHER, status)
 
 
 # Coming back

@@ -214,6 +214,9 @@ print(sorted({heavy} & set(sys.modules)), file=sys.stderr)
         (["gate", "nginx", "dead-1", "--inactive", "1 fortnight"], ["--inactive '1 fortnight': must be a time"]),
         (["gate", "nginx", "dead-1", "--cache-path", "here; evil"], ["cache_path"]),
         (["edge", "check", "unheard-of"], ["there is no edge unheard-of"]),
+        (["edge", "check", "dead-1", "--url", "http://a b/"], ["--url 'http://a b/' is no URL: holds a space"]),
+        (["edge", "check", "dead-1", "--url", ""], ["--url '' is no URL"]),
+        (["edge", "check", "dead-1", "--url", "http://nobody.test/"], ["nobody.test is no domain of the inventory"]),
     ],
     ids=lambda value: " ".join(value).encode("ascii", "replace").decode() if isinstance(value, list) else None,
 )
@@ -879,7 +882,9 @@ def test_an_edge_is_checked(cli: Cli, tmp_path: Path, origin: Origin) -> None:
         said = cli("edge", "check", "real", "--url", f"http://{SITE}/a").fine().out
         assert [line.split()[0] for line in said.splitlines()] == ["ok"] * 6
         assert "FAIL  installed: wrong secret: 403" in cli("edge", "check", "stranger").refused(1, "stranger").out
-        assert "FAIL  honest" in cli("edge", "check", "real", "--url", "http://a b/").refused(1).out
+        origin.refuses("/b")
+        bad = cli("edge", "check", "real", "--url", f"http://{SITE}/b").refused(1, "/b cannot show how real fetches")
+        assert "FAIL  choice of URL: it answers 403" in bad.out
     finally:
         for name in ("real", "stranger"):
             cli("edge", "remove", name).fine()

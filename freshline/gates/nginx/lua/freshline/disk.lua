@@ -21,17 +21,19 @@ function M.path(key)
   return table.concat(out, "/")
 end
 
--- {varies=, bytes=} if an object that has not expired is stored under the key. Where it varies this is one of its variants.
+-- {varies=, bytes=, good=} if an object that has not expired is stored under the key. Where it varies this is one of its
+-- variants. It is good if it is known to answer 2xx.
 function M.look(key)
   local file = io.open(M.path(key), "rb")
   if not file then return nil, "nothing on disk" end
   local head = file:read(HEADER + 6 + #key + 1) or ""
+  local answer = #head >= HEADER and file:seek("set", number(head, 54, 2)) and file:read(12) or ""
   local size = file:seek("end")
   file:close()
   if #head < HEADER or number(head, 0, 8) ~= VERSION then return nil, "a file of another nginx" end
   if head:sub(HEADER + 1) ~= "\nKEY: " .. key .. "\n" then return nil, "another key" end
   if number(head, 8, 8) < ngx.time() then return nil, "expired" end
-  return {varies = head:byte(188) > 0, bytes = size - number(head, 56, 2)}
+  return {varies = head:byte(188) > 0, bytes = size - number(head, 56, 2), good = answer:find("^HTTP/1%.[01] 2%d%d") ~= nil}
 end
 
 return M

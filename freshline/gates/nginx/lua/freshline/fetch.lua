@@ -160,7 +160,7 @@ function M.fetch(scheme, host, target, headers)
     if why then return "other", 0, 0, why end
   end
   local there = M.probe(scheme, host, target)
-  if there and not there.varies then return "stored", 200, there.bytes, "already" end
+  if there and there.good and not there.varies then return "stored", 200, there.bytes, "already" end
   local outcome, status, bytes, why
   for _ = 1, ROUNDS do
     outcome, status, bytes, why = once(scheme, host, target, headers)
