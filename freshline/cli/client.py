@@ -85,14 +85,17 @@ class Client:
             now=self._ambient.now(),
             nonce=self._ambient.token(16),
             form=params,
+            token=self._credentials.security_token,
         )
 
     def signed_url(self, action: str, params: Mapping[str, str]) -> str:
         """An address that carries out one operation when it is fetched, once and within minutes (V1)."""
+        token = self._credentials.security_token
+        common = {"Action": action, "Version": VERSION, "Format": "JSON"} | ({"SecurityToken": token} if token else {})
         request = sign_v1(
             "GET",
             self._host,
-            {"Action": action, "Version": VERSION, "Format": "JSON", **params},
+            {**common, **params},
             key_id=self._credentials.access_key_id,
             secret=self._credentials.access_key_secret,
             now=self._ambient.now(),

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ class NoCredentials(Exception):
 class Credentials:
     access_key_id: str
     access_key_secret: str = field(repr=False)
+    security_token: str = field(default="", repr=False)  #: of a temporary key
 
 
 def find(
@@ -44,7 +45,11 @@ def find(
             names = f"{prefix}_ACCESS_KEY_ID", f"{prefix}_ACCESS_KEY_SECRET"
             key, secret = map(environ.get, names)
             if key or secret:
-                return _pair(names[0], key, names[1], secret)
+                return _with_token(
+                    _pair(names[0], key, names[1], secret),
+                    f"{prefix}_SECURITY_TOKEN",
+                    environ.get(f"{prefix}_SECURITY_TOKEN"),
+                )
     return _from_profile(profile or environ.get("ALIBABA_CLOUD_PROFILE"), environ)
 
 
@@ -56,6 +61,15 @@ def _pair(name: str, key: str | None, secret_name: str, secret: str | None) -> C
         if not _KEY.match(value):
             raise NoCredentials(f"{what}: printable ASCII characters without spaces")  # the value is not for logs
     return Credentials(key, secret)
+
+
+def _with_token(pair: Credentials, name: str, token: str | None) -> Credentials:
+    """The pair of a session, where there is a token to it."""
+    if not token:
+        return pair
+    if not _KEY.match(token):
+        raise NoCredentials(f"{name}: printable ASCII characters without spaces")
+    return replace(pair, security_token=token)
 
 
 def _from_profile(name: str | None, environ: Mapping[str, str]) -> Credentials:
@@ -82,7 +96,8 @@ def _from_profile(name: str | None, environ: Mapping[str, str]) -> Credentials:
     key, secret = _text(found, "access_key_id"), _text(found, "access_key_secret")
     if not (key or secret):
         raise NoCredentials(f"{file}: profile {name!r} has no access key")
-    return _pair(where, key, secret_where, secret)
+    found_pair = _pair(where, key, secret_where, secret)
+    return _with_token(found_pair, f"{file}: sts_token of profile {name!r}", _text(found, "sts_token"))
 
 
 def _text(table: Any, key: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from aliyunsdkcore.acs_exception.exceptions import ServerException
 from aliyunsdkcore.auth.credentials import StsTokenCredential
 from aliyunsdkcore.client import AcsClient
 
+from freshline.cli.client import Client as CliClient
+from freshline.cli.credentials import NoCredentials, find
 from freshline.inventory.base import AccessKey
 from freshline.inventory.sqlite import SqliteInventory
 from tests.scenario.stack import Stack
@@ -147,6 +150,32 @@ def test_sessions_outlive_the_service(house: House) -> None:
     with pytest.raises(ClientException) as over:
         client.describe_refresh_quota(QUOTA)
     assert over.value.code == "InvalidAccessKeyId.NotFound"
+
+
+def test_on_the_command_line(house: House) -> None:
+    """A session in the environment or in a profile signs like any key, in headers and in addresses."""
+    credentials = house.taken().credentials
+    environ = {
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": credentials.access_key_id,
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": credentials.access_key_secret,
+        "ALIBABA_CLOUD_SECURITY_TOKEN": credentials.security_token,
+    }
+    profile = {
+        "name": "ci",
+        "access_key_id": credentials.access_key_id,
+        "access_key_secret": credentials.access_key_secret,
+        "sts_token": credentials.security_token,
+    }
+    (house.home / "profiles.json").write_text(json.dumps({"profiles": [profile]}))
+    found = find(None, None, None, environ)
+    client = CliClient(f"http://{house.address}", found)
+
+    assert found == find(None, None, "ci", {"ALIBABA_CLOUD_CONFIG_FILE": str(house.home / "profiles.json")})
+    assert client.call("DescribeRefreshQuota", {})["UrlRemain"]
+    with urllib.request.urlopen(client.signed_url("DescribeRefreshQuota", {}), timeout=10) as answer:
+        assert json.load(answer)["UrlRemain"]
+    with pytest.raises(NoCredentials):
+        find(None, None, None, {**environ, "ALIBABA_CLOUD_SECURITY_TOKEN": "a b"})
 
 
 def test_sts_errors(house: House) -> None:
