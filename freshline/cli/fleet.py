@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cyclopts import App
 
+from freshline.cli.caller import Flag
 from freshline.cli.local import HERE, AsJson, Place
 from freshline.cli.output import as_json, fail, table
 from freshline.cli.people import read_secret
@@ -17,30 +19,94 @@ from freshline.cli.people import read_secret
 if TYPE_CHECKING:
     from freshline.domain.edge import Edge
     from freshline.domain.target import Target
+    from freshline.drivers.base import Gate, Trouble
     from freshline.log.reading import ReadOnlyLog
 
 edge = App(name="edge", help="Cache servers.")
 
 COLUMNS = ("name", "kind", "group", "gate", "site", "settled_to", "lag_entries", "lag_seconds", "failed_rows")
+STATE_AT = 3  #: the state, where it was asked for, stands after the group
+ASK_SECONDS = 3.0  #: for a gate to say where it stands
+ASKED_AT_ONCE = 200  #: gates
 SECRET = re.compile(r"[A-Za-z0-9._~+/=-]{16,256}")  #: what both nginx and VCL take between quotes
 
 
-def edges(*, json: AsJson = False, place: Place = HERE) -> None:
-    """Show every edge and how far behind it is.
+def edges(*, offline: Flag = False, json: AsJson = False, place: Place = HERE) -> None:
+    """Show every edge, where its gate says that it stands, and how far behind it is.
 
     ```
     freshline edges --data-dir /var/lib/freshline
     ```
+
+    Parameters
+    ----------
+    offline
+        Ask no gate; only what is in the files is shown.
     """
     with place.inventory() as inventory:
-        rows = [_lag(each, place.log()) for each in inventory.edges()]
+        found = inventory.edges()
+    log = place.log()
+    rows = [_lag(each, log) for each in found]  # before the gates are asked: they may only be further
+    columns = list(COLUMNS)
+    if not offline:
+        for row, (state, said) in zip(rows, _ask(found, log.id if log else None, log.head if log else 0), strict=True):
+            row |= {"state": state, "said": said}
+        columns.insert(STATE_AT, "state")
     if json:
         as_json(rows)
-    else:
-        table([name.upper() for name in COLUMNS], [[row[name] for name in COLUMNS] for row in rows])
+        return
+    for row in rows:
+        if row.get("said") and row["state"] in SAID:
+            row["state"] += f": {row['said']}"
+    table([name.upper() for name in columns], [[row[name] for name in columns] for row in rows])
 
 
 edge.command(edges, name="list")
+
+
+SAID = ("unreachable", "timeout", "garbage", "failed")  #: states that say little without what was said
+
+
+def _ask(edges: Sequence[Edge], log: str | None, head: int) -> list[tuple[str, str]]:
+    """Where each gate stands, in a word, and what was said."""
+    import asyncio
+
+    from freshline.drivers.base import Fault
+    from freshline.wiring import driver
+
+    async def one(edge: Edge, turn: asyncio.Semaphore) -> tuple[str, str]:
+        async with turn:
+            gate = driver(edge)
+            try:
+                async with asyncio.timeout(ASK_SECONDS):
+                    return stands(await gate.status(), log, head)
+            except TimeoutError:
+                return str(Fault.TIMEOUT), f"no answer within {ASK_SECONDS:g} s"
+            finally:
+                await gate.close()
+
+    async def all_of_them() -> list[tuple[str, str]]:
+        turn = asyncio.Semaphore(ASKED_AT_ONCE)
+        return await asyncio.gather(*(one(edge, turn) for edge in edges))
+
+    return asyncio.run(all_of_them())
+
+
+def stands(answer: Gate | Trouble, log: str | None, head: int) -> tuple[str, str]:
+    """What a gate's answer means to whoever has this log, in a word; and what was said."""
+    from freshline.drivers.base import Gate, Trouble
+
+    match answer:
+        case Trouble(fault, said):
+            return str(fault), said
+        case Gate(log=None):
+            return "unbound", "bound to no log: new, or it lost its memory"
+        case Gate(log=other) if other != log:
+            return "another log", f"bound to {other}"
+    said = f"at {answer.position} of {head}"
+    if not answer.synced:
+        return "starting", f"{said}, its old cache out of use until it has caught up"
+    return ("fresh" if answer.position >= head else "catching up"), said
 
 
 def _lag(each: Edge, log: ReadOnlyLog | None) -> dict[str, Any]:

@@ -8,6 +8,7 @@ reads more than it was told to.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -70,7 +71,7 @@ class Client:
         except TimeoutError:
             return Trouble(Fault.TIMEOUT, f"no answer within {seconds:g} s")
         except (ConnectionError, OSError) as error:
-            return Trouble(Fault.UNREACHABLE, str(error) or type(error).__name__)
+            return Trouble(Fault.UNREACHABLE, _why(error))
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, _TooLong) as error:
             return Trouble(Fault.GARBAGE, f"not an HTTP answer: {error}")
         if connection.reusable and not self._closed and len(self._idle) < IDLE_CONNECTIONS:
@@ -96,6 +97,13 @@ class Client:
         except TimeoutError:
             raise ConnectionError(f"no connection within {CONNECT_SECONDS:g} s") from None
         return made, True
+
+
+def _why(error: OSError) -> str:
+    """In the system's words; the event loop's differ from one to the next, and repeat the address."""
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error) or type(error).__name__
 
 
 class _TooLong(Exception):

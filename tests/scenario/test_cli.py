@@ -9,6 +9,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -800,6 +801,28 @@ def test_an_edge_is_changed_while_the_service_runs(cli: Cli, service: Stack, tmp
         cache.stop()
 
 
+def states(cli: Cli) -> dict[str, str]:
+    return {row["name"]: row["state"] for row in cli("edges", "--json").fine().json}
+
+
+def test_an_edge_that_says_nothing_is_waited_for_so_long(cli: Cli, tmp_path: Path) -> None:
+    """Takes connections and never answers: within seconds that is its state, and the others have theirs."""
+    home = tmp_path / "home"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        gate = f"127.0.0.1:{silent.getsockname()[1]}"
+        for name, at in (("silent", gate), ("gone", f"127.0.0.1:{free_port()}")):
+            arguments = ["--kind", "nginx", "--gate", at, "--site", "127.0.0.1:80", "--data-dir", home]
+            cli("edge", "add", name, *arguments).fine()
+        begun = time.monotonic()
+        rows = cli("edges", "--json", "--data-dir", home).fine().json
+
+    assert time.monotonic() - begun < 10
+    assert [(row["name"], row["state"], row["said"]) for row in rows] == [
+        ("gone", "unreachable", "Connection refused"),
+        ("silent", "timeout", "no answer within 3 s"),
+    ]
+
+
 def declared(service: Stack, name: str) -> Edge:
     inventory = SqliteInventory.open(service.home / "inventory.db")
     try:
@@ -878,6 +901,12 @@ def test_an_edge_is_checked(cli: Cli, tmp_path: Path, origin: Origin) -> None:
             arguments = ["--kind", "nginx", "--gate", cache.gate, "--site", cache.site]
             cli("edge", "add", name, *arguments, "--group", "checked", "--secret-file", tmp_path / name).fine()
         until(lambda: "bound to no log" not in cli("edge", "check", "real").out)
+
+        until(lambda: states(cli)["real"] == "fresh")
+        assert (states(cli)["stranger"], states(cli)["dead-1"]) == ("wrong secret", "unreachable")
+        shown = cli("edges").fine().out
+        assert re.search(r"^dead-1 +nginx +dead +unreachable: Connection refused +127", shown, re.M)
+        assert "state" not in cli("edges", "--offline", "--json").fine().json[0]
 
         said = cli("edge", "check", "real", "--url", f"http://{SITE}/a").fine().out
         assert [line.split()[0] for line in said.splitlines()] == ["ok"] * 6
