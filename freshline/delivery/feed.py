@@ -1,4 +1,9 @@
-"""The log as delivery reads it: stretches of commands for one edge group, decoded once for all its edges."""
+"""The log as delivery reads it: stretches, decoded once for all edges of a group.
+
+Every refresh goes to every edge, whatever group it was for: then a gate at a position has applied everything up to it,
+literally, and neither an edge nor a domain that changes its group, and comes back, finds anything stale. Only what an
+edge has to fetch, and which edges a task waits for, is a matter of groups.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +23,7 @@ class Feed:
         self._kept: OrderedDict[tuple[str, int, int], Stretch] = OrderedDict()
 
     def stretch(self, group: str, after: int, upto: int) -> Stretch:
-        """What the group's edges were asked to do in ``(after, upto]``, cut off after some thousand rows."""
+        """What an edge of the group is told of ``(after, upto]``, cut off after some thousand rows."""
         key = (group, after, upto)
         if (known := self._kept.get(key)) is not None:
             self._kept.move_to_end(key)
@@ -38,10 +43,9 @@ class Feed:
                 end = upto
                 break
             end = min(task.last, upto)
-            if task.wish.group != group:
-                continue
             if task.wish.kind.is_prefetch:
-                warmed += (fetch for fetch in fetches(task) if after < fetch.position <= end)
+                if task.wish.group == group:
+                    warmed += (fetch for fetch in fetches(task) if after < fetch.position <= end)
             else:
                 told += (command for command in commands(task) if after < command.position <= end)
         else:

@@ -99,7 +99,7 @@ class EdgeDelivery:
     trouble: str = ""  #: the last one, for the operator
     synced: bool = True
     reached: int = 0  #: every refresh up to here is settled
-    covered: int = 0  #: the gate is known to have applied everything up to here
+    covered: int = 0  #: a flush answered everything up to here
     warmed: int = 0  #: every prefetch up to here has been taken into ``warming``
     warming: dict[int, Warm] = field(default_factory=dict)
     under_way: Stretch | None = None
@@ -170,9 +170,10 @@ class EdgeDelivery:
         self.heard, self.synced = when.clock, gate.synced
         if ours and self.oldest - 1 <= gate.position <= self.head:
             self.lane = Lane.STANDING
-            self.covered = gate.position
-            # It may have lost the end of its journal: what it lacks goes out again, settled or not.
+            # What it has beyond our own account is told again, for the answers that were lost; and should it have lost
+            # the end of its journal, that goes out again too, settled or not.
             self.reached = min(self.reached, gate.position)
+            self.covered = min(self.covered, gate.position)
             if self.reached >= self.head and gate.synced:
                 self._is_well(when)
             return
@@ -222,7 +223,6 @@ class EdgeDelivery:
             self._lost(f"an answer that does not fit rows {stretch.after + 1} to {stretch.upto}: {answer.said}", when)
             return
         self.lane, self.synced = Lane.STANDING, self.synced or stretch.upto == self.head
-        self.covered = max(self.covered, stretch.upto)
         if refused := Ranges((position, position) for position, _ in answer.refused):
             self.progress = self.progress.with_failures(Reason.INTERNAL, refused)
         if stretch.upto > stretch.after:
@@ -230,9 +230,9 @@ class EdgeDelivery:
             self._reach(stretch, proof)
 
     def _settle_what_is_covered(self) -> None:
-        """The gate is ahead of what we had written down: it applied this before an answer got lost, or was flushed.
+        """The gate was flushed: what was asked for before is answered by that, a stretch at a time.
 
-        One stretch at a time: a whole log at once would hold everybody up.
+        A whole log at once would hold everybody up.
         """
         self._reach(self.reader.stretch(self.reached, self.covered))
 

@@ -35,7 +35,7 @@ from freshline.delivery.machine import EdgeDelivery, Lane, Pace
 from freshline.domain.action import Fetch
 from freshline.domain.edge import Edge, Evidence, Progress
 from freshline.domain.ranges import NOTHING, Range, Ranges
-from freshline.drivers.base import Driver, Fault, Gate, Trouble
+from freshline.drivers.base import Adrift, Applied, Driver, Fault, Gate, Trouble
 from freshline.log.base import Log, LogUnavailable
 from freshline.setting import setting
 
@@ -197,6 +197,8 @@ class EdgeRunner:
     async def _tell(self, call: Coroutine[Any, Any, Any]) -> None:
         began = self._ambient.monotonic()
         answer = await self._call(call)
+        if isinstance(answer, Applied) and self._log.mark(answer.position) != answer.mark:
+            answer = Adrift(f"{answer.said}: a position of another history than ours")
         self._observe(self.edge.name, self._ambient.monotonic() - began)
         self._events.put_nowait(Answered(answer))
 

@@ -78,12 +78,14 @@ def test_no_answer_means_asking_again_after_a_while() -> None:
     assert book.progress.cursor == 0
 
 
-def test_what_the_gate_had_applied_is_not_sent_again() -> None:
-    """The answer got lost, the batch did not: the gate's own position settles it."""
-    book = Playbook([purge_1]) >> Grew(1, 1) << Ask() >> stands(1) << None
+def test_what_the_gate_had_applied_is_told_again_for_its_answer() -> None:
+    """The answer got lost, the batch did not: that a gate stands past a row does not say that it did it."""
+    book = Playbook([purge_1, purge_2]) >> Grew(2, 1) << Ask() >> stands(2) << batch(0, 2, purge_1, purge_2)
+    assert book.progress.cursor == 0
 
-    assert book
-    assert book.progress.cursor == 1
+    assert book >> ok(2, (1, "bad pattern"))
+    assert book.progress.cursor == 2
+    assert book.progress.failure(1) is Reason.INTERNAL
 
 
 def test_the_pauses_double_up_to_the_most() -> None:
@@ -185,7 +187,9 @@ def test_a_refresh_does_not_wait_for_a_slow_prefetch() -> None:
 def test_a_failing_origin_fails_the_row_after_some_tries() -> None:
     """Three answers of 5XX are an answer."""
     broken = Fetched(FetchOutcome.ORIGIN_STATUS, 503, 0, "503")
-    book = Playbook([purge_1, fetch_2]) >> Grew(2, 1) << Ask() >> stands(1) << batch(1, 2) >> ok(2) << Go(fetch_2)
+    book = (
+        Playbook([purge_1, fetch_2]) >> Grew(2, 1) << Ask() >> stands(0) << batch(0, 2, purge_1) >> ok(2) << Go(fetch_2)
+    )
     for clock in (10.0, 20.0):
         assert book >> FetchAnswered(2, broken) << None
         assert book.at(clock) >> Ticked() << Go(fetch_2)
@@ -197,7 +201,9 @@ def test_a_failing_origin_fails_the_row_after_some_tries() -> None:
 def test_a_missing_object_is_not_asked_for_twice() -> None:
     """404 will be 404 again."""
     missing = Fetched(FetchOutcome.OTHER, 404, 0, "404")
-    book = Playbook([purge_1, fetch_2]) >> Grew(2, 1) << Ask() >> stands(1) << batch(1, 2) >> ok(2) << Go(fetch_2)
+    book = (
+        Playbook([purge_1, fetch_2]) >> Grew(2, 1) << Ask() >> stands(0) << batch(0, 2, purge_1) >> ok(2) << Go(fetch_2)
+    )
 
     assert book >> FetchAnswered(2, missing) << Warn("e did not prefetch http://a.test/a: 404")
     assert book.progress.failure(2) is Reason.INTERNAL
@@ -217,7 +223,9 @@ def test_a_late_refresh_fails_and_is_delivered_all_the_same() -> None:
 
 def test_a_late_prefetch_is_given_up() -> None:
     """Nobody waits for it any more, so no origin is asked for it."""
-    book = Playbook([purge_1, fetch_2]) >> Grew(2, 1) << Ask() >> stands(1) << batch(1, 2) >> ok(2) << Go(fetch_2)
+    book = (
+        Playbook([purge_1, fetch_2]) >> Grew(2, 1) << Ask() >> stands(0) << batch(0, 2, purge_1) >> ok(2) << Go(fetch_2)
+    )
 
     assert book >> Overdue(Ranges([(2, 2)])) << None
     assert book.progress.cursor == 2
@@ -228,7 +236,7 @@ def test_a_late_prefetch_is_given_up() -> None:
 def test_a_prefetch_that_waits_for_room_wakes_nobody() -> None:
     """A due retry behind a full window would else be looked at without end."""
     rows = [purge_1, *(Fetch(position, "http", "a.test", f"/{position}") for position in range(2, 19))]
-    book = Playbook(rows) >> Grew(18, 1) << Ask() >> stands(1) << batch(1, 18) >> ok(18)
+    book = Playbook(rows) >> Grew(18, 1) << Ask() >> stands(0) << batch(0, 18, purge_1) >> ok(18)
     for fetch in rows[1:17]:
         book << Go(fetch)
     assert book >> FetchAnswered(2, Fetched(FetchOutcome.ORIGIN_STATUS, 503, 0, "503")) << Go(rows[17])
@@ -257,7 +265,9 @@ def test_an_answer_about_other_rows_is_no_answer() -> None:
 
 def test_what_is_covered_is_settled_a_stretch_at_a_time() -> None:
     """An edge that was flushed with a long backlog holds nobody else up."""
-    book = Playbook([purge_1, purge_2], at_once=1) >> Grew(2, 1) << Ask() >> stands(2) << None
+    warned = Warn("e is bound to no log: flushing it whole")
+    book = Playbook([purge_1, purge_2], at_once=1) >> Grew(2, 1) << Ask()
+    assert book >> stands(0, log=None, ours=False) << warned << Flush(2) >> ok(2) << None
     assert book.progress.cursor == 1
     assert book.machine.wake_at() == 0.0
 

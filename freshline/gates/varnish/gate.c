@@ -394,14 +394,17 @@ take(struct batch *b, uint64_t now)
 		say(&answer, "other %s\n", log_name);
 		return (answer);
 	}
-	if (b->upto <= position)
-		return (stand(200, "ok"));
 	if (b->after > position)
 		return (stand(409, "behind"));
 	for (i = 0; i < b->n; i++)
 		prepare(&b->commands[i]);
-	apply(b, now);
-	stand_at(b->log, b->upto, b->mark);
+	if (b->upto > position) {
+		apply(b, now);
+		stand_at(b->log, b->upto, b->mark);
+	} else	/* a repeat: what was refused is said again, as the first answer may be lost */
+		for (i = 0; i < b->n; i++)
+			if (b->commands[i].compiled != NULL)
+				patterns->release(b->commands[i].compiled);
 	answer = stand(200, "ok");
 	for (i = 0; i < b->n; i++)
 		if (b->commands[i].refused != NULL)

@@ -93,14 +93,12 @@ end
 local function plan(batch, position, hold)
   local todo, refused, patterns = {}, {}, {}
   for i, command in ipairs(batch) do
-    if command[1] > position then
-      local why = command[2] == "regex" and pattern_refused(command[4])
-      if why then
-        refused[#refused + 1] = format("refused %d %s\n", command[1], gsub(why, "[^ -~]", " "))
-      else
-        if command[2] == "regex" then patterns[command[3]] = (patterns[command[3]] or 0) + 1 end
-        todo[#todo + 1] = command
-      end
+    local why = command[2] == "regex" and pattern_refused(command[4])
+    if why then                                           -- said again in a repeat: the first answer may be lost
+      refused[#refused + 1] = format("refused %d %s\n", command[1], gsub(why, "[^ -~]", " "))
+    elseif command[1] > position then
+      if command[2] == "regex" then patterns[command[3]] = (patterns[command[3]] or 0) + 1 end
+      todo[#todo + 1] = command
     end
     if i % BREATH == 0 then hold(true) end
   end
@@ -121,8 +119,8 @@ local function collapse(why, log, position, mark, hold)
   state:set("serving", memory.throw_away("collapse"))
   rules.clear(hold)
   local generation = memory.random()
+  state:set("generation", generation)                       -- before anything can fail: the rules of the old one are gone
   assert(journal.begin(generation, log, position, mark))
-  state:set("generation", generation)
   state:set("evicted", -1)
   state:incr("collapses", 1, 0)
   memory.stand(log, position, mark)
@@ -148,10 +146,8 @@ local function apply(batch, hold)
   if batch.log ~= log then return 409, "other " .. log .. "\n" end
   if not memory.sound() then return 500, "failed this worker belongs to an older configuration\n" end
   if batch.after > position then return 409, format("behind %d %s\n", position, mark) end
-  local refused = ""
+  local todo, refused = plan(batch, position, hold)
   if batch.upto > position then
-    local todo
-    todo, refused = plan(batch, position, hold)
     if journal.due() then
       local breaths = 0
       local ok, why, lost = journal.compact(function(line)

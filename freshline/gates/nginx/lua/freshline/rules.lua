@@ -1,10 +1,11 @@
 -- Which refresh a URL was last covered by.
 --
 -- In the shared dict, per host: f<host> <path?query>, p<host> <path>, d<host> <dir/>, t<host> <tag> -> position;
--- r<host> <n> -> "<position> <pattern>" with x<host> <pattern> -> n; and H<host> -> "<version> <tag> <depth> <list> <from> <to>":
+-- r<host> <n> -> "<position> <pattern>" with x<host> <pattern> -> n; and H<host> -> "<version> <tag> <depth> <list> <from> <to> <newest>":
 --   version  unlike any before; written last, so that who has seen it sees all that came with it
 --   tag      position of the host's newest tag refresh          depth  slashes in its deepest directory rule
 --   list     changes when the patterns change                   from, to  where its patterns are: r<host> <from> ... <to>
+--   newest   position up to which all of the host's rules are there; a pattern may bear a newer one, ahead of its line
 -- Each worker remembers the answer per URL, and it holds while H<host> stays as it is.
 local lrucache = require "resty.lrucache"
 local memory = require "freshline.memory"
@@ -21,10 +22,10 @@ local tonumber, max = tonumber, math.max
 local memo, hosts = assert(lrucache.new(MEMO)), assert(lrucache.new(HOSTS))
 
 local function read_host(text)
-  local version, tag, depth, list, from, to = match(text, "^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$")
+  local version, tag, depth, list, from, to, newest = match(text, "^(%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$")
   return {
     text = text, tag = tonumber(tag), depth = tonumber(depth), list = tonumber(list),
-    from = tonumber(from), to = tonumber(to), version = tonumber(version),
+    from = tonumber(from), to = tonumber(to), version = tonumber(version), newest = tonumber(newest),
   }
 end
 
@@ -54,12 +55,17 @@ local function host_of(host, text)
   end
 end
 
-local function matches(path, full, pattern)
-  local from, _, failed = ngx.re.find(path, pattern, "ajo")
+-- Callers' patterns are RE2's, which reads UTF-8; URLs may hold any bytes. So both ways are tried where they can differ.
+local function matches_one(subject, pattern)
+  local from, _, failed = ngx.re.find(subject, pattern, "ajo")
   if from or failed then return true end                          -- gave up (a match limit): too much rather than too little
-  if not full then return false end
-  from, _, failed = ngx.re.find(full, pattern, "ajo")
+  if not find(subject, "[\128-\255]") then return false end
+  from, _, failed = ngx.re.find(subject, pattern, "ajou")
   return (from or failed) and true or false
+end
+
+local function matches(path, full, pattern)
+  return matches_one(path, pattern) or (full and matches_one(full, pattern)) or false
 end
 
 local function tag_position(generation, host, target, h)
@@ -92,7 +98,7 @@ local function look_up(generation, host, h, target, known)
     if matches(path, full, patterns[i][2]) then newest = position; break end
   end
   local by_pattern = newest
-  if patterns[1] then seen = max(seen, patterns[1][1]) end
+  seen = max(seen, h.newest)
   return max(newest, tag_position(generation, host, target, h)), by_pattern, seen
 end
 
@@ -142,7 +148,7 @@ local function host_for(hosts_touched, host)
   local h = hosts_touched[host]
   if not h then
     local text = rules:get("H" .. host)
-    h = text and read_host(text) or {tag = 0, depth = 0, list = 0, from = 1, to = 0}
+    h = text and read_host(text) or {tag = 0, depth = 0, list = 0, from = 1, to = 0, newest = 0}
     hosts_touched[host] = h
   end
   return h
@@ -152,6 +158,9 @@ local function put_pattern(h, position, host, pattern)
   local x = "x" .. host .. " " .. pattern
   local n = rules:get(x)
   local rule = n and n >= h.from and rules:get("r" .. host .. " " .. n)
+  if rule and n > h.to then                                       -- of a worker that died before it could publish
+    h.to, h.list = n, state:incr("clock", 1, 0)
+  end
   if rule and tonumber(match(rule, "^%d+")) >= position then return true end
   if not rule then
     h.to = h.to + 1
@@ -165,13 +174,15 @@ end
 -- Nil when the dict is full. `touched` collects what M.publish then makes visible.
 function M.put(touched, position, verb, host, what)
   local h = host_for(touched, host)
+  h.newest = max(h.newest, position)
   if verb == "dir" and sub(what, -1) ~= "/" then verb, what = "regex", quote(what) end
   if verb == "regex" then return put_pattern(h, position, host, what) end
   local key = sub(verb, 1, 1) .. host .. " " .. what
   local before = rules:get(key)
-  if before and before >= position then return true end
-  if not set(key, position) then return nil end
-  if not before then state:incr("rules", 1, 0) end
+  if not (before and before >= position) then                     -- a repeat; what the line says of it may be missing yet
+    if not set(key, position) then return nil end
+    if not before then state:incr("rules", 1, 0) end
+  end
   if verb == "tag" then
     h.tag = max(h.tag, position)
   elseif verb == "dir" then
@@ -189,7 +200,7 @@ end
 function M.publish(touched)
   for host, h in pairs(touched) do
     local version = state:incr("clock", 1, 0)
-    local line = format("%d %d %d %d %d %d", version, h.tag, h.depth, h.list, h.from, h.to)
+    local line = format("%d %d %d %d %d %d %d", version, h.tag, h.depth, h.list, h.from, h.to, h.newest)
     if not set("H" .. host, line) then return nil end
   end
   for host, h in pairs(touched) do
