@@ -234,6 +234,28 @@ def test_a_refused_regex_does_not_hold_up_the_rest(origin, cache, log):
     cache.get("/a").fetched("v2")
 
 
+def test_a_repeated_batch_is_told_again_what_was_refused(origin, cache, log):
+    """The first answer may be lost: that a gate stands past a row does not say that it did it."""
+    batch = log.accept((Verb.REGEX, b"/a("), (Verb.FILE, b"/a"))
+    log.apply(batch)
+
+    again = log.apply(batch)
+
+    assert isinstance(again, Applied)
+    assert [position for position, _ in again.refused] == [1]
+
+
+@pytest.mark.parametrize("pattern", ["/img/[é].png", r"/img/.\.png", r"/img/\pL+\.png", "/(?i)IMG/É", "/img/[^x].png"])
+def test_patterns_read_utf_8_as_callers_do(origin, cache, log, pattern):
+    """A letter of several bytes is one letter to whoever wrote the pattern."""
+    origin.serves("/img/%C3%A9.png", "v1")
+    cache.get("/img/%C3%A9.png")
+    origin.serves("/img/%C3%A9.png", "v2")
+    log.refresh(Verb.REGEX, pattern.encode())
+
+    never_again(cache, "/img/%C3%A9.png", "v1")
+
+
 def test_an_explosive_regex_neither_hangs_nor_leaves_anything_old(origin, cache, log):
     """A pattern that would backtrack for years is given up, and given up counts as matching, which this one would."""
     bomb = "/" + "a" * 60 + "!"

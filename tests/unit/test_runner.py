@@ -1,0 +1,109 @@
+"""The rim of delivery, over a scripted edge."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+
+from freshline.ambient import Ambient
+from freshline.delivery.feed import Feed
+from freshline.delivery.machine import Pace
+from freshline.delivery.runner import Deadlines, EdgeRunner, OriginSlots
+from freshline.domain.action import Fetch
+from freshline.domain.edge import Edge
+from freshline.domain.task import Kind, Wish
+from freshline.drivers.base import Applied, Batch, Fetched, FetchOutcome, Gate, Probed, Trouble
+from freshline.log.memory import MemoryLog
+
+EDGE = Edge("e", "scripted", "g", "127.0.0.1:1", "127.0.0.1:2", "secret")
+
+
+class Scripted:
+    """A gate in memory, as docs/gates.md has it. ``forked``: another service, over a copy of our log, drives it too."""
+
+    def __init__(self) -> None:
+        self.gate = Gate(None, 0, None, True)
+        self.forked = False
+        self.flushes = 0
+        self.held: list[Fetch] = []
+
+    async def status(self) -> Gate:
+        return self.gate
+
+    async def apply(self, batch: Batch) -> Applied:
+        if self.forked and self.gate.position < batch.upto:
+            self.gate = replace(self.gate, position=batch.upto, mark="theirs")
+        if batch.upto > self.gate.position:
+            self.gate = replace(self.gate, position=batch.upto, mark=batch.mark)
+        return Applied(self.gate.position, str(self.gate.mark), (), "ok")
+
+    async def flush(self, log: str, position: int, mark: str) -> Applied:
+        self.flushes += 1
+        self.forked = False
+        self.gate = Gate(log, position, mark, True)
+        return Applied(position, mark, (), "ok")
+
+    async def probe(self, what: Fetch) -> Probed | Trouble:
+        raise AssertionError("delivery does not probe")
+
+    async def fetch(self, what: Fetch) -> Fetched:
+        self.held.append(what)
+        await asyncio.Event().wait()
+        return Fetched(FetchOutcome.STORED, 200, 1, "stored")
+
+    async def close(self) -> None:
+        pass
+
+
+def run(log: MemoryLog, gate: Scripted, edge: Edge = EDGE, origins: OriginSlots | None = None, **deadlines: float):  # type: ignore[no-untyped-def]
+    pace = Pace(retry_first_seconds=0.01, retry_most_seconds=0.02, heartbeat_seconds=0.05)
+    runner = EdgeRunner(
+        edge,
+        gate,
+        log,
+        Feed(log),
+        Ambient(),
+        pace=pace,
+        deadlines=Deadlines(**deadlines),
+        origins=origins or OriginSlots(),
+    )
+    log.on_append(runner.wake)
+    return asyncio.create_task(runner.run())
+
+
+async def until(condition) -> None:  # type: ignore[no-untyped-def]
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def test_a_position_of_another_history_settles_nothing() -> None:
+    """Two services over copies of one log: what the gate did for the other it did not do for us."""
+    log, gate = MemoryLog(), Scripted()
+    task = run(log, gate)
+    await log.append([Wish("1", "a.test", "g", Kind.FILE, ("http://a.test/1",))], now=time.time())
+    await until(lambda: log.progress("e") is not None and log.progress("e").cursor == 1)
+    assert gate.flushes == 1
+
+    gate.forked = True
+    await log.append([Wish("1", "a.test", "g", Kind.FILE, ("http://a.test/2",))], now=time.time())
+    await until(lambda: gate.flushes == 2)
+
+    await until(lambda: log.progress("e").cursor == 2)
+    assert [proof.said for proof in log.evidence("e", 2)] == ["flushed"]
+    task.cancel()
+
+
+async def test_an_edge_whose_fetches_hang_leaves_room_for_the_others() -> None:
+    """Half of an origin's places at most are one edge's."""
+    log, stuck, well = MemoryLog(), Scripted(), Scripted()
+    origins = OriginSlots(each=4)
+    other = replace(EDGE, name="other")
+    tasks = [run(log, stuck, origins=origins), run(log, well, other, origins)]
+
+    await log.append([Wish("1", "a.test", "g", Kind.PRELOAD, tuple(f"http://a.test/{n}" for n in range(9)))], now=time.time())
+    await until(lambda: len(stuck.held) == 2 and len(well.held) == 2)
+
+    for task in tasks:
+        task.cancel()
