@@ -31,6 +31,8 @@ from freshline.log.reading import ReadOnlyLog
 from freshline.log.sqlite import SqliteLog
 from freshline.operations.census import rows_by_status
 from freshline.operations.desk import Desk
+from freshline.operations.schedule import run_due
+from freshline.schedule.sqlite import SqliteSchedule
 from freshline.setting import split_networks
 from freshline.spec import model
 from freshline.wire.render import Format
@@ -40,6 +42,7 @@ logger = logging.getLogger("freshline")
 DRIVERS: dict[str, Callable[[Edge], Driver]] = {"nginx": NginxDriver, "varnish": VarnishDriver}
 
 DAY_SECONDS = 86_400
+LOOK_SECONDS = 1.0  #: how often it is asked which scheduled prefetches are due
 DROP_EVERY_SECONDS = 600.0  #: how often whole days that are past are dropped
 STOP_SECONDS = 10  #: what a call under way has to end in when the service stops
 CALLS = 2048  #: under way at once; beyond, callers are told to come back
@@ -102,6 +105,7 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
     ambient = ambient or Ambient()
     inventory = open_inventory(settings)
     log = SqliteLog.open(_home(settings) / "log.db")
+    schedule = SqliteSchedule.open(_home(settings) / "schedule.db")
     feed, origins = Feed(log), OriginSlots(settings.gates.fetches_per_domain)
 
     def runner(edge: Edge) -> EdgeRunner:
@@ -144,10 +148,12 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
         ),
         routes=probes.routes(sight, metrics),
         observe=metrics.answered,
+        schedule=schedule,
     )
     beside = [
         asyncio.create_task(fleet.run(), name="fleet"),
         asyncio.create_task(_drop_days(log, settings, ambient), name="drop days"),
+        asyncio.create_task(_run_due(app.desk), name="scheduled prefetches"),
     ]
     for task in beside:
         task.add_done_callback(_must_not_end)
@@ -160,6 +166,7 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
             task.cancel()
         await asyncio.gather(*beside, return_exceptions=True)
         await log.close()
+        schedule.close()
         inventory.close()
 
 
@@ -256,6 +263,15 @@ def _home(settings: Settings) -> Path:
     except OSError as error:
         raise CannotStart(f"service.data_dir = {str(home)!r}: {error.strerror or error}") from None
     return home
+
+
+async def _run_due(desk: Desk) -> None:
+    while True:
+        try:
+            await run_due(desk)
+        except Exception:
+            logger.exception("scheduled prefetches failed; trying again in %g s", LOOK_SECONDS)
+        await asyncio.sleep(LOOK_SECONDS)
 
 
 async def _drop_days(log: SqliteLog, settings: Settings, ambient: Ambient) -> None:

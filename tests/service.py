@@ -18,6 +18,8 @@ from freshline.inventory.base import AccessKey, Account, Domain, Taken
 from freshline.inventory.principals import Principals
 from freshline.inventory.vault import KEY_BYTES, Vault
 from freshline.log.memory import MemoryLog
+from freshline.schedule.base import Job, Plan, Schedule, State
+from freshline.schedule.memory import MemorySchedule
 from freshline.spec import model
 from freshline.spec.model import Operation
 from freshline.wire import signature
@@ -26,6 +28,9 @@ from freshline.wire.signature import Signed
 HOST = "127.0.0.1:18999"
 NOON = 1_795_262_400.0  #: 2026-11-21T12:00:00Z
 MADE = int(NOON) - 86_400  #: when the domains were
+JOB = Job("job-1", "1", 123, "job", MADE, ("http://e.com/a", "http://e.com/b", "http://e.com/c"))
+PLAN = Plan("plan-1", "job-1", MADE, None, 60, 2, State.WAITING, int(NOON) + 3600)
+STOPPED = replace(PLAN, id="plan-2", status=State.STOPPED)
 UNTHROTTLED = Limits(rates={op.action: 1e9 for op in model.load()})
 
 
@@ -160,7 +165,14 @@ class Service:
         self.clock = Clock()
         self.books = books()
         self.log = MemoryLog()
-        self.app = App(model.load(), self.log, self.books, self.clock, limits=limits, settings=settings, **more)
+        self.schedule: Schedule = MemorySchedule()
+        self.schedule.add_job(JOB)
+        self.schedule.add_plan(PLAN)
+        self.schedule.add_plan(STOPPED)
+        self.app = App(
+            model.load(), self.log, self.books, self.clock,
+            limits=limits, settings=settings, schedule=self.schedule, **more,
+        )  # fmt: skip
 
     async def call(self, action: str, key: str = "testid", secret: str = "testsecret", **params: str) -> Answer:
         """A signed V3 call with its parameters in the query."""

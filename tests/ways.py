@@ -13,11 +13,12 @@ from dataclasses import replace
 from freshline.access.limits import DAILY, PER_MINUTE, Limits
 from freshline.domain.errors import Fault
 from freshline.operations.registry import HANDLERS
+from freshline.schedule.base import State
 from freshline.spec import model
 from freshline.spec.model import Operation, Param
 from freshline.wire import signature, times
 from freshline.wire.request import Request
-from tests.service import NOON, UNTHROTTLED, Answer, Service
+from tests.service import JOB, NOON, PLAN, STOPPED, UNTHROTTLED, Answer, Service
 
 Way = Callable[[Operation, str], Awaitable[Answer]]  #: an operation, and the format to answer in
 
@@ -37,8 +38,12 @@ LEAST = {  # by the handler's word: a value that will do
     "names": "img.test",
     "site_id": "123",  # e.com
     "content": '{"Files":["http://e.com/a"]}',
+    "id": "job-1",
+    "title": "nightly",
+    "slots": '[{"Interval":60,"SliceLen":10}]',
     "sources": '[{"content":"192.0.2.1","type":"ipaddr","priority":"20","port":80,"weight":"15"}]',
 }
+PLANS = {"start_plan": STOPPED.id, "stop_plan": PLAN.id, "change_plan": PLAN.id, "remove_plan": PLAN.id}
 NEW = "new.test"  # a domain that nobody has
 
 
@@ -47,6 +52,12 @@ def least(op: Operation) -> dict[str, str]:
     out = {
         name: enough(param) for name, param in op.params.items() if param.required or param.to in ("content", "lines")
     }
+    if op.handler == "create_job":
+        return out | spelled(op, {"lines": "http://e.com/a"})
+    if op.handler in PLANS:
+        out |= spelled(op, {"id": PLANS[op.handler]})
+    elif has(op, "id"):
+        out |= spelled(op, {"id": JOB.id})
     return out | spelled(op, {"name": NEW}) if op.handler == "add_domain" else out
 
 
@@ -152,6 +163,13 @@ async def expired(op: Operation, format_: str) -> Answer:
     return await service.ask(op, **spelled(op, {"ids": str(id_)}), Format=format_)
 
 
+async def finished(op: Operation, format_: str) -> Answer:
+    service = Service()
+    for plan in (PLAN, STOPPED):
+        service.schedule.change_plan(replace(plan, status=State.FINISHED))
+    return await service.ask(op, **least(op), Format=format_)
+
+
 async def taken(op: Operation, format_: str) -> Answer:
     service = Service()
     service.books.add_domain(NEW, "2", "main")
@@ -176,7 +194,7 @@ WAYS: dict[Fault, Way] = {
     Fault.SERVICE_CLOSED: closed,
     Fault.PARAMETERS_GARBLED: repeated,
     # writing
-    Fault.OVER_LIMIT: either(tags=way(tags=",".join(f"t{n}" for n in range(1001))), lines=way(lines=lines(1001))),
+    Fault.OVER_LIMIT: either(tags=way(tags=",".join(f"t{n}" for n in range(1001))), lines=way(lines=lines(10_001))),
     Fault.TOO_MANY_URLS: way(lines=lines(101)),
     Fault.LINES_GARBLED: no_text,
     Fault.PATH_MALFORMED: either(
@@ -227,6 +245,12 @@ WAYS: dict[Fault, Way] = {
     Fault.DOMAIN_TAKEN: taken,
     Fault.DOMAIN_COUNT: way(replace(UNTHROTTLED, domains=2)),
     Fault.CHARGE_WRONG: way(charge="PayInKind"),
+    # prefetches that begin later
+    Fault.INSERT_WAY_WRONG: way(way="oss"),
+    Fault.SLOT_WRONG: either(slots=way(slots="[]"), start=way(start="soon")),
+    Fault.SCHEDULE_UNKNOWN: way(id="nothing"),
+    Fault.SCHEDULE_STATE: finished,
+    Fault.SCHEDULE_FULL: way(times_=101),
     # sites
     Fault.SITE_UNKNOWN: way(site_id="999"),
     Fault.CONTENT_WRONG: unreadable,

@@ -28,6 +28,8 @@ from freshline.inventory.base import Inventory
 from freshline.log.base import Log, LogUnavailable
 from freshline.operations.desk import Call, Desk
 from freshline.operations.registry import Bound, bind
+from freshline.schedule.base import Schedule
+from freshline.schedule.memory import MemorySchedule
 from freshline.spec.model import Spec
 from freshline.wire import render, signature
 from freshline.wire.render import CONTENT_TYPES, Format
@@ -88,10 +90,12 @@ class App:
         settings: Settings | None = None,
         routes: Mapping[str, ASGIApp] | None = None,
         observe: Observe | None = None,
+        schedule: Schedule | None = None,
     ) -> None:
         """
         :param routes: other applications by exact path, such as the probes
         :param observe: told of every answer
+        :param schedule: of prefetches that begin later; else they are forgotten with the process
         :raises SpecError: the tables do not fit the handlers
         """
         self._spec = spec
@@ -105,7 +109,7 @@ class App:
         self._authentication = Authentication(inventory, self._limits)
         self._authorization = Authorization(spec, inventory)
         self._rates = Throttle()
-        self._desk = Desk(log, inventory, self._limits, ambient)
+        self.desk = Desk(log, inventory, self._limits, ambient, schedule or MemorySchedule())
         self._steps: list[Callable[[Exchange], None]] = [
             self._read_claim,
             self._authenticate,
@@ -158,7 +162,7 @@ class App:
         operation, handler = exchange.bound.operation, exchange.bound.handler
         caller = exchange.caller
         call = Call(caller.account.id, exchange.request_id, exchange.now, exchange.monotonic, caller.principal)
-        values = await handler.run(self._desk, call, handler.args(**exchange.arguments))
+        values = await handler.run(self.desk, call, handler.args(**exchange.arguments))
         values["request_id"] = exchange.request_id
         return render.answer(operation.action, operation.result, values, self._format(exchange.request))
 

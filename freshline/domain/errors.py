@@ -92,6 +92,11 @@ class Fault(StrEnum):
     CHARGE_WRONG = "charge_wrong"
     SITE_UNKNOWN = "site_unknown"
     CONTENT_WRONG = "content_wrong"
+    INSERT_WAY_WRONG = "insert_way_wrong"
+    SLOT_WRONG = "slot_wrong"
+    SCHEDULE_UNKNOWN = "schedule_unknown"
+    SCHEDULE_STATE = "schedule_state"  #: not in the state it is in
+    SCHEDULE_FULL = "schedule_full"
     CONTENT_MISSING = "content_missing"  #: no list of the type asked for, or an empty one
 
     # sessions

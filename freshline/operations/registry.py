@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from freshline.domain.errors import Fault
-from freshline.operations import domains, inspect, quota, roles, sites, submit
+from freshline.operations import domains, inspect, quota, roles, schedule, sites, submit
 from freshline.operations.desk import Call, Desk
 from freshline.operations.selection import Filter
 from freshline.spec.model import GATEWAY, Operation, Spec, SpecError
@@ -39,6 +39,17 @@ HANDLERS = {
     "purge": Handler(sites.purge, sites.PurgeArgs, sites.PURGES),
     "preload": Handler(sites.preload, sites.PreloadArgs, sites.PRELOADS),
     "site_tasks": Handler(sites.site_tasks, sites.SiteTasksArgs, sites.LISTS),
+    "create_job": Handler(schedule.create_job, schedule.CreateJobArgs, schedule.CREATES),
+    "job": Handler(schedule.job, schedule.IdArgs, schedule.KNOWN),
+    "jobs": Handler(schedule.jobs, schedule.JobsArgs, sites.SITE),
+    "reset_job": Handler(schedule.reset_job, schedule.IdArgs, schedule.KNOWN),
+    "remove_job": Handler(schedule.remove_job, schedule.IdArgs, schedule.KNOWN),
+    "create_plans": Handler(schedule.create_plans, schedule.CreatePlansArgs, schedule.KNOWN),
+    "plans": Handler(schedule.plans, schedule.IdArgs, schedule.KNOWN),
+    "start_plan": Handler(schedule.start_plan, schedule.IdArgs, schedule.SWITCHES),
+    "stop_plan": Handler(schedule.stop_plan, schedule.IdArgs, schedule.SWITCHES),
+    "change_plan": Handler(schedule.change_plan, schedule.UpdateArgs, schedule.UPDATES),
+    "remove_plan": Handler(schedule.remove_plan, schedule.IdArgs, schedule.KNOWN),
     "site_quota": Handler(sites.site_quota, sites.SiteQuotaArgs, sites.SITE),
     "assume_role": Handler(roles.assume_role, roles.AssumeArgs, roles.ASSUMES),
     "caller_identity": Handler(roles.caller_identity, roles.IdentityArgs),

@@ -99,6 +99,14 @@ async def prefetch(desk: Desk, call: Call, args: PrefetchArgs) -> dict[str, Any]
     return await _submit(desk, call, Kind.PRELOAD, wishes)
 
 
+def check_prefetch(desk: Desk, call: Call, lines: Sequence[str], within: frozenset[str]) -> None:
+    """What can be known of a prefetch before it is due.
+
+    :raises Refused: a line is no URL of these domains
+    """
+    _wishes(desk, call, Kind.PRELOAD, lines, within=within)
+
+
 async def refresh_by_tag(desk: Desk, call: Call, args: TagArgs) -> dict[str, Any]:
     if "*" in args.domain_name:
         raise Refused(Fault.DOMAIN_WILDCARD)

@@ -24,7 +24,7 @@ PRODUCTS = ("cdn", "cdn2014", "dcdn", "esa", "scdn", "vod", "sts")  #: the table
 
 Type = Literal[
     "text", "flag", "number", "choice", "lines", "ids", "time", "domain", "domains", "tags", "headers", "sources",
-    "document", "strings", "content",
+    "document", "strings", "content", "slots",
 ]  # fmt: skip
 
 
@@ -158,6 +158,7 @@ class _Field(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     source: str = ""
     each: str = ""
     one: bool = False
+    text: bool = False
     shape: str = ""
     node: str | None = None
     spell: dict[str, str] = {}
@@ -290,7 +291,7 @@ def _field(name: str, raw: str | _Field, shapes: Mapping[str, _Shape], text: boo
     if isinstance(raw, str):
         return Field(name, raw, text=text)
     if not raw.each and not raw.one:
-        return Field(name, raw.source, text=text, spell=raw.spell)
+        return Field(name, raw.source, text=text or raw.text, spell=raw.spell)
     if raw.shape not in shapes:
         raise SpecError(f"{where}: {name} has no shape {raw.shape!r}")
     inner = shapes[raw.shape]

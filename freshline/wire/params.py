@@ -17,7 +17,7 @@ from freshline.domain import target
 from freshline.domain.errors import Fault, Refused
 from freshline.domain.source import Source
 from freshline.spec.model import Operation, Param, SpecError
-from freshline.wire import content, times
+from freshline.wire import content, slots, times
 from freshline.wire.request import Request
 
 TASK_ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)  #: stays within a signed 64-bit number
@@ -153,6 +153,10 @@ def _content(_: Param, text: str) -> content.Content:
     return content.read(text)
 
 
+def _slots(_: Param, text: str) -> tuple[slots.Slot, ...]:
+    return slots.read(text)
+
+
 def _ids(param: Param, text: str) -> tuple[int, ...]:
     parts = text.split(",")
     if param.most is not None and len(parts) > param.most:
@@ -253,6 +257,7 @@ PARSERS: Mapping[str, Callable[[Param, str], Any]] = {
     "sources": _sources,
     "strings": _strings,
     "content": _content,
+    "slots": _slots,
 }
 
 

@@ -89,7 +89,9 @@ def _tree(shape: Shape, values: Mapping[str, Any]) -> dict[str, Any]:
 def _elements(shape: Shape, values: Mapping[str, Any]) -> Iterator[str]:
     for field in shape.xml:
         value = [values] if field.single else values[field.source]
-        if field.shape is None:
+        if field.shape is None and isinstance(value, list):  # of texts
+            yield from (_element(field.name, text) for text in value)
+        elif field.shape is None:
             yield _element(field.name, str(_print(field, value)))
         elif field.node is None:  # repeated, with no element around them
             yield from _list(field.name, field.shape, value)

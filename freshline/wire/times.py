@@ -38,3 +38,14 @@ def read(text: str, *, fractions: bool = False) -> int:
         return int(datetime(*map(int, match.groups()[:6]), tzinfo=UTC).timestamp())  # type: ignore[misc, arg-type]
     except ValueError:
         raise Unreal(text) from None
+
+
+def read_any(text: str) -> int:
+    """ISO 8601 with any offset, as Unix seconds. ``+Z`` is how one SDK's documents write the end of it.
+
+    :raises ValueError: it is no such time
+    """
+    at = datetime.fromisoformat(text.replace("+Z", "Z"))
+    if at.tzinfo is None or not 0 <= at.timestamp() < 1 << 34:
+        raise Malformed(text)
+    return int(at.timestamp())

@@ -88,3 +88,46 @@ def test_errors(service: Running, client: Client, monkeypatch: pytest.MonkeyPatc
     assert (foreign.code, foreign.status_code) == ("InvalidDomain.NotFound", 404)
     assert (secret.code, secret.status_code) == ("SignatureDoesNotMatch", 400)
     assert isinstance(often, ThrottlingException) and often.code == "Throttling.User"
+
+
+def test_scheduled(client: Client) -> None:
+    """The whole family: a job, its plans, stopped, started, changed and removed."""
+    (site,) = client.list_sites(models.ListSitesRequest(site_name="img.test")).body.sites
+    job = client.create_scheduled_preload_job(
+        models.CreateScheduledPreloadJobRequest(
+            site_id=site.site_id, name="nightly", insert_way="textBox", url_list="http://img.test/a\nhttp://img.test/b"
+        )
+    ).body
+    slot = models.CreateScheduledPreloadExecutionsRequestExecutions(
+        start_time="2037-01-01T00:00:00Z", end_time="2037-01-02T00:00:00Z", interval=60, slice_len=10
+    )
+    made = client.create_scheduled_preload_executions(
+        models.CreateScheduledPreloadExecutionsRequest(id=job.id, executions=[slot])
+    ).body
+    plan = made.success_executions[0].id
+    stopped = client.stop_scheduled_preload_execution(models.StopScheduledPreloadExecutionRequest(id=plan)).body
+    changed = client.update_scheduled_preload_execution(
+        models.UpdateScheduledPreloadExecutionRequest(id=plan, slice_len=20)
+    ).body
+    started = client.start_scheduled_preload_execution(models.StartScheduledPreloadExecutionRequest(id=plan)).body
+    listed = client.list_scheduled_preload_executions(models.ListScheduledPreloadExecutionsRequest(id=job.id)).body
+    jobs = client.list_scheduled_preload_jobs(models.ListScheduledPreloadJobsRequest(site_id=site.site_id)).body
+    told = client.get_scheduled_preload_job(models.GetScheduledPreloadJobRequest(id=job.id)).body
+    reset = client.reset_scheduled_preload_job(models.ResetScheduledPreloadJobRequest(id=job.id)).body
+    client.delete_scheduled_preload_execution(models.DeleteScheduledPreloadExecutionRequest(id=plan))
+    client.delete_scheduled_preload_job(models.DeleteScheduledPreloadJobRequest(id=job.id))
+    gone = refused(lambda: client.get_scheduled_preload_job(models.GetScheduledPreloadJobRequest(id=job.id)))
+    oss = refused(
+        lambda: client.create_scheduled_preload_job(
+            models.CreateScheduledPreloadJobRequest(
+                site_id=site.site_id, name="n", insert_way="oss", oss_url="https://o.test/list"
+            )
+        )
+    )
+
+    assert (made.success_count, made.total_count, made.failed_executions) == (1, 1, [])
+    assert (stopped.status, changed.slice_len, started.status) == ("stopped", 20, "waiting")
+    assert [it.id for it in listed.executions] == [plan]
+    assert (jobs.total_count, jobs.jobs[0].id, told.url_count, reset.url_submitted) == ("1", job.id, 2, 0)
+    assert (gone.code, gone.status_code) == ("InvalidId.NotFound", 404)
+    assert oss.code == "InvalidInsertWay"

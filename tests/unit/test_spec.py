@@ -24,7 +24,6 @@ TABLE = tomllib.loads((Path(model.__file__).parent / "cdn.toml").read_text())
 
 
 LEFT_OUT = {  # what the vendor has and we do not; docs/contract-choices.md says why
-    *(name for name in CONTRACT if "ScheduledPreload" in name),
     "vod.GetMediaRefreshJobs",
     "vod.RefreshMediaPlayUrls",
 }

@@ -1,0 +1,147 @@
+"""The schedule in an SQLite file of its own. Changes are few, and each is on the disk when it returns."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from pathlib import Path
+
+from freshline import datafile
+from freshline.schedule.base import JOBS, PLANS, Full, Job, Plan, State
+
+VERSION = 1  #: of the schema
+
+SCHEMA = """
+CREATE TABLE job (
+    id TEXT PRIMARY KEY,
+    account TEXT NOT NULL,
+    site INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    urls TEXT NOT NULL,
+    done INTEGER NOT NULL,
+    tasks INTEGER NOT NULL,
+    trouble TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE plan (
+    id TEXT PRIMARY KEY,
+    job TEXT NOT NULL REFERENCES job,
+    start INTEGER NOT NULL,
+    end INTEGER,
+    interval_seconds INTEGER NOT NULL,
+    slice INTEGER NOT NULL,
+    status TEXT NOT NULL,
+    due INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX plan_of_job ON plan (job)
+"""
+
+
+class SqliteSchedule:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> SqliteSchedule:
+        """Open the schedule at a path, or make it.
+
+        :raises WrongFile: the file is something else
+        """
+        return cls(datafile.open_for_writing(Path(path), "schedule", VERSION, SCHEMA))
+
+    def close(self) -> None:
+        self._db.close()
+
+    # -- jobs -----------------------------------------------------------------
+    def job(self, id_: str) -> Job | None:
+        return next(iter(self._jobs("WHERE id = ?", id_)), None)
+
+    def jobs(self, account: str, site: int) -> list[Job]:
+        return self._jobs("WHERE account = ? AND site = ? ORDER BY created DESC, id DESC", account, site)
+
+    def add_job(self, job: Job) -> None:
+        if self._count("job WHERE account = ?", job.account) >= JOBS:
+            raise Full
+        values = (job.id, job.account, job.site, job.name, job.created, json.dumps(job.urls), 0, 0, "")
+        self._db.execute("INSERT INTO job VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+    def reset_job(self, id_: str) -> None:
+        self._db.execute("UPDATE job SET done = 0, tasks = 0, trouble = '' WHERE id = ?", (id_,))
+
+    def remove_job(self, id_: str) -> None:
+        with self._db:  # all of it, or nothing
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("DELETE FROM plan WHERE job = ?", (id_,))
+            self._db.execute("DELETE FROM job WHERE id = ?", (id_,))
+
+    # -- plans ----------------------------------------------------------------
+    def plan(self, id_: str) -> Plan | None:
+        return next(iter(self._plans("WHERE id = ?", id_)), None)
+
+    def plans(self, job: str) -> list[Plan]:
+        return self._plans("WHERE job = ? ORDER BY start, id", job)
+
+    def due(self, now: float) -> list[Plan]:
+        return self._plans("WHERE status IN ('waiting', 'running') AND due <= ? ORDER BY due, id", int(now))
+
+    def add_plan(self, plan: Plan) -> None:
+        if self._count("plan WHERE job = ?", plan.job) >= PLANS:
+            raise Full
+        self._put(plan)
+
+    def change_plan(self, plan: Plan) -> Plan:
+        self._put(plan)
+        return plan
+
+    def remove_plan(self, id_: str) -> None:
+        self._db.execute("DELETE FROM plan WHERE id = ?", (id_,))
+
+    # -- a slice --------------------------------------------------------------
+    def took(self, plan: Plan, count: int, tasks: int, *, last: bool) -> None:
+        with self._db:  # all of it, or nothing
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("UPDATE job SET done = done + ?, tasks = tasks + ? WHERE id = ?", (count, tasks, plan.job))
+            self._move(plan, State.FINISHED if last else State.RUNNING)
+
+    def put_off(self, plan: Plan) -> None:
+        self._move(plan, State.RUNNING)
+
+    def failed(self, plan: Plan, trouble: str) -> None:
+        with self._db:  # all of it, or nothing
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute("UPDATE job SET trouble = ? WHERE id = ?", (trouble, plan.job))
+            self._move(plan, State.FAILED)
+
+    def finished(self, plan: Plan) -> None:
+        self._move(plan, State.FINISHED)
+
+    # -- inside ---------------------------------------------------------------
+    def _put(self, plan: Plan) -> None:
+        values = (plan.id, plan.job, plan.start, plan.end, plan.interval_seconds, plan.slice, plan.status, plan.due)
+        self._db.execute("INSERT OR REPLACE INTO plan VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+    def _move(self, plan: Plan, status: State) -> None:
+        """The slice after this one is due an interval later. What was stopped or removed meanwhile stays so."""
+        self._db.execute(
+            "UPDATE plan SET status = ?, due = ? WHERE id = ? AND status IN ('waiting', 'running')",
+            (status, plan.due + plan.interval_seconds, plan.id),
+        )
+
+    def _count(self, of: str, value: str) -> int:
+        count: int = self._db.execute(f"SELECT count(*) FROM {of}", (value,)).fetchone()[0]  # noqa: S608 - our own words
+        return count
+
+    def _jobs(self, where: str, *values: object) -> list[Job]:
+        rows = self._db.execute(f"SELECT * FROM job {where}", values)  # noqa: S608
+        return [
+            Job(id_, account, site, name, created, tuple(json.loads(urls)), done, tasks, trouble)
+            for id_, account, site, name, created, urls, done, tasks, trouble in rows
+        ]
+
+    def _plans(self, where: str, *values: object) -> list[Plan]:
+        rows = self._db.execute(f"SELECT * FROM plan {where}", values)  # noqa: S608
+        return [
+            Plan(id_, job, start, end, interval_seconds, slice_, State(status), due)
+            for id_, job, start, end, interval_seconds, slice_, status, due in rows
+        ]

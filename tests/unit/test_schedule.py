@@ -1,0 +1,233 @@
+"""Scheduled prefetches: slices when they are due, stopped when they are told, and going on after a restart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from freshline.access.limits import Limits
+from freshline.api.app import App
+from freshline.operations.schedule import run_due
+from freshline.schedule.memory import MemorySchedule
+from freshline.schedule.sqlite import SqliteSchedule
+from freshline.spec import model
+from freshline.wire import times
+from tests.service import NOON, UNTHROTTLED, Service
+from tests.ways import OPERATIONS
+
+URLS = [f"http://e.com/{n}" for n in range(5)]
+
+
+class Scheduler:
+    def __init__(self, service: Service) -> None:
+        self.service = service
+
+    async def said(self, action: str, **params: str) -> Any:
+        answer = await self.service.ask(OPERATIONS[f"2024-09-10.{action}"], **params)
+        assert answer.status == 200, answer.content
+        return answer.json
+
+    async def trouble(self, action: str, **params: str) -> str:
+        return str((await self.service.ask(OPERATIONS[f"2024-09-10.{action}"], **params)).error[1])
+
+    async def job(self, *urls: str) -> str:
+        made = await self.said("CreateScheduledPreloadJob", SiteId="123", Name="nightly", InsertWay="textBox",
+                               UrlList="\n".join(urls))  # fmt: skip
+        return str(made["Id"])
+
+    async def plan(self, job: str, **slot: Any) -> str:
+        slot = {"Interval": 60, "SliceLen": 2, **slot}
+        made = await self.said("CreateScheduledPreloadExecutions", Id=job, Executions=json.dumps([slot]))
+        assert made["FailedMessages"] == []
+        return str(made["SuccessExecutions"][0]["Id"])
+
+    async def after(self, seconds: float) -> list[str]:
+        """What was submitted by then, since the beginning."""
+        self.service.clock.seconds = NOON + seconds
+        await run_due(self.service.app.desk)
+        tasks = self.service.log.read(0, 1000)
+        return [path for task in tasks for path in task.wish.paths]
+
+    async def status(self, job: str) -> list[str]:
+        return [it["Status"] for it in (await self.said("ListScheduledPreloadExecutions", Id=job))["Executions"]]
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def it(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scheduler]:
+    service = Service()
+    on_disk = request.param == "sqlite"
+    service.schedule = SqliteSchedule.open(tmp_path / "schedule.db") if on_disk else MemorySchedule()
+    _serve(service)
+    yield Scheduler(service)
+    service.schedule.close()
+
+
+async def test_slice_by_slice(it: Scheduler) -> None:
+    """From its start, a plan takes the next URLs every interval until none is left."""
+    job = await it.job(*URLS)
+    await it.plan(job, StartTime=times.write(int(NOON) + 30), EndTime="2026-11-21T21:00:00+08:00")
+
+    assert await it.after(29) == []
+    assert await it.status(job) == ["waiting"]
+    assert await it.after(30) == URLS[:2]
+    assert await it.after(89) == URLS[:2]
+    assert await it.status(job) == ["running"]
+    assert await it.after(90) == URLS[:4]
+    assert await it.after(150) == URLS
+    assert await it.status(job) == ["finished"]
+    assert await it.after(500) == URLS
+
+    told = await it.said("GetScheduledPreloadJob", Id=job)
+    assert (told["UrlCount"], told["UrlSubmitted"], told["TaskSubmitted"], told["Domains"]) == (5, 5, 3, "e.com")
+    listed = await it.said("ListScheduledPreloadJobs", SiteId="123")
+    assert (listed["TotalCount"], listed["Jobs"][0]["ExecutionCount"]) == ("1", 1)
+    assert (await it.said("DescribePreloadTasks", SiteId="123"))["TotalCount"] == 5
+
+
+async def test_stop_and_start(it: Scheduler) -> None:
+    """A plan that was stopped takes nothing until it is started again, and goes on where it was."""
+    job = await it.job(*URLS)
+    plan = await it.plan(job)
+    assert await it.after(0) == URLS[:2]
+
+    stopped = await it.said("StopScheduledPreloadExecution", Id=plan)
+    assert stopped["Status"] == "stopped"
+    assert await it.after(600) == URLS[:2]
+    assert await it.trouble("StopScheduledPreloadExecution", Id=plan) == "InvalidStatus.Execution"
+
+    await it.said("StartScheduledPreloadExecution", Id=plan)
+    assert await it.after(601) == URLS[:4]
+    assert await it.trouble("StartScheduledPreloadExecution", Id=plan) == "InvalidStatus.Execution"
+    assert await it.trouble("UpdateScheduledPreloadExecution", Id=plan, SliceLen="1") == "InvalidStatus.Execution"
+
+
+async def test_change_reset_and_remove(it: Scheduler) -> None:
+    """A plan changes before it runs; a job begins anew; what is removed does nothing more."""
+    job = await it.job(*URLS)
+    plan = await it.plan(job, StartTime=times.write(int(NOON) + 30))
+    changed = await it.said("UpdateScheduledPreloadExecution", Id=plan, SliceLen="5", StartTime="2026-11-21T12:00:10+Z")
+    assert (changed["SliceLen"], changed["StartTime"]) == (5, "2026-11-21T12:00:10Z")
+    assert await it.after(10) == URLS
+
+    await it.said("ResetScheduledPreloadJob", Id=job)
+    again = await it.plan(job)
+    assert await it.after(20) == URLS + URLS[:2]
+    await it.said("DeleteScheduledPreloadExecution", Id=again)
+    assert await it.after(200) == URLS + URLS[:2]
+
+    await it.plan(job)
+    await it.said("DeleteScheduledPreloadJob", Id=job)
+    assert await it.after(400) == URLS + URLS[:2]
+    assert await it.trouble("GetScheduledPreloadJob", Id=job) == "InvalidId.NotFound"
+
+
+async def test_an_end(it: Scheduler) -> None:
+    """Past its end a plan takes nothing, and its job keeps what is left."""
+    job = await it.job(*URLS)
+    await it.plan(job, EndTime=times.write(int(NOON) + 30))
+
+    assert await it.after(0) == URLS[:2]
+    assert await it.after(60) == URLS[:2]
+    assert await it.status(job) == ["finished"]
+    assert (await it.said("GetScheduledPreloadJob", Id=job))["UrlSubmitted"] == 2
+
+
+@pytest.mark.parametrize(
+    ("limits", "status", "trouble"),
+    [
+        (replace(UNTHROTTLED, daily={**Limits().daily, "preload": 3}), "failed", "QuotaExcess"),
+        (replace(UNTHROTTLED, preload_queue=3), "running", ""),
+    ],
+)
+async def test_no_room(limits: Limits, status: str, trouble: str) -> None:
+    """A spent allowance ends a plan and says why; a full queue only puts the slice off."""
+    it = Scheduler(Service(limits))
+    job = await it.job(*URLS)
+    await it.plan(job)
+
+    assert await it.after(0) == URLS[:2]
+    assert await it.after(60) == URLS[:2]
+    assert await it.status(job) == [status]
+    assert (await it.said("GetScheduledPreloadJob", Id=job))["ErrorInfo"] == trouble
+    if status == "running":
+        await it.service.settle("a", "b", cursor=2)
+        assert await it.after(120) == URLS[:4]
+
+
+async def test_a_domain_that_is_gone(it: Scheduler) -> None:
+    """What is no longer the caller's when its time comes is not fetched."""
+    job = await it.job(*URLS)
+    await it.plan(job)
+    it.service.books.remove_domain("e.com")
+
+    assert await it.after(0) == []
+    assert it.service.schedule.plans(job)[0].status == "failed"
+
+
+async def test_an_account_that_is_disabled(it: Scheduler) -> None:
+    """An account that may not call may not have planned, either."""
+    job = await it.job(*URLS)
+    await it.plan(job)
+    it.service.books.accounts["1"] = replace(it.service.books.accounts["1"], enabled=False)
+
+    assert await it.after(0) == []
+    assert it.service.schedule.plans(job)[0].status == "failed"
+
+
+async def test_bad_plans(it: Scheduler) -> None:
+    """Of several plans the right ones are made, and each of the others is told with its reason."""
+    job = await it.job(*URLS)
+    slots = [
+        {"Interval": 60, "SliceLen": 2},
+        {"Interval": 0, "SliceLen": 2},
+        {"Interval": 60, "SliceLen": 101},
+        {"Interval": 60, "SliceLen": 2, "StartTime": "2026-11-22T00:00:00Z", "EndTime": "2026-11-21T00:00:00Z"},
+    ]
+    made = await it.said("CreateScheduledPreloadExecutions", Id=job, Executions=json.dumps(slots))
+
+    assert (made["TotalCount"], made["SuccessCount"], len(made["FailedExecutions"])) == (4, 1, 3)
+    assert len(made["FailedMessages"]) == 3
+    assert await it.status(job) == ["waiting"]
+
+
+async def test_another_account_s(it: Scheduler) -> None:
+    """Jobs and plans of others are not there."""
+    job = await it.job(*URLS)
+    plan = await it.plan(job)
+    it.service.books.keys["testid"] = replace(it.service.books.keys["testid"], account="2")
+
+    for action in ("GetScheduledPreloadJob", "ResetScheduledPreloadJob", "DeleteScheduledPreloadJob",
+                   "ListScheduledPreloadExecutions"):  # fmt: skip
+        assert await it.trouble(action, Id=job) == "InvalidId.NotFound"
+    for action in ("StopScheduledPreloadExecution", "DeleteScheduledPreloadExecution"):
+        assert await it.trouble(action, Id=plan) == "InvalidId.NotFound"
+    assert await it.trouble("ListScheduledPreloadJobs", SiteId="123") == "InvalidSiteId"
+
+
+async def test_a_restart(tmp_path: Path) -> None:
+    """What was planned is on the disk, and goes on where it was."""
+    it = Scheduler(Service())
+    it.service.schedule = SqliteSchedule.open(tmp_path / "schedule.db")
+    _serve(it.service)
+    job = await it.job(*URLS)
+    await it.plan(job)
+    assert await it.after(0) == URLS[:2]
+
+    it.service.schedule.close()
+    it.service.schedule = SqliteSchedule.open(tmp_path / "schedule.db")
+    _serve(it.service)
+    assert await it.after(60) == URLS[:4]
+    assert await it.after(120) == URLS
+    assert await it.status(job) == ["finished"]
+    it.service.schedule.close()
+
+
+def _serve(service: Service) -> None:
+    service.app = App(
+        model.load(), service.log, service.books, service.clock, limits=UNTHROTTLED, schedule=service.schedule
+    )
