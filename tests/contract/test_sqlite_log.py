@@ -57,7 +57,7 @@ def wish(*paths: str) -> Wish:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    while not condition():  # noqa: ASYNC110 - the writer's thread tells nobody that it is done
+    while not condition():  # the writer's thread tells nobody that it is done
         await asyncio.sleep(0.005)
 
 

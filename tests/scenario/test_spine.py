@@ -10,7 +10,7 @@ import pytest
 
 from tests.scenario.killing import survive
 from tests.scenario.stack import Asked, Stack
-from tests.servers.base import CacheServer
+from tests.servers.base import CacheServer, until
 from tests.servers.origin import Origin, Phase
 
 Refresh = Callable[[Stack], Asked]
@@ -182,10 +182,12 @@ def test_progress_is_told_by_monitors_too(stack: Stack, caches: list[CacheServer
     caches[0].stop()
     stack.refresh("/c").until_process("50%")
 
+    until(
+        lambda: 'freshline_rows{status="Refreshing"} 1.0' in stack.look("/metrics"), seconds=20
+    )  # counted now and then
     numbers = stack.look("/metrics")
 
     assert 'freshline_rows{status="Complete"} 2.0' in numbers
-    assert 'freshline_rows{status="Refreshing"} 1.0' in numbers
     assert f'freshline_edge_lag_entries{{edge="{caches[0].name}"}} 1.0' in numbers
     assert f'freshline_edge_lag_entries{{edge="{caches[1].name}"}} 0.0' in numbers
     assert f'freshline_edge_fresh{{edge="{caches[0].name}"}} 0.0' in numbers
