@@ -102,7 +102,8 @@ async def test_an_edge_whose_fetches_hang_leaves_room_for_the_others() -> None:
     other = replace(EDGE, name="other")
     tasks = [run(log, stuck, origins=origins), run(log, well, other, origins)]
 
-    await log.append([Wish("1", "a.test", "g", Kind.PRELOAD, tuple(f"http://a.test/{n}" for n in range(9)))], now=time.time())
+    urls = tuple(f"http://a.test/{n}" for n in range(9))
+    await log.append([Wish("1", "a.test", "g", Kind.PRELOAD, urls)], now=time.time())
     await until(lambda: len(stuck.held) == 2 and len(well.held) == 2)
 
     for task in tasks:

@@ -121,7 +121,18 @@ def canonical(program: Path) -> Iterator[Gate]:
 
 @pytest.mark.parametrize(
     ("raw", "expected"),
-    [("WWW.Test", "www.test"), ("www.test:8080", "www.test"), ("www.test.", "www.test"), ("www.test.:80", "www.test")],
+    [
+        ("WWW.Test", "www.test"),
+        ("www.test:8080", "www.test"),
+        ("www.test.", "www.test"),
+        ("www.test.:80", "www.test"),
+        ("www.test:junk", "www.test"),
+        ("www.test:80:80", "www.test"),
+        ("www.test:80.", "www.test"),
+        ("me@www.test", "www.test"),
+        ("[::1]:80", "[::1]"),
+        ("", ""),
+    ],
 )
 def test_hosts_have_one_spelling(canonical: Gate, raw: str, expected: str) -> None:
     """Case, port and trailing dot say nothing about which site is meant."""

@@ -1,3 +1,7 @@
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE	/* memrchr */
+#endif
+
 #include "canonical.h"
 
 #include <string.h>
@@ -93,12 +97,17 @@ canonical_url(char *to, const char *url, size_t size, size_t *path_size)
 size_t
 canonical_host(char *to, const char *host, size_t size)
 {
-	size_t i, digits = size;
+	const char *user, *colon;
+	size_t i;
 
-	while (digits > 0 && host[digits - 1] >= '0' && host[digits - 1] <= '9')
-		digits--;
-	if (digits > 0 && host[digits - 1] == ':')
-		size = digits - 1;
+	/* Varnish keeps objects of odd spellings apart, and asks the origin for them; it would take them for one site. */
+	if ((user = memrchr(host, '@', size)) != NULL) {
+		size -= (size_t)(user + 1 - host);
+		host = user + 1;
+	}
+	colon = size > 0 && *host != '[' ? memchr(host, ':', size) : memrchr(host, ':', size);
+	if (colon != NULL && memchr(colon, ']', size - (size_t)(colon - host)) == NULL)
+		size = (size_t)(colon - host);
 	while (size > 0 && host[size - 1] == '.')
 		size--;
 	for (i = 0; i < size; i++)
