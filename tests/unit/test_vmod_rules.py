@@ -131,7 +131,6 @@ def canonical(program: Path) -> Iterator[Gate]:
         ("www.test:80.", "www.test"),
         ("me@www.test", "www.test"),
         ("[::1]:80", "[::1]"),
-        ("", ""),
     ],
 )
 def test_hosts_have_one_spelling(canonical: Gate, raw: str, expected: str) -> None:
