@@ -60,12 +60,16 @@ def test_a_good_edge_passes(origin: Origin, check: Check) -> None:
         ({"status": 503}, "it answers 503; choose one that"),
         ({"status": 301, "headers": {"Location": "/b"}}, "it answers 301; choose one that"),
         ({"age": None}, "it answers 200 and is not stored, because it may not be"),
-        ({"cut": True}, "it answers 200 and is not stored, because it may not be or because it broke off"),
+        # Varnish may notice before it has passed the headers on, and then it is a 503 of its own.
+        (
+            {"cut": True},
+            ("it answers 200 and is not stored, because it may not be or because it broke off", "it answers 503"),
+        ),
     ],
     ids=["404", "403", "503", "301", "no-store", "cut"],
 )
 def test_a_bad_choice_of_url_is_not_held_against_the_edge(
-    origin: Origin, check: Check, page: dict[str, object], said: str
+    origin: Origin, check: Check, page: dict[str, object], said: str | tuple[str, ...]
 ) -> None:
     """What its origin answers is said of the URL; all that is asked of the edge passes."""
     origin.serves("/a", **page)  # type: ignore[arg-type]
@@ -73,7 +77,7 @@ def test_a_bad_choice_of_url_is_not_held_against_the_edge(
     for _ in range(2):  # the second time the refusal itself may be in the cache
         findings = check("/a")
         (bad,) = [finding for finding in findings if not finding.ok]
-        assert (bad.check, bad.said[: len(said)]) == (CHOICE, said)
+        assert bad.check == CHOICE and bad.said.startswith(said), bad
         assert [finding.check for finding in findings] == [*DOOR, CHOICE, "does not make things up"]
 
 

@@ -15,6 +15,8 @@ import subprocess
 import sys
 import termios
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,8 +141,17 @@ def newcomer(cli: Cli, domain: str) -> dict[str, str]:
     cli("domain", "add", domain, "--account", domain).fine()
     key = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "access_key_id", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "access_key_secret"}
     found = {name: made[of] for name, of in key.items()}
-    until(lambda: cli("quota", **found).code == 0)
+    until(lambda: domain in _got(cli("sign", "DescribeUserDomains", **found).fine().out.strip()))
     return found
+
+
+def _got(url: str) -> str:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            text: str = answer.read().decode()
+            return text
+    except urllib.error.HTTPError:
+        return ""
 
 
 # -- help and usage -------------------------------------------------------------------------------------------------
