@@ -33,7 +33,7 @@ def nginx(
     *,
     cache_path: str = "/var/cache/nginx/site",
     levels: str = "1:2",
-    journal: str = "/var/lib/freshline/gate.journal",
+    journal: str = "/var/lib/freshline-gate/journal",
     site_tls: str | None = None,
     inactive: str = "10m",
     to: Path | None = None,
@@ -166,7 +166,7 @@ def varnish(
 #   chgrp varnish {vcl}; chmod 640 {vcl}      # its compiler's group
 # at the top of your VCL, after `vcl 4.1;`:   include "{where}/freshline.vcl";
 # beside the site's listener:                 varnishd -a :80 -a freshline={each.gate},HTTP ...
-#   systemctl restart varnish; once the listener is there, varnishreload does
+#   systemctl restart varnish      # once the listener is there, systemctl reload varnish is enough
 # here:
 #   freshline edge check {name}"""
     _deliver(files, each.secret, to, note, json, readers="varnish")

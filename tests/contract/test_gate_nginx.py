@@ -13,7 +13,7 @@ import pytest
 
 from freshline.domain.action import Verb
 from freshline.drivers.base import Applied, Fault, FetchOutcome, Presence, Trouble
-from tests.servers.base import until
+from tests.servers.base import SECRET, send, until
 from tests.servers.nginx import WORKERS, Nginx
 from tests.servers.origin import Origin
 from tests.servers.steered import Steered
@@ -448,3 +448,18 @@ def test_more_memory_after_a_reload(origin, make):
     never_again(nginx, "/a", "v1")
     assert log.status().synced
     nginx.get("/b").hit("v1")
+
+
+def test_a_body_that_cannot_be_read_is_refused(make):
+    """Without a length, too long, or for nobody: the status says which, and the gate goes on."""
+    nginx, log = make()
+    key = {"Host": nginx.gate, "freshline-key": SECRET}
+
+    def asked(path: str, **headers: str) -> tuple[int, str]:
+        seen = send(nginx.gate, "POST", path, {**key, **{name.replace("_", "-"): at for name, at in headers.items()}})
+        return seen.status, seen.body
+
+    assert asked("/freshline/batch") == (411, "bad no content-length\n")
+    assert asked("/freshline/batch", content_length=str((64 << 20) + 1)) == (413, f"bad longer than {64 << 20}\n")
+    assert asked("/freshline/nothing", content_length="0") == (404, "")
+    assert log.status().log == log.log
