@@ -105,6 +105,7 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
     ambient = ambient or Ambient()
     inventory = open_inventory(settings)
     log = SqliteLog.open(_home(settings) / "log.db")
+    inventory.rejoin_edges(log.head)
     schedule = SqliteSchedule.open(_home(settings) / "schedule.db")
     feed, origins = Feed(log), OriginSlots(settings.gates.fetches_per_domain)
 

@@ -277,6 +277,12 @@ class SqliteInventory:
             (gate, site, group, None if secret is None else self._vault.lock(secret, f"edge {name}"), name),
         )
 
+    def rejoin_edges(self, head: int) -> None:
+        """An edge that joined later than the log reaches joins at its head: that log was put back, or begun anew."""
+        if any(edge.joined > head for edge in self.edges()):
+            with self._change("edges cannot be changed"):
+                self._db.execute("UPDATE edge SET joined = ? WHERE joined > ?", (head, head))
+
     def remove_edge(self, name: str) -> None:
         self._one("edge", name, "DELETE FROM edge WHERE name = ?", (name,))
 
