@@ -222,8 +222,6 @@ def set_edge(
         return
     if (now.gate, now.site, now.secret) != (before.gate, before.site, before.secret):
         print(f"note: its gate's files name these; `freshline gate {now.kind} {name}` writes them anew")
-    if now.group != before.group:
-        print(f"note: what it holds of {now.group}'s domains may be older than their tasks; empty its cache")
 
 
 @edge.command

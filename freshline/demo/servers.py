@@ -66,7 +66,6 @@ http {{
             proxy_set_header Host $host;
             proxy_set_header Connection "";
             proxy_cache site;
-            proxy_cache_lock on;
             add_header X-Cache $upstream_cache_status always;
         }}
     }}
