@@ -26,6 +26,31 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Clock:
+    """What a gate's clock read. It only grows, and is another one each time its server starts."""
+
+    boot: str
+    milliseconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Until the gate's clock is ``seconds`` past what it read, visitors may get what is stored (docs/gates.md)."""
+
+    clock: Clock
+    seconds: float
+    position: int  #: a gate that does not stand here yet does not take it
+
+
+class Lapse(StrEnum):
+    """What visitors get of a gate without a lease."""
+
+    SERVE = "serve"  #: what it has
+    BYPASS = "bypass"  #: nothing that is stored
+    REFUSE = "refuse"  #: 503
+
+
+@dataclass(frozen=True, slots=True)
 class Gate:
     """Where a gate stands."""
 
@@ -33,6 +58,8 @@ class Gate:
     position: int
     mark: str | None
     synced: bool  #: false: just started, its old cache is out of use until it is told it has caught up
+    clock: Clock | None = None  #: ``None``: it knows no leases
+    lapse: Lapse = Lapse.SERVE
     detail: Mapping[str, str] = field(default_factory=dict)  #: whatever else it says of itself
 
 
@@ -44,6 +71,7 @@ class Applied:
     mark: str
     refused: tuple[tuple[int, str], ...]
     said: str
+    clock: Clock | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +124,13 @@ class Probed:
 
 
 class Driver(Protocol):
-    """One edge. Every call is bounded in time and safe to repeat."""
+    """One edge. Every call is bounded in time and safe to repeat; the first three may bring a lease with them."""
 
-    async def status(self) -> Gate | Trouble: ...
+    async def status(self, lease: Lease | None = None) -> Gate | Trouble: ...
 
-    async def apply(self, batch: Batch) -> Applied | Adrift | Trouble: ...
+    async def apply(self, batch: Batch, lease: Lease | None = None) -> Applied | Adrift | Trouble: ...
 
-    async def flush(self, log: str, position: int, mark: str) -> Applied | Trouble:
+    async def flush(self, log: str, position: int, mark: str, lease: Lease | None = None) -> Applied | Trouble:
         """Forget everything fetched before now, bind to this log, stand at this position."""
         ...
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from freshline.domain.edge import Edge
 from freshline.drivers import lines
-from freshline.drivers.base import Adrift, Applied, Batch, Fault, Gate, Trouble
+from freshline.drivers.base import Adrift, Applied, Batch, Fault, Gate, Lease, Trouble
 from freshline.drivers.http import Client, Reply
 
 STATUS_SECONDS = 5.0
@@ -24,24 +24,27 @@ class GateDriver:
         self._client = Client(host.strip("[]"), int(port))
         self._headers = {"host": edge.gate, lines.KEY_HEADER: edge.secret}
 
-    async def status(self) -> Gate | Trouble:
-        reply = await self._ask("GET", lines.STATUS, b"", STATUS_SECONDS)
+    async def status(self, lease: Lease | None = None) -> Gate | Trouble:
+        reply = await self._ask("GET", lines.STATUS, b"", STATUS_SECONDS, lease)
         return understood(reply, _gate)
 
-    async def apply(self, batch: Batch) -> Applied | Adrift | Trouble:
-        reply = await self._ask("POST", lines.BATCH, lines.batch_body(batch), BATCH_SECONDS)
+    async def apply(self, batch: Batch, lease: Lease | None = None) -> Applied | Adrift | Trouble:
+        reply = await self._ask("POST", lines.BATCH, lines.batch_body(batch), BATCH_SECONDS, lease)
         return understood(reply, _answer)
 
-    async def flush(self, log: str, position: int, mark: str) -> Applied | Trouble:
-        reply = await self._ask("POST", lines.FLUSH, lines.flush_body(log, position, mark), BATCH_SECONDS)
+    async def flush(self, log: str, position: int, mark: str, lease: Lease | None = None) -> Applied | Trouble:
+        reply = await self._ask("POST", lines.FLUSH, lines.flush_body(log, position, mark), BATCH_SECONDS, lease)
         answer: Applied | Adrift | Trouble = understood(reply, _answer)
         return Trouble(Fault.GARBAGE, answer.said) if isinstance(answer, Adrift) else answer
 
     async def close(self) -> None:
         await self._client.close()
 
-    async def _ask(self, method: str, target: str, body: bytes, seconds: float) -> Reply | Trouble:
-        return await self._client.request(method, target, self._headers, body, seconds=seconds)
+    async def _ask(
+        self, method: str, target: str, body: bytes, seconds: float, lease: Lease | None = None
+    ) -> Reply | Trouble:
+        headers = self._headers if lease is None else {**self._headers, lines.LEASE_HEADER: lines.lease_value(lease)}
+        return await self._client.request(method, target, headers, body, seconds=seconds)
 
 
 def understood(reply: Reply | Trouble, read: Callable[[Reply], T | Trouble], answer_header: str = "") -> T | Trouble:
@@ -64,8 +67,8 @@ def _gate(reply: Reply) -> Gate | Trouble:
         return Trouble(Fault.FAILED, reply.body.decode("ascii", "replace")[: lines.SAID_LIMIT])
     if reply.status != 200:
         raise lines.BadLines("not a gate's answer")
-    return lines.read_status(reply.body)
+    return lines.read_status(reply.body, reply.headers.get(lines.CLOCK_HEADER, ""))
 
 
 def _answer(reply: Reply) -> Applied | Adrift | Trouble:
-    return lines.read_answer(reply.status, reply.body)
+    return lines.read_answer(reply.status, reply.body, reply.headers.get(lines.CLOCK_HEADER, ""))

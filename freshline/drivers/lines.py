@@ -10,12 +10,15 @@ import re
 from urllib.parse import unquote_to_bytes
 
 from freshline.domain.action import Command, Verb
-from freshline.drivers.base import Adrift, Applied, Batch, Fault, Gate, Trouble
+from freshline.drivers.base import Adrift, Applied, Batch, Clock, Fault, Gate, Lapse, Lease, Trouble
 
 STATUS = "/freshline/status"
 BATCH = "/freshline/batch"
 FLUSH = "/freshline/flush"
+FRESH = "/freshline/fresh"
 KEY_HEADER = "freshline-key"
+CLOCK_HEADER = "freshline-clock"
+LEASE_HEADER = "freshline-lease"
 
 VERSION = "1"
 NUMBER_LIMIT = 1 << 53  #: positions fit a double, which is what a gate in Lua counts with
@@ -24,6 +27,7 @@ SAID_LIMIT = 300  #: characters of an answer that are kept as evidence
 _VERBS = frozenset(map(str, Verb))
 _PLAIN = frozenset(range(0x21, 0x7F)) - {0x25}
 _ESCAPES = re.compile(rb"(?:[!-$&-~]|%[0-9A-Fa-f]{2})+\Z")
+_CLOCK = re.compile(r"([0-9a-z]{1,64}) ([0-9]{1,15})\Z")
 _TOKEN = re.compile(r"[!-~]{1,253}\Z")  # a host may be that long; names and marks of logs are shorter
 
 
@@ -41,6 +45,11 @@ def batch_body(batch: Batch) -> bytes:
 
 def flush_body(log: str, position: int, mark: str) -> bytes:
     return _body([f"flush {_word(log)} {position} {_word(mark)}"])
+
+
+def lease_value(lease: Lease) -> str:
+    """For :data:`LEASE_HEADER`."""
+    return f"{lease.clock.boot} {lease.clock.milliseconds} {round(lease.seconds * 1000)} {lease.position}"
 
 
 def command_line(command: Command) -> str:
@@ -114,12 +123,13 @@ def status_body(kind: str, gate: Gate) -> bytes:
         "position": gate.position,
         "mark": gate.mark or "-",
         "synced": int(gate.synced),
+        "lapse": gate.lapse,
         **gate.detail,
     }
     return "".join(f"{name} {value}\n" for name, value in rows.items()).encode("ascii")
 
 
-def read_status(body: bytes) -> Gate:
+def read_status(body: bytes, clock: str = "") -> Gate:
     rows: dict[str, str] = {}
     for line in _text(body).splitlines():
         name, _, value = line.partition(" ")
@@ -134,16 +144,30 @@ def read_status(body: bytes) -> Gate:
         raise BadLines(str(error)) from None
     if version != VERSION or synced not in ("0", "1"):
         raise BadLines(f"{kind} speaks version {version!r}, synced is {synced!r}")
-    return Gate(None if log == "-" else log, position, None if mark == "-" else mark, synced == "1", rows)
+    lapse = rows.pop("lapse", Lapse.SERVE)
+    if lapse not in list(Lapse):
+        raise BadLines(f"lapse is {lapse[:80]!r}")
+    bound = None if log == "-" else log
+    return Gate(bound, position, None if mark == "-" else mark, synced == "1", read_clock(clock), Lapse(lapse), rows)
 
 
-def read_answer(status: int, body: bytes) -> Applied | Adrift | Trouble:
+def read_clock(value: str) -> Clock | None:
+    """Of :data:`CLOCK_HEADER`; of a gate that has no clock it is empty."""
+    if not value:
+        return None
+    if (found := _CLOCK.match(value)) is None:
+        raise BadLines(f"{value[:80]!r} is no clock")
+    return Clock(found[1], int(found[2]))
+
+
+def read_answer(status: int, body: bytes, clock: str = "") -> Applied | Adrift | Trouble:
     """The answer to a batch or a flush."""
     lines = _text(body).splitlines()
     said = f"{status} {lines[0] if lines else ''}".strip()[:SAID_LIMIT]
     match status, (lines[0].split(" ") if lines else []):
         case 200, ["ok", position, mark]:
-            return Applied(_number(position), _token(mark), tuple(map(_refusal, lines[1:])), said)
+            refused = tuple(map(_refusal, lines[1:]))
+            return Applied(_number(position), _token(mark), refused, said, read_clock(clock))
         case 409, ["behind", _, _] | ["other", _]:
             return Adrift(said)
         case 400, ["bad", *_]:

@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from freshline.domain.action import Command, Fetch, Verb
-from freshline.drivers.base import Adrift, Applied, Batch, Fetched, Gate, Probed, Trouble
+from freshline.drivers.base import Adrift, Applied, Batch, Fetched, Gate, Lease, Probed, Trouble
 from tests.servers.base import SITE, CacheServer
 
 T = TypeVar("T")
@@ -50,8 +50,8 @@ class Steered:
         assert isinstance(answer, Applied) and answer.position == self.position, answer
         return answer
 
-    def apply(self, batch: Batch) -> Applied | Adrift | Trouble:
-        return self.run(self.driver.apply(batch))
+    def apply(self, batch: Batch, lease: Lease | None = None) -> Applied | Adrift | Trouble:
+        return self.run(self.driver.apply(batch, lease))
 
     def catch_up(self) -> None:
         """What delivery does with a gate that was away: ask where it stands, and go on from there or flush it."""
@@ -65,8 +65,8 @@ class Steered:
     def mark(self, position: int | None = None) -> str:
         return f"{self.log}.{self.position if position is None else position}"
 
-    def status(self) -> Gate:
-        gate = self.run(self.driver.status())
+    def status(self, lease: Lease | None = None) -> Gate:
+        gate = self.run(self.driver.status(lease))
         assert isinstance(gate, Gate), gate
         return gate
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from freshline.domain.action import Command, Verb
 from freshline.drivers import lines
-from freshline.drivers.base import Adrift, Applied, Batch, Fault, Gate, Trouble
+from freshline.drivers.base import Adrift, Applied, Batch, Clock, Fault, Gate, Lapse, Lease, Trouble
 
 WORDS = st.text("abcdef0123456789-_.", min_size=1, max_size=40)
 
@@ -39,10 +39,38 @@ def test_flush_comes_back_as_it_went():
     assert lines.read_flush(lines.flush_body("log", 9, "mark")) == ("log", 9, "mark")
 
 
-@pytest.mark.parametrize("gate", [Gate(None, 0, None, True), Gate("l0", 12, "m", False, {"rules": "17"})])
+@pytest.mark.parametrize(
+    "gate",
+    [
+        Gate(None, 0, None, True),
+        Gate("l0", 12, "m", False, None, Lapse.REFUSE, {"rules": "17"}),
+        Gate("l0", 12, "m", True, Clock("b0", 1700), Lapse.BYPASS, {"lease": "1300"}),
+    ],
+)
 def test_status_comes_back_as_it_went(gate):
-    """A driver reads the status that a gate wrote, with all it says beside."""
-    assert lines.read_status(lines.status_body("nginx", gate)) == gate
+    """A driver reads the status that a gate wrote, with its clock and all it says beside."""
+    clock = f"{gate.clock.boot} {gate.clock.milliseconds}" if gate.clock else ""
+
+    assert lines.read_status(lines.status_body("nginx", gate), clock) == gate
+
+
+def test_a_lease_is_counted_on_the_gates_clock():
+    """A lease names the gate's own clock, its length in milliseconds, and where the gate has to stand."""
+    assert lines.lease_value(Lease(Clock("b0", 1700), 12.5, 9)) == "b0 1700 12500 9"
+
+
+@pytest.mark.parametrize("clock", ["b0", "b0 ", "b0 -1", "B0 1", "b0 1 2", "b0 1.5", f"b0 {'9' * 16}", f"{'b' * 65} 1"])
+def test_what_is_no_clock_is_refused(clock):
+    """A clock that is not of the protocol's form is no gate's."""
+    with pytest.raises(lines.BadLines):
+        lines.read_clock(clock)
+
+
+def test_an_unknown_lapse_is_refused():
+    """What a gate does without a lease must be known, or nobody may count on it."""
+    body = lines.status_body("nginx", Gate(None, 0, None, True)).replace(b"serve", b"shrug")
+    with pytest.raises(lines.BadLines):
+        lines.read_status(body)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from freshline.delivery.runner import Deadlines, EdgeRunner, OriginSlots
 from freshline.domain.action import Fetch
 from freshline.domain.edge import Edge
 from freshline.domain.task import Kind, Wish
-from freshline.drivers.base import Applied, Batch, Fetched, FetchOutcome, Gate, Probed, Trouble
+from freshline.drivers.base import Applied, Batch, Fetched, FetchOutcome, Gate, Lease, Probed, Trouble
 from freshline.log.memory import MemoryLog
 
 EDGE = Edge("e", "scripted", "g", "127.0.0.1:1", "127.0.0.1:2", "secret")
@@ -28,17 +28,17 @@ class Scripted:
         self.flushes = 0
         self.held: list[Fetch] = []
 
-    async def status(self) -> Gate:
+    async def status(self, lease: Lease | None = None) -> Gate:
         return self.gate
 
-    async def apply(self, batch: Batch) -> Applied:
+    async def apply(self, batch: Batch, lease: Lease | None = None) -> Applied:
         if self.forked and self.gate.position < batch.upto:
             self.gate = replace(self.gate, position=batch.upto, mark="theirs")
         if batch.upto > self.gate.position:
             self.gate = replace(self.gate, position=batch.upto, mark=batch.mark)
         return Applied(self.gate.position, str(self.gate.mark), (), "ok")
 
-    async def flush(self, log: str, position: int, mark: str) -> Applied:
+    async def flush(self, log: str, position: int, mark: str, lease: Lease | None = None) -> Applied:
         self.flushes += 1
         self.forked = False
         self.gate = Gate(log, position, mark, True)
