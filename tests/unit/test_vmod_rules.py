@@ -1,4 +1,4 @@
-"""The C of the Varnish gate, by itself and under sanitizers, held against the same rules told in Python."""
+"""The C that gates share, by itself and under sanitizers, held against the same rules told in Python."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from freshline.domain.action import Command, Verb
 from freshline.domain.target import canonical_path
 from freshline.drivers.base import Batch
 from freshline.drivers.lines import batch_body, flush_body
-from freshline.gates import varnish as gate
+from freshline.gates import core
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no C compiler")
 
@@ -65,10 +65,9 @@ class Gate:
 
 
 def _compile(program: Path, *sanitizers: str) -> Path | None:
-    sources = [gate.HERE / name for name in gate.SOURCES if not name.startswith("vmod_")]
     flags = ["-std=gnu11", "-g", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-fno-sanitize-recover=all"]
-    command = ["gcc", *flags, *sanitizers, f"-I{gate.HERE}", "-o", program, Path(__file__).with_name("vmod_harness.c")]
-    done = subprocess.run([*command, *sources], capture_output=True, text=True, check=False)
+    command = ["gcc", *flags, *sanitizers, f"-I{core.HERE}", "-o", program, Path(__file__).with_name("vmod_harness.c")]
+    done = subprocess.run([*command, *core.SOURCES], capture_output=True, text=True, check=False)
     if "cannot find" in done.stderr:
         return None  # the sanitizer's library is a package of its own
     assert done.returncode == 0, done.stderr

@@ -1,5 +1,5 @@
 /*
- * The Varnish gate's rules, gate and canonical forms without Varnish, led by lines on standard input:
+ * The rules, protocol and canonical forms that gates share, without a cache server, led by lines on standard input:
  *
  *	url <hex>				-> <size of the path> <hex>
  *	host <hex>				-> <hex>
@@ -156,7 +156,7 @@ main(void)
 	uint64_t now = 1;
 	int n;
 
-	gate_start(&posix);
+	gate_start("harness", &posix);
 	flights_start();
 	while (getline(&line, &room, stdin) > 0) {
 		for (n = 0, rest = line; n < 8 && (field[n] = strsep(&rest, " \n")) != NULL && *field[n] != '\0'; n++)

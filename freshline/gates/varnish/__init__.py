@@ -16,10 +16,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from freshline.gates import core
+
 HERE = Path(__file__).parent
-SOURCES = ("vmod_freshline.c", "gate.c", "flights.c", "rules.c", "canonical.c")
-HEADERS = ("flights.h", "gate.h", "rules.h", "canonical.h", "siphash.h")
-INTERFACE = "vmod_freshline.vcc"
+SOURCES = (HERE / "vmod_freshline.c", *core.SOURCES)
+INTERFACE = HERE / "vmod_freshline.vcc"
 SCRIPT = "build.sh"
 LIBRARY = "libvmod_freshline.so"  #: what the script makes, beside itself
 FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-Wl,-z,nodelete")
@@ -49,8 +50,8 @@ def build(target_dir: Path) -> Path:
     modversion = _pkg_config("--modversion")
     compiler = _program("gcc", "gcc")
     digest = hashlib.sha256(f"{modversion} {FLAGS}".encode())
-    for name in (*SOURCES, *HEADERS, INTERFACE):
-        digest.update((HERE / name).read_bytes())
+    for path in (*SOURCES, *core.HEADERS, INTERFACE):
+        digest.update(path.read_bytes())
     library = target_dir.absolute() / f"libvmod_freshline-{modversion}-{digest.hexdigest()[:16]}.so"
     if library.exists():
         return library
@@ -59,11 +60,11 @@ def build(target_dir: Path) -> Path:
         made = Path(scratch)
         (made / "config.h").touch()  # vmodtool's output includes it and needs nothing from it
         _run(
-            [sys.executable, _pkg_config("--variable=vmodtool"), "--strict", "-o", "vcc_if", str(HERE / INTERFACE)],
+            [sys.executable, _pkg_config("--variable=vmodtool"), "--strict", "-o", "vcc_if", str(INTERFACE)],
             made,
         )
-        includes = ["-I.", f"-I{HERE}", *_pkg_config("--cflags").split()]
-        sources = ["vcc_if.c", *(str(HERE / name) for name in SOURCES)]
+        includes = ["-I.", f"-I{core.HERE}", *_pkg_config("--cflags").split()]
+        sources = ["vcc_if.c", *map(str, SOURCES)]
         _run([compiler, *FLAGS, *includes, "-o", library.name, *sources], made)
         (made / library.name).chmod(0o755)  # Varnish reads it as another user
         (made / library.name).replace(library)
@@ -75,12 +76,12 @@ def sources() -> dict[str, str]:
     script = (HERE / SCRIPT).read_text()
     for name, value in {
         "FLAGS": " ".join(FLAGS),
-        "INTERFACE": INTERFACE,
-        "SOURCES": " ".join(SOURCES),
+        "INTERFACE": INTERFACE.name,
+        "SOURCES": " ".join(path.name for path in SOURCES),
         "LIBRARY": LIBRARY,
     }.items():
         script = script.replace(f"@{name}@", value)
-    code = {f"src/{name}": (HERE / name).read_text() for name in (*SOURCES, *HEADERS, INTERFACE)}
+    code = {f"src/{path.name}": path.read_text() for path in (*SOURCES, *core.HEADERS, INTERFACE)}
     return {SCRIPT: script, **code}
 
 

@@ -127,7 +127,7 @@ static void __attribute__((constructor))
 load(void)
 {
 
-	gate_start(&vre);
+	gate_start("varnish", &vre);
 	flights_start();
 }
 

@@ -8,7 +8,7 @@
  * 3. Everything is bounded. What is dropped to stay within bounds leaves a floor behind, below which every object of
  *    that host counts as covered: forgetting costs origin fetches, never freshness.
  *
- * No header of Varnish in here: tests build this file by itself.
+ * No server's header in here: tests build this file by itself.
  */
 
 #ifndef FRESHLINE_RULES_H

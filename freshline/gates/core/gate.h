@@ -18,7 +18,8 @@ struct answer {
 	size_t size;
 };
 
-void gate_start(const struct patterns *patterns);
+/* `kind` is what its status calls it. */
+void gate_start(const char *kind, const struct patterns *patterns);
 
 struct answer gate_status(void);
 

@@ -23,6 +23,7 @@ static pthread_mutex_t standing = PTHREAD_MUTEX_INITIALIZER;	/* what follows */
 static char log_name[TOKEN_SIZE + 1] = UNBOUND, mark[TOKEN_SIZE + 1] = "-";
 static uint64_t position;
 
+static const char *kind;
 static const struct patterns *patterns;
 static const char NO_MEMORY[] = "no memory";
 
@@ -463,7 +464,7 @@ gate_status(void)
 	struct rules_size size = rules_count();
 
 	pthread_mutex_lock(&standing);
-	say(&answer, "gate varnish 1\nlog %s\nposition %" PRIu64 "\nmark %s\nsynced 1\n", log_name, position, mark);
+	say(&answer, "gate %s 1\nlog %s\nposition %" PRIu64 "\nmark %s\nsynced 1\n", kind, log_name, position, mark);
 	pthread_mutex_unlock(&standing);
 	say(&answer, "rules %" PRIu64 "\nregexes %" PRIu64 "\nhosts %" PRIu64 "\ndropped %" PRIu64 "\nlife %016" PRIx64 "\n",
 	    size.rules, size.regexes, size.hosts, size.dropped, rules_stamp().life);
@@ -471,9 +472,10 @@ gate_status(void)
 }
 
 void
-gate_start(const struct patterns *use)
+gate_start(const char *is_kind, const struct patterns *use)
 {
 
+	kind = is_kind;
 	patterns = use;
 	rules_start(use);
 }
