@@ -29,6 +29,7 @@ from freshline.drivers.varnish import VarnishDriver
 from freshline.inventory.sqlite import SqliteInventory
 from freshline.log.reading import ReadOnlyLog
 from freshline.log.sqlite import SqliteLog
+from freshline.media.sqlite import SqliteMediaJobs
 from freshline.operations.census import rows_by_status
 from freshline.operations.desk import Desk
 from freshline.operations.schedule import run_due
@@ -107,6 +108,7 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
     log = SqliteLog.open(_home(settings) / "log.db")
     inventory.rejoin_edges(log.head)
     schedule = SqliteSchedule.open(_home(settings) / "schedule.db")
+    media = SqliteMediaJobs.open(_home(settings) / "media.db")
     feed, origins = Feed(log), OriginSlots(settings.gates.fetches_per_domain)
 
     def runner(edge: Edge) -> EdgeRunner:
@@ -150,6 +152,7 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
         routes=probes.routes(sight, metrics),
         observe=metrics.answered,
         schedule=schedule,
+        media=media,
     )
     beside = [
         asyncio.create_task(fleet.run(), name="fleet"),
@@ -168,6 +171,7 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
         await asyncio.gather(*beside, return_exceptions=True)
         await log.close()
         schedule.close()
+        media.close()
         inventory.close()
 
 

@@ -13,6 +13,7 @@ from freshline.access.limits import Limits
 from freshline.ambient import Ambient
 from freshline.api.app import App, Settings
 from freshline.domain.edge import Edge, Progress
+from freshline.domain.media import Media, Play
 from freshline.domain.source import Source
 from freshline.inventory.base import AccessKey, Account, Domain, Taken
 from freshline.inventory.principals import Principals
@@ -59,6 +60,7 @@ class Books:
     names: dict[str, Domain] = field(default_factory=dict)
     machines: list[Edge] = field(default_factory=list)
     principals: Principals = field(default_factory=Principals)
+    library: dict[str, Media] = field(default_factory=dict)
     tokens: Vault = field(default_factory=lambda: Vault(bytes(KEY_BYTES)))
 
     def account(self, id_: str) -> Account | None:
@@ -72,6 +74,9 @@ class Books:
 
     def domain_by_id(self, id_: int) -> Domain | None:
         return next((domain for domain in self.names.values() if domain.id == id_), None)
+
+    def media(self, id_: str) -> Media | None:
+        return self.library.get(id_)
 
     def domains(self, account: str) -> Sequence[Domain]:
         return sorted((d for d in self.names.values() if d.account == account), key=lambda d: d.name)
@@ -131,6 +136,13 @@ def books() -> Books:
     out.names["e.com"] = replace(out.names["e.com"], id=123)  # as the captured calls have it
     for name, group in (("a", "main"), ("b", "main"), ("c", "far")):
         out.machines.append(Edge(name, "scripted", group, "127.0.0.1:1", "127.0.0.1:2", "secret"))
+    for account, host, id_ in (("1", "img.test", "film"), ("2", "foreign.test", "theirs")):
+        slices = tuple(f"http://{host}/{id_}/{n}.ts" for n in range(20))
+        plays = (
+            Play(f"http://{host}/{id_}.mp4", "mp4", "HD", "video"),
+            Play(f"http://{host}/{id_}.m3u8", "m3u8", "HD", "video", slices),
+        )
+        out.library[id_] = Media(id_, account, plays)
     return out
 
 

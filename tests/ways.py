@@ -41,6 +41,8 @@ LEAST = {  # by the handler's word: a value that will do
     "id": "job-1",
     "title": "nightly",
     "slots": '[{"Interval":60,"SliceLen":10}]',
+    "media_ids": "film",
+    "job": "nothing",
     "sources": '[{"content":"192.0.2.1","type":"ipaddr","priority":"20","port":80,"weight":"15"}]',
 }
 PLANS = {"start_plan": STOPPED.id, "stop_plan": PLAN.id, "change_plan": PLAN.id, "remove_plan": PLAN.id}

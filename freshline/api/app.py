@@ -26,6 +26,8 @@ from freshline.api.peer import Network, Peers
 from freshline.domain.errors import Fault, Refused
 from freshline.inventory.base import Inventory
 from freshline.log.base import Log, LogUnavailable
+from freshline.media.base import MediaJobs
+from freshline.media.memory import MemoryMediaJobs
 from freshline.operations.desk import Call, Desk
 from freshline.operations.registry import Bound, bind
 from freshline.schedule.base import Schedule
@@ -91,11 +93,13 @@ class App:
         routes: Mapping[str, ASGIApp] | None = None,
         observe: Observe | None = None,
         schedule: Schedule | None = None,
+        media: MediaJobs | None = None,
     ) -> None:
         """
         :param routes: other applications by exact path, such as the probes
         :param observe: told of every answer
         :param schedule: of prefetches that begin later; else they are forgotten with the process
+        :param media: jobs of refreshes and prefetches by media id; likewise
         :raises SpecError: the tables do not fit the handlers
         """
         self._spec = spec
@@ -109,7 +113,9 @@ class App:
         self._authentication = Authentication(inventory, self._limits)
         self._authorization = Authorization(spec, inventory)
         self._rates = Throttle()
-        self.desk = Desk(log, inventory, self._limits, ambient, schedule or MemorySchedule())
+        self.desk = Desk(
+            log, inventory, self._limits, ambient, schedule or MemorySchedule(), media or MemoryMediaJobs()
+        )
         self._steps: list[Callable[[Exchange], None]] = [
             self._read_claim,
             self._authenticate,

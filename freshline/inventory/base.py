@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from freshline.domain.edge import Edge
+from freshline.domain.media import Media
 from freshline.domain.source import Source
 from freshline.inventory.principals import Principals
 from freshline.inventory.vault import Vault
@@ -70,6 +71,10 @@ class Inventory(Protocol):
         ...
 
     def domain_by_id(self, id_: int) -> Domain | None: ...
+
+    def media(self, id_: str) -> Media | None:
+        """A medium of anybody's, with its play URLs."""
+        ...
 
     def edges(self, group: str | None = None) -> Sequence[Edge]:
         """The edges of a group, or all, by name."""

@@ -69,6 +69,24 @@ CREATE TABLE domain (
     sources TEXT NOT NULL
 ) WITHOUT ROWID;
 
+CREATE TABLE media (
+    id TEXT PRIMARY KEY,
+    account TEXT NOT NULL REFERENCES account
+) WITHOUT ROWID;
+
+-- made: their order, the latest last. slices: a JSON list of URLs.
+CREATE TABLE play (
+    media TEXT NOT NULL REFERENCES media,
+    made INTEGER NOT NULL,
+    url TEXT NOT NULL,
+    format TEXT NOT NULL,
+    definition TEXT NOT NULL,
+    stream_type TEXT NOT NULL,
+    slices TEXT NOT NULL,
+    PRIMARY KEY (media, made),
+    UNIQUE (media, url)
+) WITHOUT ROWID;
+
 CREATE TABLE edge (
     name TEXT PRIMARY KEY,
     kind TEXT NOT NULL,

@@ -22,14 +22,16 @@ import msgspec
 from freshline import datafile
 from freshline.ambient import Ambient
 from freshline.domain.edge import Edge
+from freshline.domain.media import Media
 from freshline.domain.source import Source
 from freshline.inventory import names
 from freshline.inventory.base import AccessKey, Account, Domain, Taken
+from freshline.inventory.library import Library
 from freshline.inventory.principals import Principals
 from freshline.inventory.register import Register
 from freshline.inventory.vault import Vault, WrongKey, key_from
 
-VERSION = 2  #: of the schema
+VERSION = 3  #: of the schema
 LOOK_SECONDS = 0.5  #: how soon a change by another process is seen
 ACCOUNT_DIGITS = 16
 DOMAIN_DIGITS = 12
@@ -64,6 +66,7 @@ class SqliteInventory:
         self._state = _State()
         self.tokens = vault.aside("tokens")
         self.register = Register(connection, self._change, _random)
+        self.library = Library(connection, self._change)
         self._look()
 
     @classmethod
@@ -131,6 +134,9 @@ class SqliteInventory:
 
     def domains(self, account: str) -> Sequence[Domain]:
         return self._now().owned.get(account, [])
+
+    def media(self, id_: str) -> Media | None:
+        return self.library.media(id_)
 
     def edges(self, group: str | None = None) -> Sequence[Edge]:
         state = self._now()

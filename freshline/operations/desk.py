@@ -13,6 +13,8 @@ from freshline.domain.edge import Progress
 from freshline.domain.progress import Fleet
 from freshline.inventory.base import Inventory
 from freshline.log.base import Log
+from freshline.media.base import MediaJobs
+from freshline.media.memory import MemoryMediaJobs
 from freshline.schedule.base import Schedule
 from freshline.schedule.memory import MemorySchedule
 
@@ -26,6 +28,7 @@ class Desk:
     limits: Limits
     ambient: Ambient = field(default_factory=Ambient)
     schedule: Schedule = field(default_factory=MemorySchedule)
+    media: MediaJobs = field(default_factory=MemoryMediaJobs)
     minutes: Throttle = field(default_factory=Throttle)  #: lines a minute and domain
     entering: Counter[tuple[str, bool]] = field(default_factory=Counter)
     """Rows on their way into the log, by account and whether they are prefetches: not in it, and yet in the queue."""

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from freshline.domain.errors import Fault
-from freshline.operations import domains, inspect, quota, roles, schedule, sites, submit
+from freshline.operations import domains, inspect, media, quota, roles, schedule, sites, submit
 from freshline.operations.desk import Call, Desk
 from freshline.operations.selection import Filter
 from freshline.spec.model import GATEWAY, Operation, Spec, SpecError
@@ -35,6 +35,8 @@ HANDLERS = {
     "tasks": Handler(inspect.tasks, inspect.TasksArgs, inspect.TASKS),
     "tasks_by_id": Handler(inspect.tasks_by_id, Filter, inspect.TASKS),
     "preload_detail": Handler(inspect.preload_detail, inspect.DetailArgs, inspect.DETAILS),
+    "refresh_media": Handler(media.refresh_media, media.RefreshMediaArgs),
+    "media_jobs": Handler(media.media_jobs, media.MediaJobArgs),
     "quota": Handler(quota.quota, quota.QuotaArgs),
     "purge": Handler(sites.purge, sites.PurgeArgs, sites.PURGES),
     "preload": Handler(sites.preload, sites.PreloadArgs, sites.PRELOADS),

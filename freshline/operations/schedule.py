@@ -222,7 +222,7 @@ async def run_due(desk: Desk) -> None:
             owner.account, "", now, desk.ambient.monotonic(), Principal(owner.account, Kind.ROOT, owner.account)
         )
         try:
-            made = await submit.prefetch(desk, call, PrefetchArgs(lines, (("Accept-Encoding", "gzip"),)))
+            made = await submit.prefetch(desk, call, PrefetchArgs(lines, submit.AS_BROWSERS))
         except Refused as refused:
             if refused.fault in PASSING:
                 desk.schedule.put_off(plan)

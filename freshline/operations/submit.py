@@ -7,7 +7,9 @@ the tasks in one transaction, so bad input stores nothing and spends nothing.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -17,7 +19,7 @@ from freshline.access.throttle import Draw
 from freshline.domain import target
 from freshline.domain.action import pattern
 from freshline.domain.errors import Fault, Refused
-from freshline.domain.task import Kind, Wish
+from freshline.domain.task import Kind, Task, Wish
 from freshline.inventory.base import Domain
 from freshline.log.base import Overspent
 from freshline.operations import backlog
@@ -26,6 +28,8 @@ from freshline.operations.quota import BUCKETS, spend
 
 ITEM_LIMIT = 1_000  #: bytes of one tag, or of one line for a routine: "The size of ObjectPath is bigger than 1000."
 PATTERN_MEMORY = 1 << 18  #: bytes RE2 may take for one pattern: (x{1000}){1000} is refused, not compiled
+
+AS_BROWSERS = (("Accept-Encoding", "gzip"),)  #: what a prefetch sends where its caller has no word in it
 
 SUBMITS = frozenset(
     {Fault.OVER_LIMIT, Fault.PATH_MALFORMED, Fault.DOMAIN_WILDCARD, Fault.DOMAIN_UNKNOWN, Fault.DOMAIN_OFFLINE,
@@ -131,7 +135,26 @@ async def refresh_tags(
     return await _submit(desk, call, Kind.TAG, wishes)
 
 
+async def one_by_one(desk: Desk, call: Call, kind: Kind, urls: Sequence[str]) -> list[Task]:
+    """A task for each URL, all of them or none, without a gap between their ids. The URLs may be of any domains.
+
+    :param kind: files to be refreshed, or prefetches
+    """
+    together = _wishes(desk, call, kind, urls, within=frozenset(map(READERS[kind], urls)))
+    if kind.is_prefetch:
+        backlog.check_prefetches(desk, call, len(urls))
+    else:
+        backlog.check_refreshes(desk, call, len(urls))
+    headers = AS_BROWSERS if kind.is_prefetch else ()
+    wishes = [replace(wish, paths=(path,), headers=headers) for wish in together for path in wish.paths]
+    return await _append(desk, call, kind, wishes)
+
+
 async def _submit(desk: Desk, call: Call, kind: Kind, wishes: Sequence[Wish]) -> dict[str, Any]:
+    return {"task_ids": ",".join(str(task.id) for task in await _append(desk, call, kind, wishes))}
+
+
+async def _append(desk: Desk, call: Call, kind: Kind, wishes: Sequence[Wish]) -> list[Task]:
     bucket = BUCKETS[kind]
     amount = sum(len(wish.paths) for wish in wishes)
     queue = call.account, kind.is_prefetch
@@ -140,7 +163,7 @@ async def _submit(desk: Desk, call: Call, kind: Kind, wishes: Sequence[Wish]) ->
         raise Refused(Fault.MINUTE_SPENT, retry_after_seconds=wait)
     desk.entering[queue] += amount  # from here on others may be let in while this one waits
     try:
-        tasks = await desk.log.append(wishes, [spend(desk, call, bucket, amount)], now=call.now)
+        return await desk.log.append(wishes, [spend(desk, call, bucket, amount)], now=call.now)
     except Overspent:
         desk.minutes.give_back(draws)
         raise Refused(Fault.QUOTA_SPENT) from None
@@ -151,14 +174,16 @@ async def _submit(desk: Desk, call: Call, kind: Kind, wishes: Sequence[Wish]) ->
         desk.entering[queue] -= amount
         if not desk.entering[queue]:
             del desk.entering[queue]
-    return {"task_ids": ",".join(str(task.id) for task in tasks)}
 
 
 def _minute(desk: Desk, bucket: str, wishes: Collection[Wish]) -> list[Draw]:
     limit = desk.limits.per_minute.get(bucket)
     if limit is None:
         return []
-    return [Draw((bucket, wish.domain), len(wish.paths), limit / 60, limit) for wish in wishes]
+    lines = Counter[str]()
+    for wish in wishes:
+        lines[wish.domain] += len(wish.paths)
+    return [Draw((bucket, domain), count, limit / 60, limit) for domain, count in lines.items()]
 
 
 def _wishes(

@@ -9,10 +9,12 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from urllib.parse import quote
 
 from freshline.ambient import Ambient
 from freshline.domain.edge import Edge, Evidence, Progress
 from freshline.domain.errors import Refused
+from freshline.domain.media import SLICES, Media, Play
 from freshline.domain.ranges import Range, Ranges
 from freshline.domain.source import Source
 from freshline.domain.task import Reason, Task, Wish
@@ -25,6 +27,8 @@ from freshline.sandbox.script import Rule, Script
 
 EDGES = 160  #: so that a percentage such as 99.37% is a count of edges like any other
 GROUP = "sandbox"
+MEDIA_ID = 64  #: characters
+NO_MEDIA = "sandbox-unknown"  #: a media id with this in it is nobody's
 OPENED = 1_546_300_800  #: when its domains were made, as they say: 2019-01-01
 ACCOUNT = Account("1000000000000001", "sandbox")
 
@@ -152,6 +156,15 @@ class OpenHouse:
 
     def domain_by_id(self, id_: int) -> Domain | None:
         return next((domain for domain in self._domains.values() if domain.id == id_), None)
+
+    def media(self, id_: str) -> Media | None:
+        """Any id is there, with two streams, but one that says it is not."""
+        if NO_MEDIA in id_ or len(id_) > MEDIA_ID:
+            return None
+        at = f"http://play.sandbox.test/{quote(id_, safe='')}"
+        slices = tuple(f"{at}/{number}.ts" for number in range(SLICES))
+        plays = Play(f"{at}/hd.mp4", "mp4", "HD", "video"), Play(f"{at}/hd.m3u8", "m3u8", "HD", "video", slices)
+        return Media(id_, ACCOUNT.id, plays)
 
     def domains(self, account: str) -> Sequence[Domain]:
         return sorted(self._domains.values(), key=lambda domain: domain.name)

@@ -24,7 +24,7 @@ PRODUCTS = ("cdn", "cdn2014", "dcdn", "esa", "scdn", "vod", "sts")  #: the table
 
 Type = Literal[
     "text", "flag", "number", "choice", "lines", "ids", "time", "domain", "domains", "tags", "headers", "sources",
-    "document", "strings", "content", "slots",
+    "document", "strings", "content", "slots", "words", "choices",
 ]  # fmt: skip
 
 
@@ -238,7 +238,7 @@ def _product(table: dict[str, Any], gateway: Mapping[Fault, FaultRow], where: st
         for name, param in op.params.items():
             if undeclared := param.faults() - faults.keys():
                 raise SpecError(f"{at}: {name} can be {', '.join(undeclared)}, which has no row")
-            if param.type == "choice" and not param.values:
+            if param.type in ("choice", "choices") and not param.values:
                 raise SpecError(f"{at}: {name} is a choice of nothing")
         product.operations[action] = Operation(
             action=action,

@@ -189,7 +189,7 @@ def _domains(param: Param, text: str) -> tuple[str, ...]:
 
 
 def _tags(param: Param, text: str) -> tuple[str, ...]:
-    """Tags as origins write them: no blanks or controls inside. Blanks around a comma are let through."""
+    """Words, such as tags: no blanks or controls inside. Blanks around a comma are let through."""
     parts = [part.strip(" ") for part in text.split(",")]
     parts = [part for part in parts if part]
     if param.most is not None and len(parts) > param.most:
@@ -197,6 +197,11 @@ def _tags(param: Param, text: str) -> tuple[str, ...]:
     if not all(part.isprintable() and " " not in part for part in parts):
         raise _Wrong
     return tuple(parts)
+
+
+def _choices(param: Param, text: str) -> tuple[str, ...]:
+    """Several of its values, joined by commas."""
+    return tuple(dict.fromkeys(_choice(param, part) for part in text.split(",")))
 
 
 def _headers(_: Param, text: str) -> tuple[tuple[str, str], ...]:
@@ -253,6 +258,8 @@ PARSERS: Mapping[str, Callable[[Param, str], Any]] = {
     "domain": _domain,
     "domains": _domains,
     "tags": _tags,
+    "words": _tags,
+    "choices": _choices,
     "headers": _headers,
     "sources": _sources,
     "strings": _strings,

@@ -108,6 +108,9 @@ WRONG = {  # what a parameter of each type may never be
     "domains": ["no domain", "a,,b", "a/b"],
     "headers": ["{", "[]", '"x"', '{"a b": "x"}', '{"A": "x\\ny"}', '{"Host": "x"}', '{"A": 1}', '{"Range": "x"}',
                 "[" * 9999],
+    "words": ["a b", "a\x00", "\x7f"],
+    "choices": ["nothing-of-the-kind", "HD,,SD", "HD,x", ","],
+    "document": [],  # read by whoever it is for
     "tags": ["a b", "a\x00", "\x7f"],
     "text": ["a\x00b", "a\nb", "\x1b"],
     "lines": [],  # see test_submit
@@ -161,6 +164,9 @@ def right(op: Operation, param: Param) -> Iterator[str]:
             yield LEAST["site_id"]
         case "number":
             yield from (str(bound) for bound in (param.min, param.max) if bound is not None)
+        case "choices":
+            yield ",".join(param.values)
+            yield ",".join(param.values).upper()
         case "choice":
             yield from param.values
             yield from (value.upper() for value in param.values)
@@ -172,13 +178,14 @@ def right(op: Operation, param: Param) -> Iterator[str]:
             yield from ('{"A": "b"}', '{"A": ["b", "c"]}')
         case "sources":
             yield '[{"content":"o.test"},{"content":"192.0.2.1","port":"8080","priority":"30"}]'
-        case "ids" | "domains" | "tags" if param.most:
+        case "ids" | "domains" | "tags" | "words" if param.most:
             yield from (items(param, count) for count in (1, param.most))
 
 
 def items(param: Param, count: int) -> str:
     return ",".join(
-        {"ids": str(n), "domains": f"d{n % 12}.test", "tags": f"t{n}"}[param.type] for n in range(1, count + 1)
+        {"ids": str(n), "domains": f"d{n % 12}.test", "tags": f"t{n}", "words": f"w{n}"}[param.type]
+        for n in range(1, count + 1)
     )
 
 
