@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from freshline.access.limits import Limits
+from freshline.api.app import TROUBLESHOOT
 from freshline.delivery.machine import Pace
 from freshline.delivery.runner import Deadlines
 from freshline.setting import RULE, Rule, Wrong, is_address, setting, split_address, written
@@ -53,6 +54,11 @@ class Service:
         403, "the status of what policies do not allow", one_of=(403, 400), least=400, most=403
     )
     default_format: str = setting("XML", "what a V1 call gets that names no Format", one_of=("XML", "JSON"))
+    recommend: str = setting(
+        TROUBLESHOOT, "the Recommend of error answers: where to read more", words=("code", "product", "request_id")
+    )
+    enforce_protocols: bool = setting(False, "refuse over http what the vendor has over https only")
+    say_retry_after: bool = setting(True, "throttled answers say in x-acs-retry-after how long to wait")
     log_level: str = setting("info", "what is written to standard error", one_of=("debug", "info", "warning", "error"))
 
 

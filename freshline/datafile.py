@@ -12,6 +12,8 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 
+from freshline.domain.errors import Unavailable
+
 CACHE_KILOBYTES = 32 * 1024  #: page cache of one connection
 
 
@@ -19,8 +21,41 @@ class WrongFile(Exception):
     """The file is not what it should be; the text names the file and what it is instead."""
 
 
+class WrongVersion(WrongFile):
+    """It is one of ours, in a version of the schema that this program does not know; the text says what to do."""
+
+
+class Lost(Unavailable):
+    """The file is no longer where it was opened: what is written to it is gone with the last process that has it."""
+
+
 class InUse(Exception):
     """Another process has the file open for writing."""
+
+
+class Place:
+    """Where a file was when it was opened. Asking whether it still is costs one look at the directory."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        self._path, self._what = path.absolute(), what
+        self._was = self._look()
+
+    def trouble(self) -> str:
+        """Empty while the file is there."""
+        try:
+            same = self._look() == self._was
+        except OSError as error:
+            return f"the {self._what} {self._path} cannot be reached: {error.strerror}"
+        return "" if same else f"the {self._what} {self._path} is another file than the one that was opened"
+
+    def check(self) -> None:
+        """:raises Lost: it is not there"""
+        if trouble := self.trouble():
+            raise Lost(trouble)
+
+    def _look(self) -> tuple[int, int]:
+        found = self._path.stat()
+        return found.st_dev, found.st_ino
 
 
 def open_for_writing(path: Path, what: str, version: int, schema: str) -> sqlite3.Connection:
@@ -116,7 +151,14 @@ def _check(connection: sqlite3.Connection, path: Path, what: str, version: int) 
     if found is None or found[0] != what:
         raise WrongFile(f"{path} is no freshline {what}" + (f" but a freshline {found[0]}" if found else ""))
     if found[1] != version:
-        raise WrongFile(f"{path} is a freshline {what} of version {found[1]}; this program needs version {version}")
+        raise WrongVersion(
+            f"{path} is a freshline {what} of version {found[1]}; this program needs version {version}: "
+            + (
+                "it was written by a newer freshline; run that one, or put back a copy from before its upgrade"
+                if found[1] > version
+                else f"it was written by an older freshline; run that one, or move the file away and begin a new {what}"
+            )
+        )
 
 
 def _explained(path: Path, what: str, trouble: sqlite3.DatabaseError) -> Exception:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from string import Formatter
 from typing import Any
 
 RULE = "rule"  #: the key in a field's metadata
@@ -34,6 +35,7 @@ class Rule:
     address: bool = False
     networks: bool = False
     filled: bool = False
+    words: tuple[str, ...] = ()  #: that the text may have in braces, to be filled in
     keys: Callable[[], Iterable[str]] | None = None  #: of a table, where its default does not name them all
 
     def allowed(self, kind: type) -> str:
@@ -43,6 +45,8 @@ class Rule:
             return "host:port, as in 127.0.0.1:8080 or [::1]:8080"
         if self.networks:
             return "addresses and networks with commas between them, as in 10.0.0.0/8, ::1"
+        if self.words:
+            return f"a string in which braces stand only around {', '.join(self.words)}"
         if self.least is not None and self.most is not None:
             return f"{_NAMES[kind]} from {written(self.least)} to {written(self.most)}"
         return _NAMES[kind] + " that is not empty" * self.filled
@@ -61,6 +65,8 @@ class Rule:
             fits = is_address(value)
         if fits and self.networks:
             fits = is_networks(value)
+        if fits and self.words:
+            fits = is_template(value, self.words)
         if fits and self.filled:
             fits = bool(value)
         if fits and self.least is not None and self.most is not None:
@@ -90,6 +96,15 @@ def is_networks(text: str) -> bool:
 def split_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
     """:raises ValueError: one of them is none"""
     return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+
+
+def is_template(text: str, words: Iterable[str]) -> bool:
+    """Whether ``text.format`` needs none but these words, each as it is."""
+    try:
+        parts = list(Formatter().parse(text))
+    except ValueError:
+        return False
+    return all(name is None or (name in words and not spec and not how) for _, name, spec, how in parts)
 
 
 def is_address(text: str) -> bool:

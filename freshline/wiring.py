@@ -8,10 +8,13 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import uvicorn
 
+from freshline.access.burnt import Burnt
+from freshline.access.nonces import Nonces
 from freshline.ambient import Ambient
 from freshline.api import probes
 from freshline.api.app import App
@@ -43,7 +46,7 @@ logger = logging.getLogger("freshline")
 DRIVERS: dict[str, Callable[[Edge], Driver]] = {"nginx": NginxDriver, "varnish": VarnishDriver}
 
 DAY_SECONDS = 86_400
-LOOK_SECONDS = 1.0  #: how often it is asked which scheduled prefetches are due
+LOOK_SECONDS = 1.0  #: how often it is asked which scheduled prefetches are due, and whether all is well
 DROP_EVERY_SECONDS = 600.0  #: how often whole days that are past are dropped
 STOP_SECONDS = 10  #: what a call under way has to end in when the service stops
 CALLS = 2048  #: under way at once; beyond, callers are told to come back
@@ -109,6 +112,14 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
     inventory.rejoin_edges(log.head)
     schedule = SqliteSchedule.open(_home(settings) / "schedule.db")
     media = SqliteMediaJobs.open(_home(settings) / "media.db")
+    window_seconds = settings.limits.window_seconds
+    burnt = Burnt(
+        _home(settings),
+        2 * window_seconds,
+        now=ambient.now(),
+        monotonic=ambient.monotonic(),
+        known=log.head > 0,
+    )
     feed, origins = Feed(log), OriginSlots(settings.gates.fetches_per_domain)
 
     def runner(edge: Edge) -> EdgeRunner:
@@ -146,6 +157,9 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
         limits=settings.limits,
         settings=AppSettings(
             default_format=Format[settings.service.default_format],
+            recommend=settings.service.recommend,
+            enforce_protocols=settings.service.enforce_protocols,
+            say_retry_after=settings.service.say_retry_after,
             forbidden_status=settings.service.forbidden_status,
             trusted_proxies=split_networks(settings.service.trusted_proxies),
         ),
@@ -153,11 +167,14 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
         observe=metrics.answered,
         schedule=schedule,
         media=media,
+        nonces=Nonces(window_seconds, settings.limits.nonces, burnt),
+        calls=CALLS,
     )
     beside = [
         asyncio.create_task(fleet.run(), name="fleet"),
         asyncio.create_task(_drop_days(log, settings, ambient), name="drop days"),
         asyncio.create_task(_run_due(app.desk), name="scheduled prefetches"),
+        asyncio.create_task(_tell_trouble(log), name="trouble"),
     ]
     for task in beside:
         task.add_done_callback(_must_not_end)
@@ -170,6 +187,7 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
             task.cancel()
         await asyncio.gather(*beside, return_exceptions=True)
         await log.close()
+        burnt.close()
         schedule.close()
         media.close()
         inventory.close()
@@ -191,8 +209,7 @@ async def serve(
             server = _Server(
                 uvicorn.Config(
                     app,
-                    http=Connection,
-                    limit_concurrency=CALLS,
+                    http=partial(Connection, reject=app.reject),  # type: ignore[arg-type]
                     loop="none",
                     lifespan="off",
                     log_config=None,
@@ -210,8 +227,10 @@ async def serve(
                 loop.add_signal_handler(number, server.stop)
             beside = [loop.create_task(_tell_when_fresh(fleet, started))]
             if certificate is not None:
-                loop.add_signal_handler(signal.SIGHUP, certificate.reload)
+                loop.add_signal_handler(signal.SIGHUP, certificate.reload)  # what the system does else is end us
                 beside.append(loop.create_task(certificate.watch()))
+            else:
+                loop.add_signal_handler(signal.SIGHUP, logger.info, "SIGHUP: without TLS there is nothing to reload")
             logger.info("listening on %s:%d%s", *sock.getsockname()[:2], " with TLS" if certificate else "")
             await server.serve(sockets=[sock])
             for task in beside:
@@ -276,6 +295,19 @@ async def _run_due(desk: Desk) -> None:
             await run_due(desk)
         except Exception:
             logger.exception("scheduled prefetches failed; trying again in %g s", LOOK_SECONDS)
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _tell_trouble(log: SqliteLog) -> None:
+    """What keeps tasks from being taken is said once when it comes, and once when it has gone."""
+    said = ""
+    while True:
+        if (trouble := log.trouble) != said:
+            if trouble:
+                logger.critical("tasks are refused: %s", trouble)
+            else:
+                logger.warning("tasks are taken again")
+            said = trouble
         await asyncio.sleep(LOOK_SECONDS)
 
 

@@ -8,12 +8,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import uvicorn
 
 from freshline.access.limits import Limits
 from freshline.ambient import Ambient
 from freshline.api.app import App
+from freshline.api.connection import Connection
 from freshline.log.memory import MemoryLog
 from freshline.spec import model
 from tests.service import UNTHROTTLED, Books, books
@@ -35,7 +37,12 @@ def running(limits: Limits = UNTHROTTLED) -> Iterator[Running]:
         listener.bind(("127.0.0.1", 0))
         listener.listen()  # from here on callers wait for the server instead of being turned away
         config = uvicorn.Config(
-            app, http="httptools", loop="uvloop", log_level="error", access_log=False, proxy_headers=False
+            app,
+            http=partial(Connection, reject=app.reject),
+            loop="uvloop",
+            log_level="error",
+            access_log=False,
+            proxy_headers=False,
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))

@@ -1,53 +1,88 @@
 """Each signed request counts once.
 
-A nonce is remembered as long as its timestamp could be accepted, and no longer. It is burnt only after its signature
+A nonce is remembered for as long as its timestamp could be accepted: for a whole life by the clock that never goes
+back, and longer while the wall clock says that the timestamp is good. What is forgotten leaves its newest timestamp
+behind, and nothing that old is accepted again, whatever the wall clock does. A nonce is burnt only after its signature
 was verified, or strangers could burn other people's. Memory has a bound; when it is reached calls are put off, since
 forgetting a nonce early would let a request be replayed.
+
+With a :class:`~freshline.access.burnt.Burnt` they outlive the process.
 """
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass, field
+
+from freshline.access.burnt import Burnt
+
 GENERATIONS = 4  #: sets that make up one life; a nonce lives one life, and up to a quarter more
 
 
-class Nonces:
-    """Remembers for twice the clock window: a timestamp may lie one window ahead, and is good one window after."""
+@dataclass(slots=True)
+class _Generation:
+    ends: float  #: by the clock that never goes back
+    newest: int = 0  #: timestamp, Unix seconds
+    marks: set[int] = field(default_factory=set)
 
-    def __init__(self, window_seconds: int, capacity: int) -> None:
+
+class Nonces:
+    """A life is twice the clock window: a timestamp may lie one window ahead, and is good one window after."""
+
+    def __init__(self, window_seconds: int, capacity: int, burnt: Burnt | None = None) -> None:
+        """:param burnt: what was used up before this process began, and where to write what will be"""
+        self._window_seconds = window_seconds
         self._capacity = capacity
         self._span = max(1, -(-2 * window_seconds // GENERATIONS))  # seconds of one generation
-        self._sets: list[set[int]] = [set()]
-        self._newest = 0  # which generation _sets[0] is
+        self._generations: list[_Generation] = []  #: oldest first
+        self._burnt = burnt
+        self.horizon = 0  #: what was signed at or before this time (Unix seconds) may have been used
+        if burnt is not None:
+            self.horizon = burnt.horizon
+            before = _Generation(burnt.began)  # their life begins with ours: nobody knows when it did
+            for said, mark in burnt.found:
+                before.newest = max(before.newest, said)
+                before.marks.add(mark)
+            burnt.found.clear()
+            self._generations.append(before)
 
     def knows(self, key_id: str, nonce: str) -> bool:
         """Whether a nonce was used before."""
         mark = _mark(key_id, nonce)
-        return any(mark in seen for seen in self._sets)
+        return any(mark in generation.marks for generation in self._generations)
 
-    def burn(self, key_id: str, nonce: str, now: float) -> bool:
+    def burn(self, key_id: str, nonce: str, *, said: int, now: float, monotonic: float) -> bool:
         """Use up a nonce that was not known. False: there is no room to remember it.
 
-        :param now: Unix seconds
+        :param said: the timestamp it came with, Unix seconds
+        :param now: the wall clock, Unix seconds
+        :param monotonic: the clock that never goes back
         """
-        self._turn(int(now) // self._span)
+        self._forget(now, monotonic)
         if len(self) >= self._capacity:
             return False
-        self._sets[0].add(_mark(key_id, nonce))
+        if not self._generations or monotonic >= self._generations[-1].ends:
+            self._generations.append(_Generation(monotonic + self._span))
+        newest, mark = self._generations[-1], _mark(key_id, nonce)
+        newest.newest = max(newest.newest, said)
+        newest.marks.add(mark)
+        if self._burnt is not None:
+            self._burnt.add(said, mark, monotonic)
         return True
 
     def __len__(self) -> int:
-        return sum(map(len, self._sets))
+        return sum(len(generation.marks) for generation in self._generations)
 
-    def _turn(self, generation: int) -> None:
-        """Begin new generations and drop the dead. A clock that goes back begins none."""
-        steps = generation - self._newest
-        if steps <= 0:
-            return
-        self._newest = generation
-        fresh: list[set[int]] = [set() for _ in range(min(steps, GENERATIONS + 1))]
-        self._sets = (fresh + self._sets)[: GENERATIONS + 1]
+    def _forget(self, now: float, monotonic: float) -> None:
+        while self._generations:
+            oldest = self._generations[0]
+            if monotonic < oldest.ends + 2 * self._window_seconds or now <= oldest.newest + self._window_seconds:
+                return
+            self.horizon = max(self.horizon, oldest.newest)
+            del self._generations[0]
 
 
 def _mark(key_id: str, nonce: str) -> int:
-    """Eight bytes of SipHash under the process's own key instead of the text: what is remembered has a bound."""
-    return hash((key_id, nonce))
+    """Eight bytes instead of the text: what is remembered has a bound. No key, since nobody burns but their own."""
+    text = f"{key_id} {nonce}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest())

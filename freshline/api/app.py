@@ -5,13 +5,15 @@ The order is CONTRACT 3.2's: who calls is settled before what they want, and tha
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from freshline.access.limits import Limits
+from freshline.access.nonces import Nonces
 from freshline.access.throttle import Draw, Throttle
 from freshline.ambient import Ambient
 from freshline.api import body
@@ -23,9 +25,9 @@ from freshline.api.authentication import Authentication, Caller
 from freshline.api.authorization import Authorization
 from freshline.api.body import Gone
 from freshline.api.peer import Network, Peers
-from freshline.domain.errors import Fault, Refused
+from freshline.domain.errors import Fault, Refused, Unavailable
 from freshline.inventory.base import Inventory
-from freshline.log.base import Log, LogUnavailable
+from freshline.log.base import Log
 from freshline.media.base import MediaJobs
 from freshline.media.memory import MemoryMediaJobs
 from freshline.operations.desk import Call, Desk
@@ -38,6 +40,8 @@ from freshline.wire.render import CONTENT_TYPES, Format
 from freshline.wire.request import Request, merge_headers
 from freshline.wire.signature import Claim
 
+Headers = list[tuple[bytes, bytes]]
+Raw = tuple[int, Headers, bytes]  #: status, headers and content of an answer
 Observe = Callable[[str, int, float], None]  #: action (``"-"`` where there is none), status, seconds
 
 LOGGER = logging.getLogger(__name__)
@@ -94,12 +98,16 @@ class App:
         observe: Observe | None = None,
         schedule: Schedule | None = None,
         media: MediaJobs | None = None,
+        nonces: Nonces | None = None,
+        calls: int | None = None,
     ) -> None:
         """
         :param routes: other applications by exact path, such as the probes
         :param observe: told of every answer
         :param schedule: of prefetches that begin later; else they are forgotten with the process
         :param media: jobs of refreshes and prefetches by media id; likewise
+        :param nonces: those that are used up already; else none are
+        :param calls: that may be under way at once; more are put off. Other routes are always answered
         :raises SpecError: the tables do not fit the handlers
         """
         self._spec = spec
@@ -110,12 +118,13 @@ class App:
         self._observe = observe
         self._operations = bind(spec)
         self._peers = Peers(self._settings.trusted_proxies)
-        self._authentication = Authentication(inventory, self._limits)
+        self._authentication = Authentication(inventory, self._limits, nonces)
         self._authorization = Authorization(spec, inventory)
         self._rates = Throttle()
         self.desk = Desk(
             log, inventory, self._limits, ambient, schedule or MemorySchedule(), media or MemoryMediaJobs()
         )
+        self._calls, self._under_way = calls, 0
         self._steps: list[Callable[[Exchange], None]] = [
             self._read_claim,
             self._authenticate,
@@ -128,12 +137,38 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             route = self._routes.get(scope["path"])
-            await (self._answer if route is None else route)(scope, receive, send)
+            if route is not None:
+                await route(scope, receive, send)
+                return
+            self._under_way += 1
+            try:
+                await self._answer(scope, receive, send)
+            finally:
+                self._under_way -= 1
         elif scope["type"] == "lifespan":
             await _live(receive, send)
         else:  # a websocket
             await receive()
             await send({"type": "websocket.close"})
+
+    def reject(self, fault: Fault, query: bytes, lines: Iterable[tuple[bytes, bytes]], limit: str = "") -> Raw:
+        """The answer to what never became a call: the server could not read its head, or would not.
+
+        :param query: what is known of it
+        :param lines: the headers that are
+        :param limit: what was passed, in words
+        """
+        exchange = Exchange(
+            Request("", query, merge_headers(lines)),
+            "",
+            self._ambient.request_id(),
+            self._ambient.now(),
+            self._ambient.monotonic(),
+        )
+        status, content, extra = self._refusal(exchange, Refused(fault, limit=limit))
+        if self._observe is not None:
+            self._observe("-", status, 0.0)
+        return status, _head(content, self._format(exchange.request), exchange.request_id, extra), content
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = self._ambient.monotonic()
@@ -148,6 +183,8 @@ class App:
             content = await self._carry_out(scope, receive, exchange)
         except Gone:
             return
+        except asyncio.CancelledError:  # the service stops, and this took too long
+            status, content, extra = self._refusal(exchange, Refused(Fault.UNAVAILABLE))
         except Exception as trouble:
             status, content, extra = self._refusal(exchange, _refused(trouble, exchange))
         await _send(send, status, content, self._format(exchange.request), exchange.request_id, extra)
@@ -160,6 +197,8 @@ class App:
             raise Refused(Fault.ACTION_UNKNOWN)
         if exchange.request.method not in ("GET", "POST"):
             raise Refused(Fault.HTTP_METHOD)
+        if self._calls is not None and self._under_way > self._calls:
+            raise Refused(Fault.UNAVAILABLE)
         if content := await body.read(receive, self._limits.body_bytes, self._limits.body_seconds):
             exchange.request = self._request(scope, content)
         for step in self._steps:
@@ -177,7 +216,7 @@ class App:
         exchange.claim = signature.read(exchange.request)
 
     def _authenticate(self, exchange: Exchange) -> None:
-        exchange.caller = self._authentication.check(exchange.request, exchange.claim, exchange.now)
+        exchange.caller = self._authentication.check(exchange.request, exchange.claim, exchange.now, exchange.monotonic)
 
     def _find_operation(self, exchange: Exchange) -> None:
         claim = exchange.claim
@@ -269,7 +308,7 @@ def _refused(trouble: Exception, exchange: Exchange) -> Refused:
     """Every trouble as the caller sees it. What went wrong with us is for the operator's log alone."""
     if isinstance(trouble, Refused):
         return trouble
-    if isinstance(trouble, LogUnavailable):
+    if isinstance(trouble, Unavailable):
         LOGGER.warning("request %s put off: %s", exchange.request_id, trouble)
         return Refused(Fault.UNAVAILABLE)
     LOGGER.error("request %s failed", exchange.request_id, exc_info=trouble)
@@ -283,15 +322,19 @@ def _is_preflight(request: Request) -> bool:
 async def _send(
     send: Send, status: int, content: bytes, format_: Format, request_id: str, extra: list[tuple[bytes, bytes]]
 ) -> None:
-    headers = [
+    headers = _head(content, format_, request_id, extra)
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
+
+
+def _head(content: bytes, format_: Format, request_id: str, extra: list[tuple[bytes, bytes]]) -> Headers:
+    return [
         (b"content-type", CONTENT_TYPES[format_]),
         (b"content-length", b"%d" % len(content)),
         (b"x-acs-request-id", request_id.encode()),
         *CORS,
         *extra,
     ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
 
 
 async def _live(receive: Receive, send: Send) -> None:

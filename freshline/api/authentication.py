@@ -40,19 +40,19 @@ class _Known:
 
 
 class Authentication:
-    def __init__(self, inventory: Inventory, limits: Limits) -> None:
+    def __init__(self, inventory: Inventory, limits: Limits, nonces: Nonces | None = None) -> None:
         self._inventory = inventory
         self._window_seconds = limits.window_seconds
-        self._nonces = Nonces(limits.window_seconds, limits.nonces)
+        self._nonces = Nonces(limits.window_seconds, limits.nonces) if nonces is None else nonces
 
-    def check(self, request: Request, claim: Claim, now: float) -> Caller:
+    def check(self, request: Request, claim: Claim, now: float, monotonic: float) -> Caller:
         """Believe who calls.
 
         :param now: Unix seconds
         :raises Refused: the key, the time, the nonce or the signature is not right
         """
         known = self._session(claim, now) if claim.key_id.startswith(session.PREFIX) else self._key(claim)
-        self._check_time(claim.timestamp, now)
+        said = self._check_time(claim.timestamp, now)
         if len(claim.nonce) > NONCE_LIMIT:
             raise Refused(Fault.PARAMETER_WRONG, param="SignatureNonce")
         if self._nonces.knows(claim.key_id, claim.nonce):
@@ -60,7 +60,7 @@ class Authentication:
         signature.check(request, claim, known.secret)
         if known.caller.principal.kind is not Kind.SESSION and claim.token:  # no token belongs to a lasting key
             raise Refused(Fault.TOKEN_MISMATCH)
-        if not self._nonces.burn(claim.key_id, claim.nonce, now):
+        if not self._nonces.burn(claim.key_id, claim.nonce, said=said, now=now, monotonic=monotonic):
             raise Refused(Fault.UNAVAILABLE)
         return known.caller
 
@@ -103,10 +103,11 @@ class Authentication:
         principal = Principal(account.id, Kind.SESSION, role.id, role.name, held, found.name, at_most)
         return _Known(found.secret, Caller(account, principal))
 
-    def _check_time(self, text: str, now: float) -> None:
+    def _check_time(self, text: str, now: float) -> int:
         try:
             said = times.read(text, fractions=True)
         except ValueError:
             raise Refused(Fault.TIMESTAMP_MALFORMED) from None
-        if abs(said - int(now)) > self._window_seconds:
+        if abs(said - int(now)) > self._window_seconds or said <= self._nonces.horizon:
             raise Refused(Fault.TIMESTAMP_EXPIRED)
+        return said

@@ -32,6 +32,13 @@ async def show(port: int, run_dir: Path) -> None:
     :raises InUse: a demo runs there already
     """
     _claim(run_dir)
+    try:
+        await _show(port, run_dir)
+    except datafile.WrongVersion as wrong:
+        raise wiring.CannotStart(f"{wrong}. The demo keeps nothing of value: rm -r {run_dir}") from None
+
+
+async def _show(port: int, run_dir: Path) -> None:
     address = f"127.0.0.1:{port}"
     settings = load(None)
     service = replace(settings.service, listen=address, data_dir=str(run_dir / "data"))

@@ -15,6 +15,9 @@ class Fault(StrEnum):
     """Everything that can be wrong with a call. The values are the keys of the tables."""
 
     # the call itself (CONTRACT 3.2)
+    HEAD_UNREADABLE = "head_unreadable"  #: no HTTP, or a target that is none
+    HEAD_TOO_LARGE = "head_too_large"
+    HEAD_TOO_SLOW = "head_too_slow"
     HTTP_METHOD = "http_method"
     NEEDS_TLS = "needs_tls"
     BODY_TOO_LARGE = "body_too_large"
@@ -131,3 +134,7 @@ class Refused(Exception):
         self.words = words
         self.retry_after_seconds = retry_after_seconds
         self.denial = denial
+
+
+class Unavailable(Exception):
+    """Our trouble, which may pass: nothing can be stored now, and nothing was. ``args[0]`` is for the operator."""

@@ -59,7 +59,7 @@ def parse(line: str) -> Target:
     """
     if len(line.encode("utf-8", "surrogatepass")) > PATH_LIMIT:
         raise BadTarget(f"longer than {PATH_LIMIT} bytes")
-    if any(ch <= " " or ch == "\x7f" or 0x80 <= ord(ch) < 0xA0 or 0xD800 <= ord(ch) <= 0xDFFF for ch in line):
+    if " " in line or holds_controls(line):
         raise BadTarget("holds a space or a control character")
     scheme, rest = "", line
     if (at := line.find("://")) != -1 and line[:at].isalpha():
@@ -83,6 +83,11 @@ def parse(line: str) -> Target:
         raise BadTarget("a fragment never reaches a cache")
     path, mark, query = tail.partition("?")
     return Target(scheme, host, port, path or "/", query if mark else None)
+
+
+def holds_controls(line: str) -> bool:
+    """Whether something in it can be in no line that is taken: a control character, or half of a surrogate pair."""
+    return any(ch < " " or "\x7f" <= ch < "\xa0" or "\ud800" <= ch <= "\udfff" for ch in line)
 
 
 def canonical_path(path: bytes) -> bytes:

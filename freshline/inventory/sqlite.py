@@ -57,8 +57,9 @@ class _State:
 class SqliteInventory:
     """Open with :meth:`open`."""
 
-    def __init__(self, connection: sqlite3.Connection, vault: Vault, ambient: Ambient) -> None:
+    def __init__(self, connection: sqlite3.Connection, vault: Vault, ambient: Ambient, place: datafile.Place) -> None:
         self._db = connection
+        self._place = place
         self._vault = vault
         self._ambient = ambient
         self._looked = 0.0
@@ -98,7 +99,7 @@ class SqliteInventory:
                 "INSERT INTO seal SELECT ? WHERE NOT EXISTS (SELECT * FROM seal)", (vault.lock("freshline", "seal"),)
             )
             vault.unlock(connection.execute("SELECT proof FROM seal").fetchone()[0], "seal")
-            return cls(connection, vault, ambient or Ambient())
+            return cls(connection, vault, ambient or Ambient(), datafile.Place(file, "inventory"))
         except WrongKey:
             connection.close()
             raise WrongKey(f"the key is not the one the secrets in {file} were encrypted with") from None
@@ -305,6 +306,7 @@ class SqliteInventory:
 
     @contextmanager
     def _change(self, if_refused: str) -> Iterator[None]:
+        self._place.check()
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from freshline.domain.edge import Evidence, Progress
+from freshline.domain.errors import Unavailable
 from freshline.domain.ranges import Ranges
 from freshline.domain.task import Kind, Row, Task, Wish
 
@@ -23,7 +24,7 @@ class Overspent(Exception):
     """A spend would pass its limit. Nothing was stored. ``args[0]`` is the bucket."""
 
 
-class LogUnavailable(Exception):
+class LogUnavailable(Unavailable):
     """The store cannot take writes now (disk full, closed). Nothing was stored."""
 
 

@@ -31,8 +31,11 @@ WAL_BYTES = 64 << 20  #: what it may keep of the disk after it grew longer
 class SqliteLog(Reading):
     """Open with :meth:`open`, or from another process with :meth:`reader`."""
 
-    def __init__(self, reading: sqlite3.Connection, writing: sqlite3.Connection, lock: int) -> None:
+    def __init__(
+        self, reading: sqlite3.Connection, writing: sqlite3.Connection, lock: int, place: datafile.Place
+    ) -> None:
         super().__init__(reading)
+        self._place = place
         self._writing = writing
         self._lock = lock
         self._head: int | None = None
@@ -60,7 +63,8 @@ class SqliteLog(Reading):
             writing.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
             if not writing.execute("SELECT count(*) FROM meta").fetchone()[0]:
                 writing.execute("INSERT INTO meta VALUES (?, 0, 0, NULL)", (uuid.uuid4().hex,))
-            return cls(datafile.open_for_reading(file, "log", VERSION), writing, lock)
+            reading = datafile.open_for_reading(file, "log", VERSION)
+            return cls(reading, writing, lock, datafile.Place(file, "log"))
         except BaseException:
             os.close(lock)
             raise
@@ -101,7 +105,7 @@ class SqliteLog(Reading):
     @property
     def trouble(self) -> str:
         """Why nothing can be written now; empty while all is well."""
-        return "the log is closed" if self._closed else self._writer.trouble
+        return "the log is closed" if self._closed else self._place.trouble() or self._writer.trouble
 
     @property
     def oldest(self) -> int:
@@ -128,6 +132,8 @@ class SqliteLog(Reading):
     async def _submit(self, op: Op) -> list[Task]:
         if self._closed:
             raise LogUnavailable("the log is closed")
+        if trouble := self._place.trouble():  # it could be written, and nobody would ever read it
+            raise LogUnavailable(trouble)
         if not self._waiting:
             op.done.get_loop().call_soon(self._hand_over)
         self._waiting.append(op)

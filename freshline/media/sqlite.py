@@ -27,8 +27,9 @@ CREATE INDEX job_of_account ON job (account)
 
 
 class SqliteMediaJobs:
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, place: datafile.Place) -> None:
         self._db = connection
+        self._place = place
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> SqliteMediaJobs:
@@ -36,7 +37,8 @@ class SqliteMediaJobs:
 
         :raises WrongFile: the file is something else
         """
-        return cls(datafile.open_for_writing(Path(path), "list of media jobs", VERSION, SCHEMA))
+        file, what = Path(path), "list of media jobs"
+        return cls(datafile.open_for_writing(file, what, VERSION, SCHEMA), datafile.Place(file, what))
 
     def close(self) -> None:
         self._db.close()
@@ -46,6 +48,7 @@ class SqliteMediaJobs:
         return None if row is None else msgspec.json.decode(row[0], type=MediaJob)
 
     def add(self, job: MediaJob, oldest: int) -> None:
+        self._place.check()
         with self._db:  # all of it, or nothing
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute("DELETE FROM job WHERE created < ?", (oldest,))

@@ -39,8 +39,9 @@ CREATE INDEX plan_of_job ON plan (job)
 
 
 class SqliteSchedule:
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, place: datafile.Place) -> None:
         self._db = connection
+        self._place = place
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> SqliteSchedule:
@@ -48,7 +49,8 @@ class SqliteSchedule:
 
         :raises WrongFile: the file is something else
         """
-        return cls(datafile.open_for_writing(Path(path), "schedule", VERSION, SCHEMA))
+        file = Path(path)
+        return cls(datafile.open_for_writing(file, "schedule", VERSION, SCHEMA), datafile.Place(file, "schedule"))
 
     def close(self) -> None:
         self._db.close()
@@ -64,15 +66,15 @@ class SqliteSchedule:
         if self._count("job WHERE account = ?", job.account) >= JOBS:
             raise Full
         values = (job.id, job.account, job.site, job.name, job.created, json.dumps(job.urls), 0, 0, "")
-        self._db.execute("INSERT INTO job VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+        self._change("INSERT INTO job VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
 
     def reset_job(self, id_: str) -> None:
-        self._db.execute("UPDATE job SET done = 0, tasks = 0, trouble = '' WHERE id = ?", (id_,))
+        self._change("UPDATE job SET done = 0, tasks = 0, trouble = '' WHERE id = ?", (id_,))
 
     def remove_job(self, id_: str) -> None:
         with self._db:  # all of it, or nothing
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute("DELETE FROM plan WHERE job = ?", (id_,))
+            self._change("DELETE FROM plan WHERE job = ?", (id_,))
             self._db.execute("DELETE FROM job WHERE id = ?", (id_,))
 
     # -- plans ----------------------------------------------------------------
@@ -95,13 +97,13 @@ class SqliteSchedule:
         return plan
 
     def remove_plan(self, id_: str) -> None:
-        self._db.execute("DELETE FROM plan WHERE id = ?", (id_,))
+        self._change("DELETE FROM plan WHERE id = ?", (id_,))
 
     # -- a slice --------------------------------------------------------------
     def took(self, plan: Plan, count: int, tasks: int, *, last: bool) -> None:
         with self._db:  # all of it, or nothing
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute("UPDATE job SET done = done + ?, tasks = tasks + ? WHERE id = ?", (count, tasks, plan.job))
+            self._change("UPDATE job SET done = done + ?, tasks = tasks + ? WHERE id = ?", (count, tasks, plan.job))
             self._move(plan, State.FINISHED if last else State.RUNNING)
 
     def put_off(self, plan: Plan) -> None:
@@ -110,7 +112,7 @@ class SqliteSchedule:
     def failed(self, plan: Plan, trouble: str) -> None:
         with self._db:  # all of it, or nothing
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute("UPDATE job SET trouble = ? WHERE id = ?", (trouble, plan.job))
+            self._change("UPDATE job SET trouble = ? WHERE id = ?", (trouble, plan.job))
             self._move(plan, State.FAILED)
 
     def finished(self, plan: Plan) -> None:
@@ -119,14 +121,19 @@ class SqliteSchedule:
     # -- inside ---------------------------------------------------------------
     def _put(self, plan: Plan) -> None:
         values = (plan.id, plan.job, plan.start, plan.end, plan.interval_seconds, plan.slice, plan.status, plan.due)
-        self._db.execute("INSERT OR REPLACE INTO plan VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+        self._change("INSERT OR REPLACE INTO plan VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
 
     def _move(self, plan: Plan, status: State) -> None:
         """The slice after this one is due an interval later. What was stopped or removed meanwhile stays so."""
-        self._db.execute(
+        self._change(
             "UPDATE plan SET status = ?, due = ? WHERE id = ? AND status IN ('waiting', 'running')",
             (status, plan.due + plan.interval_seconds, plan.id),
         )
+
+    def _change(self, statement: str, values: tuple[object, ...]) -> None:
+        """:raises Lost: the file is gone"""
+        self._place.check()
+        self._db.execute(statement, values)
 
     def _count(self, of: str, value: str) -> int:
         count: int = self._db.execute(f"SELECT count(*) FROM {of}", (value,)).fetchone()[0]  # noqa: S608 - our own words

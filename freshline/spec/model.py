@@ -23,8 +23,8 @@ from freshline.domain.errors import Fault
 PRODUCTS = ("cdn", "cdn2014", "dcdn", "esa", "scdn", "vod", "sts")  #: the tables that are served
 
 Type = Literal[
-    "text", "flag", "number", "choice", "lines", "ids", "time", "domain", "domains", "tags", "headers", "sources",
-    "document", "strings", "content", "slots", "words", "choices",
+    "text", "line", "flag", "number", "choice", "lines", "ids", "time", "domain", "domains", "tags", "headers",
+    "sources", "document", "strings", "content", "slots", "words", "choices",
 ]  # fmt: skip
 
 

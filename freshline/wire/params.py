@@ -100,6 +100,13 @@ def _text(_: Param, text: str) -> str:
     return text
 
 
+def _line(_: Param, text: str) -> str:
+    """What a line of a task may be, to find it by: more than is printable, such as U+00A0."""
+    if target.holds_controls(text):
+        raise _Wrong
+    return text
+
+
 def _document(_: Param, text: str) -> str:
     """Text of lines, read by whoever it is for."""
     return text
@@ -248,6 +255,7 @@ def _no_origin(it: Source) -> bool:
 
 PARSERS: Mapping[str, Callable[[Param, str], Any]] = {
     "text": _text,
+    "line": _line,
     "document": _document,
     "flag": _flag,
     "number": _number,

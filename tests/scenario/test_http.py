@@ -138,3 +138,38 @@ def test_no_request_at_all(service: Running, raw: bytes) -> None:
 
     assert answers and all(status in (400, 404) for status, _ in answers)
     assert speak(service, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")[0][0] == 400
+
+
+@pytest.mark.parametrize(
+    ("raw", "status", "code"),
+    [
+        (b"nonsense\r\n\r\n", 400, "MalformedRequest"),
+        (b"GET /?Format=JSON HTTP/1.1\r\nHost: x\r\nX-A: a\x00b\r\n\r\n", 400, "MalformedRequest"),
+        (b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n", 400, "MalformedRequest"),
+        (b"GET /?Format=JSON HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n", 431, "RequestHeaderTooLarge"),
+        (b"GET /\xc3\xa9 HTTP/1.1\r\nHost: x\r\n\r\n", 400, "MalformedRequest"),
+        (b"GET /?a=\xff HTTP/1.1\r\nHost: x\r\n\r\n", 400, "MalformedRequest"),
+        (b"GET http://x?Format=JSON HTTP/1.1\r\nHost: x\r\n\r\n", 400, "MissingAction"),
+        (b"GET http://x HTTP/1.1\r\nHost: x\r\n\r\n", 400, "MissingAction"),
+        (b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", 404, "InvalidAction.NotFound"),
+    ],
+)
+def test_every_answer_is_the_contract_s(service: Running, raw: bytes, status: int, code: str) -> None:
+    """Also to what is no HTTP, or no request of ours: an envelope with a code, in the format that could be read."""
+    host, _, port = service.address.partition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(raw)
+        answer = b""
+        while b"</Error>" not in answer and not answer.endswith(b"}"):
+            piece = connection.recv(1 << 16)
+            assert piece, answer
+            answer += piece
+    head, _, body = answer.partition(b"\r\n\r\n")
+
+    assert int(head.split(b" ")[1]) == status
+    if b"Format=JSON" in raw:
+        envelope = json.loads(body)
+        assert list(envelope) == ["RequestId", "HostId", "Code", "Message", "Recommend"]
+        assert (envelope["Code"], f"x-acs-request-id: {envelope['RequestId']}" in head.decode()) == (code, True)
+    else:
+        assert f"<Code>{code}</Code>" in body.decode()

@@ -203,6 +203,15 @@ def test_a_mistake_in_the_environment_has_the_name_of_the_variable(name, text, s
     assert str(caught.value).startswith(f"FRESHLINE_{said}")
 
 
+@pytest.mark.parametrize("text", ["{", "{}", "{0}", "{kode}", "{code!r}", "{code:>9}", "{code.x}", "}"])
+def test_braces_that_nothing_fills_in(text):
+    """A template is tried when the service starts, and not by the first error that is answered."""
+    with pytest.raises(BadConfig, match="braces stand only around code, product, request_id"):
+        load(None, {"FRESHLINE_SERVICE_RECOMMEND": text})
+
+    assert load(None, {"FRESHLINE_SERVICE_RECOMMEND": "{{}} {code}"}).service.recommend == "{{}} {code}"
+
+
 def test_names_that_are_no_settings_are_passed_over():
     """The command line has two of its own, and Kubernetes tells of a Service called freshline."""
     others = ["ENDPOINT", "CONFIG", "SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_API", "PORT", "PORT_80_TCP_ADDR"]

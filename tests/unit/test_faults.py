@@ -113,6 +113,7 @@ WRONG = {  # what a parameter of each type may never be
     "document": [],  # read by whoever it is for
     "tags": ["a b", "a\x00", "\x7f"],
     "text": ["a\x00b", "a\nb", "\x1b"],
+    "line": ["e.com/a\x00b", "e.com/a\nb", "\x1b", "e.com/\x85"],
     "lines": [],  # see test_submit
     "strings": ["x", "{}", "[1]", '["a', "[" * 9999, '"a"'],
     "slots": ["x", "{}", "[]", "[1]", '[{"Interval":60}]', '[{"Interval":"x","SliceLen":1}]',

@@ -310,3 +310,14 @@ def test_states_of_many_rows(edges: list[tuple[int, Progress]], first: int, more
 
     for position in range(first, first + more + 1):
         assert states.at(position) == row_state(position, fleet)
+
+
+@pytest.mark.parametrize("letter", ["\u00a0", "\u2028", "\u200b", "\ufeff", "\u3000"])
+async def test_what_was_taken_can_be_found(letter: str) -> None:
+    """A path with a letter that nobody can see is a path: it is found by itself, in every list."""
+    service = Service()
+    path = f"http://img.test/a{letter}b"
+    id_ = await service.refresh(path)
+
+    assert await tasks(service, ObjectPath=path) == (1, [path])
+    assert [row["ObjectPath"] for row in await by_id(service, TaskId=str(id_), ObjectPath=path)] == [path]

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from freshline.access import burnt
+from freshline.access.burnt import Burnt
 from freshline.access.nonces import Nonces
 
 WINDOW = 900
+
+
+def burn(nonces: Nonces, nonce: str, at: float, *, ahead: float = 0, said: float | None = None) -> bool:
+    """At a moment, by a wall clock so far ahead, with the time of that moment if none is said."""
+    now = at + ahead
+    return nonces.burn("k", nonce, said=int(now if said is None else said), now=now, monotonic=at)
+
+
+def refused(nonces: Nonces, nonce: str, said: float) -> bool:
+    return nonces.knows("k", nonce) or said <= nonces.horizon
 
 
 @given(st.integers(0, 10**6), st.integers(0, 2 * WINDOW))
 def test_known_for_as_long_as_it_could_be_used(at: int, later: int) -> None:
     """A nonce from a clock one window fast is good for two windows, and known all that time."""
     nonces = Nonces(WINDOW, 10)
-    nonces.burn("k", "n", at)
-    nonces.burn("k", "other", at + later)
+    burn(nonces, "n", at, said=at + WINDOW)
+    burn(nonces, "other", at + later)
 
     assert nonces.knows("k", "n")
     assert not nonces.knows("k2", "n")
@@ -25,7 +40,7 @@ def test_forgotten_in_the_end() -> None:
     """After that it takes no memory."""
     nonces = Nonces(WINDOW, 10)
     for at in range(0, 100 * WINDOW, WINDOW):
-        assert nonces.burn("k", f"n{at}", at)
+        assert burn(nonces, f"n{at}", at)
 
     assert len(nonces) <= 4
 
@@ -34,16 +49,89 @@ def test_full() -> None:
     """When there is no more room nothing is forgotten early; room comes with time."""
     nonces = Nonces(WINDOW, 2)
 
-    assert nonces.burn("k", "1", 0) and nonces.burn("k", "2", 0)
-    assert not nonces.burn("k", "3", 0)
+    assert burn(nonces, "1", 0) and burn(nonces, "2", 0)
+    assert not burn(nonces, "3", 0)
     assert nonces.knows("k", "1")
-    assert nonces.burn("k", "3", 4 * WINDOW)
+    assert burn(nonces, "3", 4 * WINDOW)
 
 
-def test_a_clock_that_goes_back() -> None:
-    """Nothing is forgotten when the clock is set back."""
-    nonces = Nonces(WINDOW, 10)
-    nonces.burn("k", "1", 10 * WINDOW)
-    nonces.burn("k", "2", 0)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 3 * WINDOW), st.integers(-5 * WINDOW, 5 * WINDOW), st.integers(-WINDOW, WINDOW)),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_a_wall_clock_that_does_what_it_likes(steps: list[tuple[int, int, int]]) -> None:
+    """However it jumps, and whatever time calls say, none is let through a second time."""
+    nonces, at, used = Nonces(WINDOW, 1000), 10 * WINDOW, dict[str, int]()
+    for number, (passes, ahead, slow) in enumerate(steps):
+        at += passes
+        said = at + ahead + slow
+        if said > nonces.horizon:
+            burn(nonces, str(number), at, ahead=ahead, said=said)
+            used[str(number)] = said
 
-    assert nonces.knows("k", "1") and nonces.knows("k", "2")
+        assert all(refused(nonces, nonce, said) for nonce, said in used.items())
+
+
+def test_a_clock_that_is_right_is_never_refused() -> None:
+    """Nothing is left behind that a caller one window slow could run into."""
+    nonces = Nonces(WINDOW, 1000)
+    for number in range(200):
+        at = 10 * WINDOW + number * 100
+        burn(nonces, str(number), at, said=at + (WINDOW if number % 2 else -WINDOW))
+
+        assert nonces.horizon < at - WINDOW
+
+
+# -- after a restart ------------------------------------------------------------------
+def opened(home: Path, at: float, *, known: bool = True) -> tuple[Nonces, Burnt]:
+    file = Burnt(home, 2 * WINDOW, now=at, monotonic=at, known=known)
+    return Nonces(WINDOW, 1000, file), file
+
+
+def test_the_next_process_knows(tmp_path: Path) -> None:
+    """All that could still be used, also after many turns of the files; and nobody is refused for it."""
+    nonces, _ = opened(tmp_path, 10 * WINDOW, known=False)
+    for at in range(10 * WINDOW, 20 * WINDOW, 100):
+        burn(nonces, str(at), at)
+    nonces, file = opened(tmp_path, 20 * WINDOW)
+
+    assert all(nonces.knows("k", str(at)) for at in range(18 * WINDOW, 20 * WINDOW, 100))
+    assert (nonces.horizon, file.horizon) == (0, 0)
+    assert len(nonces) <= 4 * WINDOW / 100
+    burn(nonces, "later", 23 * WINDOW)
+    assert len(nonces) == 1
+
+
+def test_what_may_be_missing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a start of the machine, with the files gone, or with one that broke off: what was signed before counts as
+    used."""
+    nonces, _ = opened(tmp_path, 1000, known=False)
+    burn(nonces, "1", 1000)
+    monkeypatch.setattr(burnt, "BOOT_ID", tmp_path / "another")
+    (tmp_path / "another").write_text("another run of the machine")
+    nonces, _ = opened(tmp_path, 1100)
+    assert nonces.knows("k", "1") and nonces.horizon == 1099
+
+    nonces, _ = opened(tmp_path, 1200)
+    assert nonces.horizon == 0
+    (tmp_path / "nonces").unlink()
+    assert opened(tmp_path, 1300)[0].horizon == 1299
+
+    nonces, file = opened(tmp_path, 1400)
+    file._give_up()
+    assert opened(tmp_path, 1500)[0].horizon == 1499
+
+
+def test_a_disk_that_takes_no_more(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Calls go on, the operator is told once, and the next process knows that something is missing."""
+    nonces, _ = opened(tmp_path, 1000, known=False)
+    (tmp_path / "nonces").unlink()
+    assert burn(nonces, "1", 1000 + 2 * WINDOW)  # the files change places, and one is gone
+    assert burn(nonces, "2", 1000 + 2 * WINDOW)
+
+    assert [record.message.partition(",")[0] for record in caplog.records] == ["nonces are no longer kept"]
+    assert nonces.knows("k", "2")
+    assert opened(tmp_path, 5000)[0].horizon == 4999

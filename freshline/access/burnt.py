@@ -1,0 +1,103 @@
+"""Nonces on file, so that a captured call cannot be replayed after a restart.
+
+Writing one costs a ``write`` and no wait for the disk: what is written survives the end of the process, however it
+ends, and not that of the machine. So a file says in which run of the machine it was written. If that was another one,
+or writing failed, nobody knows what is missing; then all that was signed before this process began is refused. That
+costs callers whose clocks are slow their first calls, and only after a power failure.
+
+Two files, each of one life: the older is dropped when the newer is that old.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import struct
+from pathlib import Path
+
+ENTRY = struct.Struct(">QQ")  #: timestamp and mark
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+LOGGER = logging.getLogger(__name__)
+
+
+class Burnt:
+    def __init__(self, directory: Path, life_seconds: int, *, now: float, monotonic: float, known: bool) -> None:
+        """Read what there is, and begin to write.
+
+        :param life_seconds: how long a nonce matters
+        :param now: Unix seconds
+        :param known: there were calls before, so there has to be a file
+        :raises OSError: the files cannot be read or made
+        """
+        self._newer, self._older = directory / "nonces", directory / "nonces.old"
+        self._life_seconds = life_seconds
+        self.began, self._turn_at = monotonic, monotonic + life_seconds
+        self._run = _run_of_the_machine()
+        self.found: list[tuple[int, int]] = []  #: timestamps and marks that may still matter
+        self.horizon = 0  #: what was signed at or before this time may have been used
+        whole = True
+        for path in (self._older, self._newer):
+            whole &= self._read(path, int(now) - life_seconds)
+        if not whole or (known and not self._newer.exists()):
+            self.horizon = int(now) - 1
+            LOGGER.warning("calls signed before this moment are refused: the machine or the disk lost which were used")
+        self._file: int | None = None
+        self._begin()
+        for said, mark in self.found:  # what is left goes into the one file; the other is no longer needed
+            self.add(said, mark, monotonic)
+        self._older.unlink(missing_ok=True)
+
+    def add(self, said: int, mark: int, monotonic: float) -> None:
+        if self._file is None:
+            return
+        try:
+            if monotonic >= self._turn_at:
+                self._turn_at = monotonic + self._life_seconds
+                self.close()
+                self._newer.replace(self._older)
+                self._begin()
+            if os.write(self._file, ENTRY.pack(max(said, 0), mark)) != ENTRY.size:
+                raise OSError("a part of it could not be written")
+        except OSError as trouble:
+            LOGGER.warning("nonces are no longer kept, calls could be replayed after a restart: %s", trouble)
+            self._give_up()
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _begin(self) -> None:
+        """An empty file in the place of the newer, whole at every moment."""
+        new = self._newer.with_name("nonces.new")
+        self._file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        os.write(self._file, self._run)
+        new.replace(self._newer)
+
+    def _give_up(self) -> None:
+        """A file without its head tells the next process that something is missing."""
+        if self._file is not None:
+            os.ftruncate(self._file, 0)
+            self.close()
+
+    def _read(self, path: Path, since: int) -> bool:
+        """Take in what still matters of a file. False: there is more than it says."""
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return True
+        head, entries = content[: len(self._run)], content[len(self._run) :]
+        entries = entries[: len(entries) // ENTRY.size * ENTRY.size]
+        self.found += [entry for entry in ENTRY.iter_unpack(entries) if entry[0] >= since]
+        return head == self._run
+
+
+def _run_of_the_machine() -> bytes:
+    """16 bytes that differ after each start of the machine; where nobody tells, after each start of ours."""
+    try:
+        name = BOOT_ID.read_bytes()
+    except OSError:
+        name = os.urandom(16)
+    return hashlib.blake2b(name, digest_size=16).digest()
