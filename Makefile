@@ -1,11 +1,12 @@
 # make run    sets up what is missing and starts the service with a small fleet of its own
 # make test   sets up what is missing and runs every check and test
+# make bench  sets up what is missing, measures everything against its floor and writes docs/performance.md
 PORT ?= 8080
 RUN_DIR ?= .run
 VENV ?= .venv
 export VENV
 
-.PHONY: run test lint types layers soak clean
+.PHONY: run test lint types layers soak bench clean
 
 run:
 	@scripts/setup run
@@ -31,5 +32,9 @@ layers:
 soak: setup-test
 	$(VENV)/bin/pytest tests/soak -o addopts=-s -o timeout=3600
 
+bench:
+	@scripts/setup bench
+	$(VENV)/bin/python -m bench $(CASE)
+
 clean:
-	rm -rf "$(RUN_DIR)" "$(VENV)"
+	rm -rf "$(RUN_DIR)" "$(VENV)" .bench

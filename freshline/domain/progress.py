@@ -25,6 +25,9 @@ class RowState:
     description: str
 
 
+COMPLETE = RowState(Status.COMPLETE, "100%", "")
+
+
 def row_state(position: int, fleet: Fleet) -> RowState:
     """The state of one row on the edges it must reach."""
     due = [progress for edge, progress in fleet if edge.joined < position]
@@ -33,7 +36,7 @@ def row_state(position: int, fleet: Fleet) -> RowState:
     if reasons:
         return RowState(Status.FAILED, percent(proven, len(due)), worst(reasons))
     if proven == len(due):
-        return RowState(Status.COMPLETE, "100%", "")
+        return COMPLETE
     begun = proven or any(progress.begun >= position for progress in due)
     return RowState(Status.REFRESHING if begun else Status.PENDING, percent(proven, len(due)), "")
 

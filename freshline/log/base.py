@@ -107,6 +107,10 @@ class Log(Protocol):
         """The task with exactly this id, if it is still kept."""
         ...
 
+    def tasks(self, ids: Sequence[int]) -> list[Task | None]:
+        """The same for several at once, in the order asked."""
+        ...
+
     def find(self, query: Query) -> Page: ...
 
     def position_at(self, seconds: int) -> int:
@@ -119,6 +123,11 @@ class Log(Protocol):
 
     def progress(self, edge: str) -> Progress | None:
         """What an edge has settled, as last made durable; ``None`` for an edge never admitted."""
+        ...
+
+    @property
+    def moved(self) -> int:
+        """Another number after an edge's progress has changed: what was worked out from it is out of date."""
         ...
 
     async def settle(self, edge: str, progress: Progress, evidence: Sequence[Evidence] = ()) -> None:

@@ -27,6 +27,7 @@ class MemoryLog:
         self._used: dict[tuple[str, int], dict[str, int]] = {}
         self._progress: dict[str, Progress] = {}
         self._evidence: list[Evidence] = []
+        self._moved = 0
         self._wakes: list[Callable[[], None]] = []
         self._closed = False
 
@@ -83,6 +84,9 @@ class MemoryLog:
     def task(self, id_: int) -> Task | None:
         return next((task for task in self._tasks if task.id == id_), None)
 
+    def tasks(self, ids: Sequence[int]) -> list[Task | None]:
+        return [self.task(id_) for id_ in ids]
+
     def find(self, query: Query) -> Page:
         rows = [row for row in reversed(self._rows) if _asked_for(row, query)]
         return Page(len(rows), tuple(rows[query.offset : query.offset + query.limit]))
@@ -96,13 +100,19 @@ class MemoryLog:
     def progress(self, edge: str) -> Progress | None:
         return self._progress.get(edge)
 
+    @property
+    def moved(self) -> int:
+        return self._moved
+
     async def settle(self, edge: str, progress: Progress, evidence: Sequence[Evidence] = ()) -> None:
         self._refuse_if_closed()
+        self._moved += 1
         self._progress[edge] = progress
         self._evidence += evidence
 
     async def forget(self, edge: str) -> None:
         self._refuse_if_closed()
+        self._moved += 1
         self._progress.pop(edge, None)
         self._evidence = [piece for piece in self._evidence if piece.edge != edge]
 

@@ -63,12 +63,11 @@ class Reading:
         return out
 
     def task(self, id_: int) -> Task | None:
+        return self.tasks([id_])[0]
+
+    def tasks(self, ids: Sequence[int]) -> list[Task | None]:
         with self._view() as view:
-            if not view.holds(id_):
-                return None
-            segment = view.segment_at(id_)
-            place = segment.at(id_)
-            return view.task(segment, place) if segment.span(place)[0] == id_ else None
+            return [_task(view, id_) for id_ in ids]
 
     def find(self, query: Query) -> Page:
         tail = self._tail() if query.path is not None else Tail(0, 0)  # before the snapshot: see Store.publish
@@ -88,6 +87,12 @@ class Reading:
     def progress(self, edge: str) -> Progress | None:
         found = self._db.execute("SELECT progress FROM edge WHERE name = ?", (edge,)).fetchone()
         return cursors.decode(found[0]) if found else None
+
+    @property
+    def moved(self) -> int:
+        """Changes with every commit of whoever writes the file."""
+        version: int = self._db.execute("PRAGMA data_version").fetchone()[0]
+        return version
 
     def evidence(self, edge: str, position: int) -> list[Evidence]:
         out: list[Evidence] = []
@@ -125,6 +130,14 @@ class Reading:
             yield View(db, self._kept, head, days[::-1])
         finally:
             db.execute("COMMIT")
+
+
+def _task(view: View, id_: int) -> Task | None:
+    if not view.holds(id_):
+        return None
+    segment = view.segment_at(id_)
+    place = segment.at(id_)
+    return view.task(segment, place) if segment.span(place)[0] == id_ else None
 
 
 def _position_in(view: View, day: Day, seconds: int) -> int:

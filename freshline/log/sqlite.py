@@ -103,6 +103,10 @@ class SqliteLog(Reading):
         return self._writer.store.progress.get(edge)
 
     @property
+    def moved(self) -> int:
+        return self._writer.store.moved
+
+    @property
     def trouble(self) -> str:
         """Why nothing can be written now; empty while all is well."""
         return "the log is closed" if self._closed else self._place.trouble() or self._writer.trouble

@@ -41,6 +41,7 @@ class Store:
         self._db = connection
         self.used: dict[tuple[str, int], dict[str, int]] = {}  #: inner dictionaries are replaced, never changed
         self.progress: dict[str, Progress] = {}
+        self.moved = 0  #: counts the changes of ``progress``, each after it was made
         self.tail = self._tail = tail
         self._head = 0
         self._created = 0
@@ -75,6 +76,7 @@ class Store:
         for account, day, bucket, amount in db.execute("SELECT account, day, bucket, used FROM quota"):
             used.setdefault((account, day), {})[bucket] = amount
         self.progress, self.used = progress, used
+        self.moved += 1
         newest = db.execute("SELECT day, first FROM day ORDER BY day DESC LIMIT 1").fetchone()
         self._today = _Today(newest[0], newest[1], statements(newest[0])) if newest else None
         self._tail = self.tail = self.tail.upto(self._head)
@@ -90,6 +92,7 @@ class Store:
                 self.progress.pop(edge, None)
             else:
                 self.progress[edge] = progress
+        self.moved += bool(group.progress)
 
     def do(self, op: Op, group: Group) -> Any:
         """Take one thing into the transaction; most of it waits for :meth:`write`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ from freshline.domain.errors import Fault, Refused
 from freshline.domain.progress import RowState, percent
 from freshline.domain.task import Row, Status, Task
 from freshline.log.base import Query
-from freshline.operations import selection
+from freshline.operations import selection, shown
 from freshline.operations.desk import Call, Desk
 from freshline.operations.selection import FILTERS, Filter
 from freshline.operations.states import States
@@ -54,17 +54,10 @@ async def tasks_by_id(desk: Desk, call: Call, args: Filter) -> dict[str, Any]:
     """Every row of each task asked for, in that order."""
     selection.check(desk, call, args)
     listed: list[dict[str, Any]] = []
-    for id_ in args.ids or ():
-        task = selection.own_task(desk, call, id_)
-        if task is None or not selection.holds(args, task):
-            continue
-        states = States(desk.fleet(task.wish.group), task.id, task.last)
-        for at, path in enumerate(task.wish.paths):
-            if args.path is not None and args.path != path:
-                continue
-            state = states.at(task.id + at)
-            if args.status is None or args.status == state.status:
-                listed.append(_row(task, path, state))
+    for task in selection.own_tasks(desk, call, args.ids or ()):
+        if selection.holds(args, task):
+            rows = desk.shown.rows(task, desk.standing(task.wish.group))
+            listed += rows if args.path is args.status is None else [row for row in rows if _is_wanted(args, row)]
     return {"total": len(listed), "tasks": listed}
 
 
@@ -78,7 +71,7 @@ async def preload_detail(desk: Desk, call: Call, args: DetailArgs) -> dict[str, 
         raise Refused(Fault.TOO_LONG_AGO)
     if args.domains is not None and task.wish.domain not in args.domains:
         return {"total": 0, "details": []}
-    states = States(desk.fleet(task.wish.group), task.id, task.last)
+    states = States(desk.standing(task.wish.group), task.id, task.last)
     rows = [states.at(task.id + at) for at in range(len(task.wish.paths))]
     status = _together(rows)
     detail = {
@@ -107,21 +100,13 @@ def _listed(desk: Desk, rows: Sequence[Row]) -> Iterable[dict[str, Any]]:
     for row in rows:
         first, last = spans.get(row.task.wish.group, (row.position, row.position))
         spans[row.task.wish.group] = min(first, row.position), max(last, row.position)
-    states = {group: States(desk.fleet(group), first, last) for group, (first, last) in spans.items()}
+    states = {group: States(desk.standing(group), first, last) for group, (first, last) in spans.items()}
     for row in rows:
-        yield _row(row.task, row.path, states[row.task.wish.group].at(row.position))
+        yield shown.row(row.task, row.path, states[row.task.wish.group].at(row.position))
 
 
-def _row(task: Task, path: str, state: RowState) -> dict[str, Any]:
-    return {
-        "id": str(task.id),
-        "path": path,
-        "kind": task.wish.kind.value,
-        "status": state.status.value,
-        "process": state.process,
-        "created": times.write(task.created),
-        "description": state.description,
-    }
+def _is_wanted(args: Filter, row: Mapping[str, Any]) -> bool:
+    return args.path in (None, row["path"]) and args.status in (None, row["status"])
 
 
 def _together(rows: Sequence[RowState]) -> Status:

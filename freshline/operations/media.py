@@ -142,6 +142,6 @@ def _states(desk: Desk, entry: Entry) -> Iterator[tuple[str, Status, str]]:
             continue
         group = task.wish.group
         if group not in states:
-            states[group] = States(desk.fleet(group), entry.first, last)
+            states[group] = States(desk.standing(group), entry.first, last)
         state = states[group].at(task.id)
         yield task.wish.paths[0], state.status, state.description

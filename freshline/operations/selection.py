@@ -6,7 +6,7 @@ far the edges are, so it becomes ranges of positions like the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -81,12 +81,10 @@ def domain_of(path: str) -> str:
         raise Refused(Fault.PATH_MALFORMED) from None
 
 
-def own_task(desk: Desk, call: Call, id_: int) -> Task | None:
-    """A task of the caller's that is young enough to be asked for. All others look alike: not there."""
-    task = desk.log.task(id_)
-    if task is None or task.wish.account != call.account or task.created < oldest(desk, call):
-        return None
-    return task
+def own_tasks(desk: Desk, call: Call, ids: Sequence[int]) -> list[Task]:
+    """Tasks of the caller's that are young enough to be asked for. All others look alike: not there."""
+    since = oldest(desk, call)
+    return [task for task in desk.shown.tasks(ids) if task.wish.account == call.account and task.created >= since]
 
 
 def holds(wanted: Filter, task: Task) -> bool:
@@ -128,8 +126,7 @@ def _within(desk: Desk, call: Call, wanted: Filter) -> Ranges:
     last = log.head if wanted.end is None else log.position_at(wanted.end + 1) - 1
     within = Ranges([(first, last)])
     if wanted.ids is not None:
-        tasks = (own_task(desk, call, id_) for id_ in wanted.ids)
-        within &= Ranges((task.id, task.last) for task in tasks if task is not None)
+        within &= Ranges((task.id, task.last) for task in own_tasks(desk, call, wanted.ids))
     return within
 
 

@@ -1,35 +1,68 @@
 """The states of many rows at once.
 
-A task may have a thousand rows and a group a thousand edges. Rows between two cut points (an edge's cursor, the end of
-a run it settled or gave up) are in the same state, so a state is computed once per stretch, not once per row.
+A task may have a thousand rows and a group a thousand edges. What every edge has passed is complete, which is one
+number for the group; it is worked out once until an edge moves. Of other rows those between two cut points (an edge's
+cursor, the end of a run it settled or gave up) are in the same state, so a state is computed once per stretch.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from dataclasses import dataclass
 
-from freshline.domain.progress import Fleet, RowState, row_state
+from freshline.domain.progress import COMPLETE, Fleet, RowState, row_state
+from freshline.domain.ranges import Range, Ranges
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a group of edges is."""
+
+    fleet: Fleet
+    passed: int | None  #: every edge is done with the rows up to here; ``None``: there is no edge
+    failed: Ranges  #: what some edge gave up
+
+    @classmethod
+    def of(cls, fleet: Fleet) -> Standing:
+        failed: list[Range] = []
+        for _, progress in fleet:
+            for _, ranges in progress.failed:
+                failed += ranges
+        # Rows that an edge joined after are none of its business, and so done.
+        passed = min((max(edge.joined, progress.cursor) for edge, progress in fleet), default=None)
+        return cls(fleet, passed, Ranges(failed))
+
+    def is_complete(self, position: int) -> bool:
+        """Surely so; if not, it must be looked at closely."""
+        return (self.passed is None or position <= self.passed) and position not in self.failed
 
 
 class States:
     """States of the rows from ``first`` to ``last`` on one group of edges."""
 
-    def __init__(self, fleet: Fleet, first: int, last: int) -> None:
-        self._fleet = fleet
-        self._cuts = sorted(_cuts(fleet, first, last)) if first < last else []
+    def __init__(self, standing: Standing, first: int, last: int) -> None:
+        self._standing = standing
+        self._bounds = first, last
+        self._cuts: list[int] | None = None
         self._known: dict[int, RowState] = {}
 
     def at(self, position: int) -> RowState:
+        if self._standing.is_complete(position):
+            return COMPLETE
+        if self._cuts is None:
+            self._cuts = sorted(_cuts(self._standing.fleet, *self._bounds))
         stretch = bisect_left(self._cuts, position)
         state = self._known.get(stretch)
         if state is None:
-            state = self._known[stretch] = row_state(position, self._fleet)
+            state = self._known[stretch] = row_state(position, self._standing.fleet)
         return state
 
 
 def _cuts(fleet: Fleet, first: int, last: int) -> set[int]:
     """Every position after which a row's state may differ from that of the row before."""
     cuts: set[int] = set()
+    if first == last:
+        return cuts
     for edge, progress in fleet:
         cuts.update((edge.joined, progress.cursor, progress.begun))
         for ranges in (progress.ahead, *(ranges for _, ranges in progress.failed)):

@@ -89,6 +89,12 @@ class Stage(MemoryLog):
             self._look(now)
         return self._edges[int(edge.removeprefix("edge-"))]
 
+    @property
+    def moved(self) -> int:
+        """The clock may have moved them."""
+        self._moved += 1
+        return self._moved
+
     def evidence(self, edge: str, position: int) -> list[Evidence]:
         act = next((act for act in self._open if act.first <= position <= act.last), None)
         task = self.task_of(position)

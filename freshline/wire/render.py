@@ -24,6 +24,18 @@ class Format(StrEnum):
     XML = "xml"
 
 
+class Item(dict[str, Any]):
+    """An entry of a list that is answered more than once, such as a row of a task: JSON is made of it once."""
+
+    __slots__ = ("_json", "_shape")
+
+    def json(self, shape: Shape) -> msgspec.Raw:
+        if getattr(self, "_shape", None) is not shape:
+            self._json = msgspec.Raw(_encode_json(_tree(shape, self)))
+            self._shape = shape
+        return self._json
+
+
 def answer(action: str, shape: Shape, values: Mapping[str, Any], format_: Format) -> bytes:
     """What an operation answers.
 
@@ -77,7 +89,11 @@ def _tree(shape: Shape, values: Mapping[str, Any]) -> dict[str, Any]:
         value: Any = None if field.single else values[field.source]
         if field.shape is not None:
             inner = field.shape
-            value = _tree(inner, values) if field.single else [_tree(inner, item) for item in value]
+            value = (
+                _tree(inner, values)
+                if field.single
+                else [item.json(inner) if isinstance(item, Item) else _tree(inner, item) for item in value]
+            )
             if field.node is not None:
                 value = {field.node: value}
         elif field.text or field.spell:

@@ -59,8 +59,11 @@ async def test_task_comes_back_whole(log: Log) -> None:
     asked = Wish("1", "a.test", "eu", Kind.PRELOAD, ("/ü", "/b\nc"), force=True, headers=(("X-A", "1"), ("X-B", "")))
     (task,) = await log.append([asked], now=NOON + 0.7)
 
+    (other,) = await log.append([wish("/c")], now=NOON)
+
     assert log.task(task.id) == task == Task(1, NOON, asked)
     assert log.task(2) is None
+    assert log.tasks([other.id, 2, task.id, 99]) == [other, None, task, None]
 
 
 async def test_empty_log(log: Log) -> None:

@@ -12,7 +12,7 @@ from freshline.domain.edge import Edge, Evidence, Progress
 from freshline.domain.progress import row_state
 from freshline.domain.ranges import Ranges
 from freshline.domain.task import Reason
-from freshline.operations.states import States
+from freshline.operations.states import Standing, States
 from freshline.wire import times
 from tests.service import Service
 
@@ -306,7 +306,7 @@ progresses = st.builds(
 def test_states_of_many_rows(edges: list[tuple[int, Progress]], first: int, more: int) -> None:
     """Computed once per stretch, they are what each row's own state is."""
     fleet = [(Edge("e", "k", "g", "", "", "", joined), progress) for joined, progress in edges]
-    states = States(fleet, first, first + more)
+    states = States(Standing.of(fleet), first, first + more)
 
     for position in range(first, first + more + 1):
         assert states.at(position) == row_state(position, fleet)

@@ -1,0 +1,44 @@
+"""python -m bench [CASE ...] [--quick] [--report] [--against REVISION]
+
+Without a case: all of them, then docs/performance.md. ``--report`` writes only the page, from the results that are
+kept; ``--against`` prints the results kept now beside those of another commit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from bench import report
+from bench.cases import NAMES, case
+from bench.harness import Bench, keep
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"{', '.join(NAMES)}; else all")
+    parser.add_argument("--quick", action="store_true", help="smaller logs, fewer and shorter rounds; a first look")
+    parser.add_argument("--report", action="store_true", help="measure nothing, write the page")
+    parser.add_argument("--against", metavar="REVISION", help="print what is kept beside what was kept there")
+    asked = parser.parse_args()
+    if unknown := [name for name in asked.cases if name not in NAMES]:
+        parser.error(f"no case {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    if asked.against:
+        report.against(asked.against)
+        return
+    bench = Bench(quick=asked.quick)
+    bench.home.mkdir(exist_ok=True)
+    for name in [] if asked.report else asked.cases or NAMES:
+        print(f"{name}:", flush=True)
+        begun = time.monotonic()
+        lines = case(name).run(bench)
+        took = time.monotonic() - begun
+        if not asked.quick:
+            keep(name, bench, lines, took)
+        print(report.text(lines), f"  ({took:.0f} s)", sep="\n", flush=True)
+    if asked.report or not (asked.cases or asked.quick):
+        report.write()
+
+
+if __name__ == "__main__":
+    main()
