@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cyclopts import App
 
@@ -20,6 +20,8 @@ from freshline.cli.output import as_json, fail
 
 if TYPE_CHECKING:
     from freshline.domain.edge import Edge
+
+Lapse = Literal["serve", "bypass", "refuse"]
 
 gate = App(name="gate", help="The files that go into a cache server.")
 
@@ -36,6 +38,7 @@ def nginx(
     journal: str = "/var/lib/freshline-gate/journal",
     site_tls: str | None = None,
     inactive: str = "10m",
+    lapse: Lapse = "serve",
     to: Path | None = None,
     installed_at: Path | None = None,
     json: AsJson = False,
@@ -59,6 +62,8 @@ def nginx(
         Where the site is reached over TLS, host:port; without it https URLs cannot be prefetched.
     inactive
         As in proxy_cache_path; rules are kept three times as long, and 21 days at least.
+    lapse
+        What visitors get while the gate holds no lease: `serve`, as ever; `bypass`, nothing stored; `refuse`, 503.
     to
         A directory for the files: three to include, one of them with the secret, and the gate's Lua.
     installed_at
@@ -80,6 +85,7 @@ def nginx(
                 lua=str(where / "lua"),
                 site_tls=site_tls,
                 ttl_seconds=max(21 * 86_400, 3 * _seconds(inactive)),
+                lapse=lapse,
             )
         )
     except ValueError as error:
@@ -107,6 +113,7 @@ def varnish(
     name: str,
     /,
     *,
+    lapse: Lapse = "serve",
     to: Path | None = None,
     installed_at: Path | None = None,
     no_build: Flag = False,
@@ -125,6 +132,8 @@ def varnish(
 
     Parameters
     ----------
+    lapse
+        What visitors get while the gate holds no lease: `serve`, as ever; `bypass`, nothing stored; `refuse`, 503.
     to
         A directory for the library, or what it is built from, and the VCL. The VCL has the secret; where the group
         varnish exists it may read it.
@@ -152,7 +161,8 @@ def varnish(
     except OSError as error:
         fail(f"{error.filename}: {error.strerror}")
     try:
-        text = gates.render(where / library.name if to and library else library or where / gates.LIBRARY, each.secret)
+        there = where / library.name if to and library else library or where / gates.LIBRARY
+        text = gates.render(there, each.secret, lapse=lapse)
     except ValueError as error:
         fail(str(error))
     files = {"freshline.vcl": text, **({} if library else gates.sources())}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from freshline.domain.action import Verb
-from freshline.drivers.base import Applied, Fault, FetchOutcome, Presence, Trouble
+from freshline.drivers.base import Applied, Fault, FetchOutcome, Lease, Presence, Trouble
 from tests.servers.base import SECRET, send, until
 from tests.servers.nginx import WORKERS, Nginx
 from tests.servers.origin import Origin
@@ -448,6 +448,75 @@ def test_more_memory_after_a_reload(origin, make):
     never_again(nginx, "/a", "v1")
     assert log.status().synced
     nginx.get("/b").hit("v1")
+
+
+# Without a lease
+
+
+def test_a_location_with_directives_of_its_own_serves_nothing_stored_either(origin, make):
+    """Where a location's own proxy_no_cache hides the gate's, what is stored without a lease is for nobody."""
+    nginx, log = make(
+        "proxy_cache_bypass $arg_a; proxy_no_cache $arg_a; proxy_cache_lock on; proxy_cache_use_stale updating error;"
+    )
+    origin.serves("/a", "v1")
+    nginx.get("/a")
+    nginx.lapse = "bypass"
+    nginx.reload()
+    for version in ("v2", "v3"):
+        origin.serves("/a", version)
+        nginx.get("/a").fetched(version)
+    origin.stop()
+    assert nginx.get("/a").status == 502
+    log.status(Lease(log.status().clock, 60, 0))
+
+    nginx.get("/a").hit("v1")
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "rewrite ^/b$ /a break;",
+        "rewrite ^ /a last;",
+        "return 200 mine;",
+        "if ($arg_x = '') { rewrite ^ /a break; }",
+        "error_page 503 /sorry;",
+        "error_page 503 =200 /sorry; proxy_intercept_errors on; recursive_error_pages on;",
+        "access_by_lua_block { ngx.exit(200) }",
+        "header_filter_by_lua_block { ngx.header.x = 1 }",
+        "auth_basic realm; auth_basic_user_file /none;",
+    ],
+)
+def test_whatever_a_location_does_a_visitor_is_refused(origin, make, location):
+    """Rewrites, returns, error pages and Lua of the operator's do not get in between."""
+    nginx, _ = make(location, lapse="refuse")
+    origin.serves("*", "v1")
+    for target in ("/a", "/b", "/sorry"):
+        seen = nginx.get(target)
+
+        assert (seen.status, seen.body, seen.headers.get("retry-after")) == (503, "", "1"), seen
+    assert origin.log == []
+
+
+def test_a_prefetch_that_is_redirected_within_the_site_is_not_refused(origin, make):
+    """nginx begins a redirected request anew; it is the controller's all the same."""
+    nginx, log = make("proxy_intercept_errors on; error_page 404 = /instead;", lapse="refuse")
+    origin.serves("/instead", "v1")
+
+    assert log.fetch("/missing").status == 200
+    assert nginx.get("/instead").status == 503
+
+
+def test_a_gate_that_emptied_itself_holds_no_lease(origin, make):
+    """Out of room, all that was fetched is out of use and so is what it was promised."""
+    nginx, log = make(rules_size="256k", lapse="bypass")
+    log.status(Lease(log.status().clock, 60, 0))
+    log.applied(*((Verb.FILE, f"/full/{n}".encode()) for n in range(4_000)))
+
+    assert int(log.status().detail["collapses"]) >= 1
+    assert log.status().detail["lease"] == "0"
+    origin.serves("/a", "v1")
+    for _ in range(12):
+        nginx.get("/a").fetched("v1")
 
 
 def test_a_body_that_cannot_be_read_is_refused(make):

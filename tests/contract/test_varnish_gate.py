@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from freshline.domain.action import Verb
-from freshline.drivers.base import FetchOutcome, Presence
+from freshline.drivers.base import FetchOutcome, Lease, Presence
 from tests.servers.base import SECRET, SITE, send, until
 from tests.servers.steered import Steered
 from tests.servers.varnish import Varnish
@@ -572,3 +572,52 @@ def test_the_gate_serves_no_visitors(origin, make):
 
     assert [(seen.status, seen.body) for seen in answers] == [(403, ""), (404, ""), (405, ""), (403, "")]
     assert not origin.log
+
+
+# Without a lease
+
+
+def test_without_a_lease_no_part_of_a_page_is_stored_bytes(origin, make):
+    """Included parts, restarted requests and what is in grace: all of it is the origin's of now."""
+    cache, log = make(
+        operator="""
+        sub vcl_recv { if (req.url == "/again" && req.restarts == 0) { set req.http.again = "1"; } }
+        sub vcl_deliver { if (req.url == "/again" && req.restarts == 0) { return (restart); } }
+        sub vcl_backend_response {
+            set beresp.do_esi = true;
+            set beresp.grace = 1h;
+            if (bereq.url == "/graced") { set beresp.ttl = 0.001s; }
+        }"""
+    )
+    origin.serves("/page", '<p>1 <esi:include src="/part"/>')
+    for target in ("/part", "/again", "/graced"):
+        origin.serves(target, "v1")
+    for target in ("/page", "/again", "/graced"):
+        cache.get(target)
+    cache.lapse = "bypass"
+    cache.reload()
+    origin.serves("/page", '<p>2 <esi:include src="/part"/>')
+    for target in ("/part", "/again", "/graced"):
+        origin.serves(target, "v2")
+
+    for _ in range(2):
+        assert cache.get("/page").body == "<p>2 v2"
+        assert cache.get("/again").body == "v2"
+        assert cache.get("/graced").body == "v2"
+    log.status(Lease(log.status().clock, 60, 0))
+    assert cache.get("/page").body == "<p>1 v1"
+
+
+def test_a_refusal_is_nobodys_to_decorate(origin, make):
+    """The operator's own subs neither undo it nor see it."""
+    cache, _ = make(
+        operator="""
+        sub vcl_recv { return (pass); }
+        sub vcl_synth { set resp.status = 200; set resp.body = "sorry"; return (deliver); }""",
+        lapse="refuse",
+    )
+    origin.serves("/a", "v1")
+    seen = cache.get("/a")
+
+    assert (seen.status, seen.body, seen.headers["retry-after"]) == (503, "", "1")
+    assert origin.log == []

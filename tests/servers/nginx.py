@@ -72,6 +72,7 @@ class Nginx:
         gated: bool = True,
         settings: Mapping[str, object] | None = None,
         location: str = "",
+        lapse: str = "serve",
         read_timeout_seconds: int = READ_TIMEOUT_SECONDS,
     ) -> None:
         self.name = f"nginx-{free_port()}"
@@ -80,6 +81,7 @@ class Nginx:
         self.root.chmod(0o755)
         self.read_timeout_seconds = read_timeout_seconds
         self.settings: dict[str, object] = dict(settings or {})
+        self.lapse = lapse
         self._origin, self._gated, self._location = origin, gated, location
         self.site, self.gate = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
         self.edge = Edge(self.name, self.kind, "group", self.gate, self.site, SECRET)
@@ -98,7 +100,7 @@ class Nginx:
         if self._gated:
             base = Settings(SECRET, self.gate, self.site, str(self.root / "cache"), str(self.journal), rules_size="16m")
             fields = {name: getattr(base, name) for name in base.__slots__}
-            files = render(Settings(**{**fields, **self.settings}))
+            files = render(Settings(**{**fields, "lapse": self.lapse, **self.settings}))
         text = CONF.format(
             root=self.root,
             workers=WORKERS,

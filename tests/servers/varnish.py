@@ -49,6 +49,7 @@ class Varnish:
         operator: str = "",
         guarded: bool = True,
         rules: int = gate.RULES,
+        lapse: str = "serve",
         read_timeout_seconds: int = READ_TIMEOUT_SECONDS,
         parameters: Mapping[str, str] | None = None,
     ) -> None:
@@ -57,7 +58,7 @@ class Varnish:
         self.edge = Edge(self.name, self.kind, "default", self._gate, self._site, SECRET)
         self._home = Path(tempfile.mkdtemp(prefix="vd-"))  # short: a socket's path has its limit
         self._log = tmp_path / "varnishd.log"
-        self._guarded, self._rules = guarded, rules
+        self._guarded, self._rules, self.lapse = guarded, rules, lapse
         self.read_timeout_seconds = read_timeout_seconds
         self._origin, self._operator = origin, operator
         self._parameters = dict(parameters or {})
@@ -143,7 +144,9 @@ class Varnish:
     def _vcl(self) -> Path:
         text = "vcl 4.1;\n"
         if self._guarded:
-            (self._home / "freshline.vcl").write_text(gate.render(library(), SECRET, rules=self._rules))
+            (self._home / "freshline.vcl").write_text(
+                gate.render(library(), SECRET, rules=self._rules, lapse=self.lapse)
+            )
             text += f'include "{self._home}/freshline.vcl";\n'
         path = self._home / "site.vcl"
         backend = OPERATOR % {"port": self._origin.port, "seconds": self.read_timeout_seconds}

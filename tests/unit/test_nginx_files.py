@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from freshline.gates import LAPSES
 from freshline.gates.nginx import Settings, lua_files, render
 
 GOOD = Settings(
@@ -17,7 +18,8 @@ GOOD = Settings(
 
 def test_every_place_is_filled():
     """No file of the gate leaves a place open."""
-    for settings in (GOOD, replace(GOOD, site_tls="[::1]:443", levels="2:2:1")):
+    lapses = (replace(GOOD, lapse=lapse) for lapse in LAPSES)
+    for settings in (replace(GOOD, site_tls="[::1]:443", levels="2:2:1"), *lapses):
         for text in render(settings).values():
             assert "@" not in text
 
@@ -46,6 +48,7 @@ def test_every_place_is_filled():
         {"site": 'x":80'},
         {"site_tls": "x:99999"},
         {"ttl_seconds": 0},
+        {"lapse": "sometimes"},
     ],
 )
 def test_what_could_break_out_is_refused(bad):

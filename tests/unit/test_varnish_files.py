@@ -67,12 +67,13 @@ def test_a_compiler_that_objects_is_quoted(tmp_path: Path, monkeypatch: pytest.M
 
 def test_every_value_finds_its_place() -> None:
     """Nothing of the template is left in what is rendered."""
-    text = gate.render(Path("/var/lib/freshline/gate.so"), SECRET, rules=7, age_seconds=60)
+    text = gate.render(Path("/var/lib/freshline/gate.so"), SECRET, rules=7, age_seconds=60, lapse="refuse")
 
     assert "@" not in text
     assert '"/var/lib/freshline/gate.so"' in text
     assert f'"{SECRET}"' in text
     assert "freshline.bounds(7, 60s);" in text
+    assert "freshline.lapse(refuse);" in text
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,8 @@ def test_a_secret_that_vcl_cannot_hold_is_refused(secret: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"library": Path("gate.so")}, {"library": Path('/a"b.so')}, {"rules": 0}, {"age_seconds": 0}]
+    "wrong",
+    [{"library": Path("gate.so")}, {"library": Path('/a"b.so')}, {"rules": 0}, {"age_seconds": 0}, {"lapse": "no"}],
 )
 def test_other_values_are_held_to_what_vcl_takes(wrong) -> None:
     """No path, count or age gets into the VCL that would not load."""

@@ -345,3 +345,42 @@ def test_lookups_and_batches_at_once(tmp_path: Path) -> None:
 
     assert running.ask("storm", 2000) == ["ok"]
     assert running.close() == 0
+
+
+# Leases
+
+FIELDS = st.one_of(st.integers(-5, 10**20).map(str), st.sampled_from(["", " ", "-", "0x1", "1.", "1e3", "+1", "\t"]))
+
+
+@given(fields=st.lists(FIELDS, max_size=5), end=st.sampled_from(["", " ", "x"]))
+@settings(max_examples=500, deadline=None)
+def test_only_a_lease_is_a_lease(canonical: Gate, fields: list[str], end: str) -> None:
+    """Of all lines that begin with its name a gate takes those of three numbers that fit it, and no other."""
+    canonical.flush(3)
+    canonical.ask("lapse", 1)
+    held = canonical.ask("lapsed", "-") == ["0"]
+    boot, now = canonical.ask("clock", "-")
+    canonical.ask("renew", " ".join([boot, *fields]).encode() + end.encode())
+    good = (
+        len(fields) == 3
+        and not end
+        and all(re.fullmatch("[0-9]{1,15}", field) for field in fields)
+        and int(fields[0]) <= int(now) + 1_000  # this test's own time
+        and int(fields[1]) <= 86_400_000
+        and int(fields[2]) <= 3
+    )
+
+    if canonical.ask("lapsed", "-") == ["0"]:
+        assert held or good
+
+
+def test_a_lease_lapses_by_the_policy(rules: Gate) -> None:
+    """Under serve nothing lapses; under the others all does that is not leased."""
+    boot, now = rules.ask("clock", "-")
+    without = [rules.ask("lapse", lapse) and rules.ask("lapsed", "-") for lapse in (0, 1, 2)]
+    stale = rules.tell("fresh", "-")
+    rules.ask("renew", f"{boot} {now} 60000 0".encode())
+    leased = [rules.ask("lapse", lapse) and rules.ask("lapsed", "-") for lapse in (0, 1, 2)]
+
+    assert (without, leased) == ([["0"], ["1"], ["1"]], [["0"]] * 3)
+    assert (stale, rules.tell("fresh", "-")) == ((503, "not fresh\n"), (200, "fresh\n"))

@@ -5,7 +5,10 @@
  *	host <hex>				-> <hex>
  *	bounds <rules> <seconds>		-> ok
  *	now <seconds>				-> ok
- *	batch <hex>, flush <hex>, status -	-> <status> <hex>
+ *	batch <hex>, flush <hex>, status -, fresh -	-> <status> <hex>
+ *	renew <hex>, lapse <n>			-> ok
+ *	clock -					-> <boot> <milliseconds>
+ *	lapsed -				-> 0 | 1
  *	stamp -					-> <life> <position>
  *	judge <life> <position> <hosthex> <urlhex> <tagshex>	-> fresh | revalidate | gone
  *	storm <seconds>				-> ok; lookups and batches at once, for a thread sanitizer
@@ -25,6 +28,7 @@
 
 #include "flights.h"
 #include "gate.h"
+#include "lease.h"
 
 static void *
 compile(const char *pattern, char *why, size_t why_size)
@@ -115,6 +119,7 @@ look(void *none)
 		(void)rules_judge(rules_stamp(), &name, 1, &tags);
 		(void)rules_judge((struct stamp){rules_stamp().life, 1}, &name, 1, &tags);
 		(void)flight_overtake(&name, 1, (uint64_t)i);
+		(void)lease_lapsed();
 		if (i % 3 == 0)
 			flight_end(&flight);
 	}
@@ -125,7 +130,7 @@ look(void *none)
 static void
 storm(int batches)
 {
-	char body[1024];
+	char body[1024], clock[LEASE_CLOCK_SIZE];
 	pthread_t threads[3];
 	int i, size;
 
@@ -141,6 +146,9 @@ storm(int batches)
 		    4 * i + 4);
 		free(gate_batch(body, (size_t)size, (uint64_t)i).text);
 		free(gate_status().text);
+		lease_clock(clock);
+		snprintf(body, sizeof body, "%s %d %d", clock, i, 4 * i);
+		gate_renew(body);
 	}
 	calm = 1;
 	for (i = 0; i < 3; i++)
@@ -191,7 +199,27 @@ main(void)
 			to = (char *)(uintptr_t)body.at;
 			put_answer(*field[0] == 'b' ? gate_batch(to, body.size, now) : gate_flush(to, body.size));
 			free(to);
-		} else if (strcmp(field[0], "status") == 0)
+		} else if (strcmp(field[0], "renew") == 0) {
+			struct slice header = unhex(field[1]);
+
+			to = strndup(header.at, header.size);
+			gate_renew(to);
+			free(to);
+			free((char *)(uintptr_t)header.at);
+			puts("ok");
+		} else if (strcmp(field[0], "lapse") == 0) {
+			lease_set_lapse((enum lapse)atoi(field[1]));
+			puts("ok");
+		} else if (strcmp(field[0], "lapsed") == 0)
+			printf("%d\n", lease_lapsed());
+		else if (strcmp(field[0], "clock") == 0) {
+			char clock[LEASE_CLOCK_SIZE];
+
+			lease_clock(clock);
+			puts(clock);
+		} else if (strcmp(field[0], "fresh") == 0)
+			put_answer(gate_fresh());
+		else if (strcmp(field[0], "status") == 0)
 			put_answer(gate_status());
 		else if (strcmp(field[0], "stamp") == 0) {
 			struct stamp stamp = rules_stamp();

@@ -8,5 +8,5 @@ from __future__ import annotations
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SOURCES = tuple(HERE / name for name in ("gate.c", "flights.c", "rules.c", "canonical.c"))
-HEADERS = tuple(HERE / name for name in ("gate.h", "flights.h", "rules.h", "canonical.h", "siphash.h"))
+SOURCES = tuple(HERE / name for name in ("gate.c", "lease.c", "flights.c", "rules.c", "canonical.c"))
+HEADERS = tuple(HERE / name for name in ("gate.h", "lease.h", "flights.h", "rules.h", "canonical.h", "siphash.h"))

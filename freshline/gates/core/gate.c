@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lease.h"
+
 #define POSITION_LIMIT	(UINT64_C(1) << 53)	/* freshline/drivers/lines.py */
 #define TOKEN_SIZE	128			/* a log's name, a mark */
 #define HOST_SIZE	255
@@ -466,8 +468,34 @@ gate_status(void)
 	pthread_mutex_lock(&standing);
 	say(&answer, "gate %s 1\nlog %s\nposition %" PRIu64 "\nmark %s\nsynced 1\n", kind, log_name, position, mark);
 	pthread_mutex_unlock(&standing);
+	say(&answer, "lapse %s\nlease %" PRIu64 "\n", lease_lapse_word(), lease_left_ms());
 	say(&answer, "rules %" PRIu64 "\nregexes %" PRIu64 "\nhosts %" PRIu64 "\ndropped %" PRIu64 "\nlife %016" PRIx64 "\n",
 	    size.rules, size.regexes, size.hosts, size.dropped, rules_stamp().life);
+	return (answer);
+}
+
+void
+gate_renew(const char *header)
+{
+
+	pthread_mutex_lock(&standing);
+	if (strcmp(log_name, UNBOUND) != 0)
+		lease_take(header, position);
+	pthread_mutex_unlock(&standing);
+}
+
+struct answer
+gate_fresh(void)
+{
+	struct answer answer = {200, NULL, 0};
+	int bound;
+
+	pthread_mutex_lock(&standing);
+	bound = strcmp(log_name, UNBOUND) != 0;
+	pthread_mutex_unlock(&standing);
+	if (!bound || !lease_held())
+		answer.status = 503;
+	say(&answer, answer.status == 200 ? "fresh\n" : "not fresh\n");
 	return (answer);
 }
 
@@ -477,5 +505,6 @@ gate_start(const char *is_kind, const struct patterns *use)
 
 	kind = is_kind;
 	patterns = use;
+	lease_start();
 	rules_start(use);
 }

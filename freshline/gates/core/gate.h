@@ -27,4 +27,13 @@ struct answer gate_status(void);
 struct answer gate_batch(char *body, size_t size, uint64_t now);
 struct answer gate_flush(char *body, size_t size);
 
+/*
+ * The freshline-lease that came with a request for status, batch or flush, once that was answered with 200. What clock
+ * to answer with says lease.h.
+ */
+void gate_renew(const char *header);
+
+/* GET /freshline/fresh, which wants no secret: 200 or 503. */
+struct answer gate_fresh(void);
+
 #endif

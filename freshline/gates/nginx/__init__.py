@@ -16,7 +16,25 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from freshline.gates import LAPSES
+
 DAY_SECONDS = 86_400
+#: What stands in a file under one lapse only.
+BLOCKS = {
+    "NOT_STORED": (
+        "bypass",
+        """
+# What is fetched without a lease is not stored either. Where a server or a location of yours has directives of these
+# names, add $freshline_lapsed to them; else it is stored, and never used.
+proxy_cache_bypass $freshline_lapsed;
+proxy_no_cache $freshline_lapsed;""",
+    ),
+    "REFUSED": (
+        "refuse",
+        """
+if ($freshline_lapsed) { set $freshline_nothing ""; return 503 $freshline_nothing; }""",
+    ),
+}
 TEMPLATES = ("http.conf", "site.conf", "gate.conf")
 LUA = Path(str(files(__name__))) / "lua"  #: the gate's own code
 
@@ -47,6 +65,7 @@ class Settings:
     body_bytes: int = 64 << 20
     patterns_per_host: int = 500  #: beyond it the whole host is refreshed
     match_limit: int = 20_000  #: steps of one pattern on one URL
+    lapse: str = "serve"  #: what visitors get without a lease, one of LAPSES
 
 
 def render(settings: Settings) -> dict[str, str]:
@@ -68,6 +87,8 @@ def render(settings: Settings) -> dict[str, str]:
             raise ValueError(f"{name} is not of the form {pattern.pattern}")
     if min(s.ttl_seconds, s.fetch_seconds, s.body_bytes, s.patterns_per_host, s.match_limit) < 1:
         raise ValueError("a limit below 1")
+    if s.lapse not in LAPSES:
+        raise ValueError(f"lapse {s.lapse!r} is none of {', '.join(LAPSES)}")
     _address("gate", s.gate)
     values = {
         "LUA": s.lua,
@@ -86,6 +107,8 @@ def render(settings: Settings) -> dict[str, str]:
         "BODY_BYTES": str(s.body_bytes),
         "PATTERNS": str(s.patterns_per_host),
         "MATCH_LIMIT": str(s.match_limit),
+        "LAPSE": s.lapse,
+        **{name: text if s.lapse == lapse else "" for name, (lapse, text) in BLOCKS.items()},
     }
     return {name: _filled(name, values) for name in TEMPLATES}
 

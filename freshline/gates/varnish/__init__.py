@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from freshline.gates import core
+from freshline.gates import LAPSES, core
 
 HERE = Path(__file__).parent
 SOURCES = (HERE / "vmod_freshline.c", *core.SOURCES)
@@ -85,7 +85,9 @@ def sources() -> dict[str, str]:
     return {SCRIPT: script, **code}
 
 
-def render(library: Path, secret: str, *, rules: int = RULES, age_seconds: int = AGE_SECONDS) -> str:
+def render(
+    library: Path, secret: str, *, rules: int = RULES, age_seconds: int = AGE_SECONDS, lapse: str = "serve"
+) -> str:
     """The text of freshline.vcl. It holds the secret: keep the file from other users.
 
     :raises ValueError: a value that has no place in VCL
@@ -98,8 +100,16 @@ def render(library: Path, secret: str, *, rules: int = RULES, age_seconds: int =
         raise ValueError(f"{rules} rules: at least one, at most a hundred million")
     if age_seconds < 1:
         raise ValueError("rules are kept for a second at least")
+    if lapse not in LAPSES:
+        raise ValueError(f"lapse {lapse!r} is none of {', '.join(LAPSES)}")
     text = (HERE / "freshline.vcl").read_text()
-    for name, value in {"LIBRARY": library, "SECRET": secret, "RULES": rules, "AGE_SECONDS": age_seconds}.items():
+    for name, value in {
+        "LIBRARY": library,
+        "SECRET": secret,
+        "RULES": rules,
+        "AGE_SECONDS": age_seconds,
+        "LAPSE": lapse,
+    }.items():
         text = text.replace(f"@{name}@", str(value))
     return text
 

@@ -14,10 +14,17 @@ import freshline from "@LIBRARY@";
 
 sub vcl_init {
     freshline.bounds(@RULES@, @AGE_SECONDS@s);
+    freshline.lapse(@LAPSE@);
 }
 
 sub vcl_recv {
+    if (local.socket != "freshline" && req.esi_level == 0 && req.restarts == 0 && freshline.refuse()) {
+        return (synth(503));
+    }
     if (local.socket == "freshline" && req.esi_level == 0 && req.restarts == 0) {
+        if ((req.method == "GET" || req.method == "HEAD") && req.url == "/freshline/fresh") {
+            return (synth(freshline.fresh()));
+        }
         if (!freshline.same(req.http.freshline-key, "@SECRET@")) {
             return (synth(403));
         }
@@ -71,10 +78,14 @@ sub vcl_deliver {
     unset resp.http.x-freshline-trouble;
 }
 
-# A probe ends here: the lookup has told it what there is, and took nothing.
+# A probe ends here: the lookup has told it what there is, and took nothing. And without a lease, under lapse bypass, a
+# visitor's request becomes a pass: what is stored stays, and nothing is stored beside it.
 sub vcl_miss {
     if (local.socket == "freshline" && freshline.probing()) {
         return (synth(200));
+    }
+    if (freshline.passing()) {
+        return (pass);
     }
 }
 
@@ -91,11 +102,19 @@ sub vcl_pipe {
 }
 
 sub vcl_synth {
+    if (freshline.refused()) {
+        set resp.http.Retry-After = "1";
+        set resp.body = "";
+        return (deliver);
+    }
     if (local.socket == "freshline" && req.esi_level == 0) {
         if (freshline.probing()) {
             set resp.http.freshline-presence = freshline.presence();
         } elsif (freshline.fetching()) {
             set resp.http.freshline-fetch = "other " + resp.status + " " + resp.reason;
+        }
+        if (freshline.clock()) {
+            set resp.http.freshline-clock = freshline.clock();
         }
         set resp.http.Content-Type = "text/plain";
         set resp.body = freshline.answer();

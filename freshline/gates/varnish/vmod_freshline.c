@@ -22,6 +22,7 @@
 
 #include "flights.h"
 #include "gate.h"
+#include "lease.h"
 #include "vcc_if.h"
 
 /* In varnishd's hash/hash_slinger.h, which is not among the installed headers. */
@@ -33,6 +34,7 @@ void HSH_DerefBoc(struct worker *, struct objcore *);
 #define TROUBLE_SIZE	200
 
 static const char H_STAMP[] = "\022x-freshline-stamp:";
+static const char H_LEASE[] = "\020freshline-lease:";
 static const char H_TAGS[] = "\021x-freshline-tags:";
 static const char H_TROUBLE[] = "\024x-freshline-trouble:";
 
@@ -133,7 +135,7 @@ load(void)
 
 /* ---- what the controller asked of this request ---- */
 
-enum errand_kind { COMMAND, PROBE, FETCH };
+enum errand_kind { COMMAND, PROBE, FETCH, ASKED, VISIT, REFUSED, PASSED };
 
 struct errand {
 	unsigned magic;
@@ -329,6 +331,19 @@ look(struct req *req, struct objcore **ocp, struct objcore **expired, int state)
 	return (VCF_CONTINUE);
 }
 
+/* Without a lease nothing is taken that is there, and nothing is waited for. */
+static const struct vcf_return *
+pass_over(struct req *req, struct objcore **ocp, struct objcore **expired, int state)
+{
+
+	(void)req;
+	(void)ocp;
+	(void)expired;
+	return (state == 0 ? VCF_CONTINUE : VCF_DEFAULT);
+}
+
+static struct vcf lapsed = {.magic = VCF_MAGIC, .func = pass_over};
+
 VCL_VOID
 vmod_guard(VRT_CTX)
 {
@@ -342,6 +357,15 @@ vmod_guard(VRT_CTX)
 	n = names_of(names, ctx->req->http, ctx->req->http0);
 	if (flight_overtake(names, n, (uint64_t)(VTIM_mono() * 1000.)))
 		ctx->req->hash_ignore_busy = 1;
+	if (errand != NULL && errand->kind == PASSED)
+		errand->kind = VISIT;	/* a restart is judged anew */
+	if ((errand == NULL || errand->kind == VISIT) && lease_lapse() == LAPSE_BYPASS && lease_lapsed()) {
+		if (errand == NULL && (errand = new_errand(ctx, VISIT)) == NULL)
+			return;
+		errand->kind = PASSED;
+		ctx->req->vcf = &lapsed;
+		ctx->req->hash_ignore_busy = 1;
+	}
 	if (errand != NULL && errand->kind == PROBE) {
 		INIT_OBJ(&errand->vcf, VCF_MAGIC);
 		errand->vcf.func = look;
@@ -554,6 +578,40 @@ vmod_bounds(VRT_CTX, VCL_INT rules, VCL_DURATION seconds)
 		rules_bounds((uint64_t)rules, (uint64_t)seconds);
 }
 
+VCL_VOID
+vmod_lapse(VRT_CTX, VCL_ENUM what)
+{
+
+	(void)ctx;
+	lease_set_lapse(what == VENUM(bypass) ? LAPSE_BYPASS : what == VENUM(refuse) ? LAPSE_REFUSE : LAPSE_SERVE);
+}
+
+VCL_BOOL
+vmod_passing(VRT_CTX)
+{
+	struct errand *errand = errand_of(ctx);
+
+	return (errand != NULL && errand->kind == PASSED);
+}
+
+VCL_BOOL
+vmod_refuse(VRT_CTX)
+{
+
+	if (lease_lapse() != LAPSE_REFUSE || !lease_lapsed())
+		return (0);
+	(void)new_errand(ctx, REFUSED);
+	return (1);
+}
+
+VCL_BOOL
+vmod_refused(VRT_CTX)
+{
+	struct errand *errand = errand_of(ctx);
+
+	return (errand != NULL && errand->kind == REFUSED);
+}
+
 VCL_BOOL
 vmod_same(VRT_CTX, VCL_STRING given, VCL_STRING secret)
 {
@@ -598,6 +656,15 @@ read_more(void *priv, unsigned flush, const void *from, ssize_t n)
 	return (0);
 }
 
+static void
+renew(VRT_CTX)
+{
+	const char *header;
+
+	if (http_GetHdr(ctx->req->http, H_LEASE, &header))
+		gate_renew(header);
+}
+
 static VCL_INT
 carry_out(VRT_CTX, struct answer (*what)(char *body, size_t size, uint64_t now))
 {
@@ -610,6 +677,8 @@ carry_out(VRT_CTX, struct answer (*what)(char *body, size_t size, uint64_t now))
 		body.size = 0;	/* cut off or too long: what came of it is not looked at */
 	errand->answer = what(body.at, body.size, (uint64_t)VTIM_mono());
 	free(body.at);
+	if (errand->answer.status == 200)
+		renew(ctx);
 	return (errand->answer.status);
 }
 
@@ -650,6 +719,29 @@ vmod_flush(VRT_CTX)
 {
 
 	return (carry_out(ctx, flush_errand));
+}
+
+VCL_INT
+vmod_fresh(VRT_CTX)
+{
+	struct errand *errand = new_errand(ctx, ASKED);
+
+	if (errand == NULL)
+		return (500);
+	errand->answer = gate_fresh();
+	return (errand->answer.status);
+}
+
+VCL_STRING
+vmod_clock(VRT_CTX)
+{
+	struct errand *errand = errand_of(ctx);
+	char clock[LEASE_CLOCK_SIZE];
+
+	if (errand == NULL || errand->kind != COMMAND || errand->answer.status != 200)
+		return (NULL);
+	lease_clock(clock);
+	return (WS_Copy(ctx->ws, clock, -1));
 }
 
 VCL_STRING

@@ -5,6 +5,7 @@
 -- brings is stored where nobody will look. `inactive=` of proxy_cache_path removes what is out of reach.
 local memory = require "freshline.memory"
 local journal = require "freshline.journal"
+local lease = require "freshline.lease"
 local rules = require "freshline.rules"
 local state = memory.state
 
@@ -18,6 +19,7 @@ local function recall()
   local sentinel = memory.random()
   state:set("sentinel", sentinel)                           -- first: workers with an older `rules` stop taking batches
   state:set("serving", memory.throw_away("boot"))
+  lease.finish()
   memory.rules:flush_all()
   memory.rules:flush_expired()
   local touched = {}
@@ -50,8 +52,20 @@ function M.start(config)
     state:set("evicted", state:get("reach") or -1)
     memory.tags:set("\1", true)
   end
+  lease.start()
   if not state:get("token") then state:set("token", memory.random()) end
   if not (state:get("generation") and memory.sound()) then recall() end
+end
+
+local apart, lapses = nil, 0
+
+-- A request that began without a lease: what is stored is not for it, nor is for others what it stores.
+local function lapsed(var)
+  var.freshline_lapsed = "1"
+  if memory.config.lapse == "refuse" then ngx.header["retry-after"] = "1" end
+  apart = apart or memory.throw_away("lapsed")
+  lapses = lapses + 1
+  return apart .. "-" .. lapses .. ".0"
 end
 
 -- $freshline_epoch: "<generation>.<position>".
@@ -63,6 +77,7 @@ function M.epoch()
     if token == state:get("token") then asking[request_id()] = true end
   end
   local generation, position = rules.epoch(var.host, var.request_uri)
+  if memory.config.lapse ~= "serve" and not lease.held(generation) and not asking[request_id()] then return lapsed(var) end
   return generation .. "." .. string.format("%d", position)
 end
 

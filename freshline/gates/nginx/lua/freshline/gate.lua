@@ -1,6 +1,7 @@
 -- The gate's own listener: docs/gates.md, line by line.
 local fetch = require "freshline.fetch"
 local journal = require "freshline.journal"
+local lease = require "freshline.lease"
 local memory = require "freshline.memory"
 local rules = require "freshline.rules"
 local target_of = require "freshline.target"
@@ -22,6 +23,16 @@ local function answer(status, text)
   ngx.header.content_length = #text
   ngx.print(text)
   return ngx.exit(ngx.OK)
+end
+
+-- The answer of one who knows where the gate stands, and may have brought a lease.
+local function answer_told(status, text)
+  if status == 200 then
+    local header = ngx.req.get_headers(0)["freshline-lease"]
+    if type(header) == "string" then lease.take(header) end
+    ngx.header["freshline-clock"] = lease.clock()
+  end
+  return answer(status, text)
 end
 
 -- One at a time, in any worker. `hold()` keeps the lock, and fails if it was lost; `hold(true)` lets others run as well.
@@ -117,6 +128,7 @@ end
 local function collapse(why, log, position, mark, hold)
   ngx.log(ngx.ERR, "freshline: ", why, ": the whole cache is out of use")
   state:set("serving", memory.throw_away("collapse"))
+  lease.finish()
   rules.clear(hold)
   local generation = memory.random()
   state:set("generation", generation)                       -- before anything can fail: the rules of the old one are gone
@@ -242,6 +254,8 @@ ROUTES["GET /freshline/status"] = function()
     "position " .. format("%d", position),
     "mark " .. mark,
     "synced " .. (memory.synced() and 1 or 0),
+    "lapse " .. memory.config.lapse,
+    "lease " .. format("%d", lease.left()),
     "rules " .. (state:get("rules") or 0),
     "rules_free_bytes " .. memory.rules:free_space(),
     "journal_bytes " .. (state:get("journal_bytes") or 0),
@@ -250,13 +264,13 @@ ROUTES["GET /freshline/status"] = function()
     "generation " .. state:get("generation"),
     "",
   }
-  return answer(200, concat(lines, "\n"))
+  return answer_told(200, concat(lines, "\n"))
 end
 
 ROUTES["POST /freshline/batch"] = function()
   local batch, why = parse_batch(read_body())
   if not batch then return answer(400, "bad " .. why .. "\n") end
-  return answer(locked(function(hold) return apply(batch, hold) end))
+  return answer_told(locked(function(hold) return apply(batch, hold) end))
 end
 
 ROUTES["POST /freshline/flush"] = function()
@@ -264,7 +278,7 @@ ROUTES["POST /freshline/flush"] = function()
   local log, digits, mark = match(lines and lines() or "", "^flush (%S+) (%d+) (%S+)$")
   local position = digits and number(digits)
   if not position or log == "-" or #log > 128 or #mark > 128 or lines() then return answer(400, "bad " .. (why or "no flush") .. "\n") end
-  return answer(locked(function(hold) return flush(log, position, mark, hold) end))
+  return answer_told(locked(function(hold) return flush(log, position, mark, hold) end))
 end
 
 ROUTES["POST /freshline/probe"] = function()
@@ -281,6 +295,13 @@ ROUTES["POST /freshline/fetch"] = function()
   return answer(200, format("fetched %s %d %d %s\n", outcome, status, bytes, gsub(said, "[^ -~]", " ")))
 end
 
+-- For anybody.
+local function fresh()
+  local log = memory.at()
+  if log ~= "-" and memory.synced() and lease.left() > 0 then return answer(200, "fresh\n") end
+  return answer(503, "not fresh\n")
+end
+
 local salt
 -- Compared as digests under a salt nobody knows: how long it takes tells nothing.
 local function knows_the_secret()
@@ -290,8 +311,10 @@ local function knows_the_secret()
 end
 
 function M.serve()
+  local method, uri = ngx.req.get_method(), ngx.var.uri
+  if uri == "/freshline/fresh" and (method == "GET" or method == "HEAD") then return fresh() end
   if not knows_the_secret() then return answer(403, "") end
-  local route = ROUTES[ngx.req.get_method() .. " " .. ngx.var.uri]
+  local route = ROUTES[method .. " " .. uri]
   if not route then return answer(404, "") end
   return route()
 end

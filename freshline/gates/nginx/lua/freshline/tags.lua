@@ -61,7 +61,7 @@ end
 function M.learn()
   if not tags then return end
   local var = ngx.var
-  if not FETCHED[var.upstream_cache_status or ""] then return end
+  if not FETCHED[var.upstream_cache_status or ""] or var.freshline_lapsed == "1" then return end
   local generation, epoch = string.match(var.freshline_epoch or "", "^(.*)%.(%d+)$")
   local found = generation and said()
   if not found then return end
