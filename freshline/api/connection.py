@@ -79,11 +79,14 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         try:
-            self.url = _origin_form(self.url)
+            target = _origin_form(self.url)
         except ValueError:
             self._refuse(Fault.HEAD_UNREADABLE)
-        else:
-            super().on_headers_complete()
+            return
+        self.url, _, query = target.partition(b"?")  # what uvicorn takes apart may have 64 KiB, and queries have more
+        super().on_headers_complete()
+        self.url = target
+        self.scope["query_string"] = query
 
     def on_body(self, body: bytes) -> None:
         if not self.transport.is_closing():

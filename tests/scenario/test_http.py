@@ -66,6 +66,17 @@ def test_absolute_form(service: Running) -> None:
     assert (status, json.loads(body)["UrlQuota"]) == (200, "10000")
 
 
+def test_a_long_query(service: Running) -> None:
+    """A thousand URLs in the request line, as older SDKs send them."""
+    urls = [f"http://img.test/{'é' * 60}/{number}" for number in range(1000)]
+    asked = target(Action="RefreshObjectCaches", ObjectPath="\n".join(urls))
+    ((status, body),) = speak(service, post(asked, "Content-Length: 0"))
+
+    assert len(asked) > 200_000
+    assert (status, json.loads(body).get("RefreshTaskId")) == (200, "1")
+    assert service.log.head == 1000
+
+
 def test_chunked_in_slow_pieces(service: Running) -> None:
     """A body in chunks that cut names and escapes in two."""
     signed = signature.sign_v3(

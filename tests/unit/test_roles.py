@@ -19,7 +19,10 @@ DEPLOY = "acs:ram::1:role/deploy"
 
 def house(*of_anna: dict[str, Any], may: str = "cdn:*") -> Service:
     """Account 1 has anna, who may take roles, and the role deploy, which may do all of the CDN."""
-    service = Service()
+    return furnish(Service(), *of_anna, may=may)
+
+
+def furnish(service: Service, *of_anna: dict[str, Any], may: str = "cdn:*") -> Service:
     principals = service.books.principals
     for name, statements in (("hers", of_anna or (statement("Allow", "sts:*"),)), ("its", (statement("Allow", may),))):
         document = json.dumps({"Version": "1", "Statement": list(statements)})
