@@ -82,9 +82,9 @@ def sandbox(
     port
         Where it listens on 127.0.0.1; 0 takes a free one.
     rules
-        A JSON file with the rules to begin with (docs/sandbox.md).
+        A JSON file with the rules to begin with, or with rules and accounts (docs/sandbox.md).
     access_key_id
-        The one key there is.
+        The key of its own account.
     access_key_secret
         Its secret.
     """
@@ -95,10 +95,9 @@ def sandbox(
 
     from freshline.sandbox.server import Sandbox, running
 
-    box = Sandbox(access_key_id, access_key_secret)
     try:
-        if rules is not None:
-            box.rules(json.loads(rules.read_text()))
+        script = None if rules is None else json.loads(rules.read_text())
+        box = Sandbox(access_key_id, access_key_secret, script=script)
         with running(box, port=port) as address:
             print(f"sandbox on http://{address}, key {access_key_id}, secret {access_key_secret}; Ctrl-C ends it")
             sys.stdout.flush()

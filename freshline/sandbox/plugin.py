@@ -26,7 +26,7 @@ class Endpoint:
         self.url = f"http://{address}"
         self.key_id, self.secret = sandbox.key_id, sandbox.secret
         self.clock = sandbox.clock
-        self.rules, self.reset = sandbox.rules, sandbox.reset
+        self.rules, self.accounts, self.reset = sandbox.rules, sandbox.accounts, sandbox.reset
 
 
 @pytest.fixture(scope="session")

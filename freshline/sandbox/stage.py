@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import count
 from urllib.parse import quote
 
 from freshline.ambient import Ambient
@@ -23,6 +24,7 @@ from freshline.inventory.principals import Principals
 from freshline.inventory.vault import KEY_BYTES, Vault
 from freshline.log.base import Spend
 from freshline.log.memory import MemoryLog
+from freshline.sandbox.accounts import Accounts
 from freshline.sandbox.script import Rule, Script
 
 EDGES = 160  #: so that a percentage such as 99.37% is a count of edges like any other
@@ -30,7 +32,6 @@ GROUP = "sandbox"
 MEDIA_ID = 64  #: characters
 NO_MEDIA = "sandbox-unknown"  #: a media id with this in it is nobody's
 OPENED = 1_546_300_800  #: when its domains were made, as they say: 2019-01-01
-ACCOUNT = Account("1000000000000001", "sandbox")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class Stage(MemoryLog):
                 raise Refused(rule.refuse, retry_after_seconds=1.0)
         tasks = await super().append(wishes, spends, now=now)
         for task, of_wish in zip(tasks, rules, strict=True):
-            self._open += _acts(task, of_wish, self._clock.now())
+            self._open += _acts(task, of_wish, now)
         self._seen = -1.0
         return tasks
 
@@ -136,28 +137,40 @@ def _acts(task: Task, rules: Sequence[Rule], now: float) -> list[Act]:
 
 
 class OpenHouse:
-    """An inventory that owns whatever domain it is asked about."""
+    """An inventory that has whatever domain it is asked about: its owner is who claims it (sandbox/accounts.py)."""
 
-    def __init__(self, key_id: str, secret: str) -> None:
-        self._key = AccessKey(key_id, ACCOUNT.id, secret)
-        self.principals = Principals()
+    def __init__(self, who: Accounts) -> None:
         self._domains: dict[str, Domain] = {}
         self._made = 0
         self._edges = [Edge(f"edge-{number}", "scripted", GROUP, "-:0", "-:0", "") for number in range(EDGES)]
+        self.furnish(who)
+
+    def furnish(self, who: Accounts) -> None:
+        """Other people from now on. A domain that is there goes to whoever claims it now."""
+        self._who = who
+        sites = {
+            name: Domain(name, account, GROUP, True, number, OPENED, OPENED) for account, name, number in who.sites
+        }
+        others = {name: replace(domain, account=who.owner(name)) for name, domain in self._domains.items()}
+        self._domains = sites | {name: domain for name, domain in others.items() if name not in sites}
+
+    @property
+    def principals(self) -> Principals:
+        return self._who.principals
 
     @cached_property
     def tokens(self) -> Vault:
         return Vault(secrets.token_bytes(KEY_BYTES))
 
     def account(self, id_: str) -> Account | None:
-        return ACCOUNT if id_ == ACCOUNT.id else None
+        return self._who.accounts.get(id_)
 
     def access_key(self, id_: str) -> AccessKey | None:
-        return self._key if id_ == self._key.id else None
+        return self._who.keys.get(id_)
 
     def domain(self, name: str) -> Domain | None:
         if name not in self._domains:
-            self.add_domain(name, ACCOUNT.id, GROUP)
+            self.add_domain(name, self._who.owner(name), GROUP)
         return self._domains[name]
 
     def domain_by_id(self, id_: int) -> Domain | None:
@@ -170,10 +183,11 @@ class OpenHouse:
         at = f"http://play.sandbox.test/{quote(id_, safe='')}"
         slices = tuple(f"{at}/{number}.ts" for number in range(SLICES))
         plays = Play(f"{at}/hd.mp4", "mp4", "HD", "video"), Play(f"{at}/hd.m3u8", "m3u8", "HD", "video", slices)
-        return Media(id_, ACCOUNT.id, plays)
+        return Media(id_, self._who.owner("play.sandbox.test"), plays)
 
     def domains(self, account: str) -> Sequence[Domain]:
-        return sorted(self._domains.values(), key=lambda domain: domain.name)
+        mine = (domain for domain in self._domains.values() if domain.account == account)
+        return sorted(mine, key=lambda domain: domain.name)
 
     def edges(self, group: str | None = None) -> Sequence[Edge]:
         return self._edges
@@ -190,7 +204,8 @@ class OpenHouse:
     ) -> Domain:
         if name in self._domains:
             raise Taken(name)
-        self._made += 1
+        sites = {number for _, _, number in self._who.sites}
+        self._made = next(number for number in count(self._made + 1) if number not in sites)
         domain = Domain(name, account, group, True, self._made, OPENED, OPENED, type_, scope, tuple(sources))
         self._domains[name] = domain
         return domain

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
 import urllib.error
 import urllib.request
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from alibabacloud_cdn20180510 import models
 from alibabacloud_cdn20180510.client import Client
+from alibabacloud_esa20240910 import models as esa_models
+from alibabacloud_esa20240910.client import Client as EsaClient
+from alibabacloud_sts20150401 import models as sts_models
+from alibabacloud_sts20150401.client import Client as StsClient
 from alibabacloud_tea_openapi.models import Config
 from Tea.exceptions import TeaException
 
 from freshline.sandbox import script
 from freshline.sandbox.plugin import Endpoint
 from freshline.sandbox.script import BadScript
+from tests.scenario.test_sdks import node_modules
+from tests.servers.base import free_port
+
+__all__ = ["node_modules"]
 
 
 @pytest.fixture
@@ -159,3 +171,188 @@ def test_it_starts_without_what_the_service_needs() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout == "[]\n"
+
+
+# -- who calls ------------------------------------------------------------------------
+PEOPLE: list[dict[str, Any]] = [
+    {
+        "name": "shop",
+        "keys": [{"id": "shopkey", "secret": "shopsecret"}],
+        "domains": ["shop.test", "*.shop.test"],
+        "sites": {"site.test": 4711},
+        "policies": {
+            "refreshers": {
+                "Version": "1",
+                "Statement": [
+                    {"Effect": "Allow", "Action": "cdn:Refresh*", "Resource": "acs:cdn:*:*:domain/shop.test"}
+                ],
+            }
+        },
+        "users": [
+            {
+                "name": "anna",
+                "policies": ["refreshers", "AliyunSTSAssumeRoleAccess"],
+                "keys": [{"id": "anna1", "secret": "s1"}, {"id": "anna2", "secret": "s2", "active": False}],
+            }
+        ],
+        "roles": [{"name": "deploy", "policies": ["AliyunCDNFullAccess"]}],
+    },
+    {"name": "closed", "keys": [{"id": "closedkey", "secret": "s"}], "services": {"cdn": "suspended"}},
+]
+
+
+def by(endpoint: Endpoint, key: str, secret: str, token: str | None = None) -> Client:
+    return Client(
+        Config(
+            access_key_id=key, access_key_secret=secret, security_token=token, endpoint=endpoint.address,
+            protocol="http",
+        )
+    )  # fmt: skip
+
+
+def code(client: Client, path: str) -> str:
+    """Of the error, or nothing."""
+    try:
+        client.refresh_object_caches(models.RefreshObjectCachesRequest(object_path=path))
+    except Exception as refused:
+        return str(getattr(refused, "code", refused))
+    return ""
+
+
+def test_accounts_users_and_keys(freshline_endpoint: Endpoint, cdn: Client) -> None:
+    """Each may do what they may with the service itself; domains are whose pattern they fit, else the sandbox's own."""
+    freshline_endpoint.accounts(PEOPLE)
+    shop, anna = by(freshline_endpoint, "shopkey", "shopsecret"), by(freshline_endpoint, "anna1", "s1")
+
+    assert code(shop, "http://img.shop.test/a") == code(anna, "http://shop.test/a") == code(cdn, "http://o.test/") == ""
+    assert code(anna, "http://img.shop.test/a") == "Forbidden.RAM"
+    assert code(shop, "http://other.test/a") == code(cdn, "http://shop.test/a") == "InvalidDomain.NotFound"
+    assert code(by(freshline_endpoint, "anna2", "s2"), "http://shop.test/a") == "InvalidAccessKeyId.Inactive"
+    assert code(by(freshline_endpoint, "closedkey", "s"), "http://shop.test/a") == "OperationDenied.Suspended"
+    freshline_endpoint.reset()
+    assert code(shop, "http://shop.test/a") == "InvalidAccessKeyId.NotFound"
+
+
+def test_a_role_for_an_hour(freshline_endpoint: Endpoint) -> None:
+    """AssumeRole gives keys that work until the clock says that they have ended."""
+    freshline_endpoint.accounts(PEOPLE)
+    freshline_endpoint.clock.stop()
+    sts = StsClient(
+        Config(access_key_id="anna1", access_key_secret="s1", endpoint=freshline_endpoint.address, protocol="http")
+    )
+    role = "acs:ram::1000000000000002:role/deploy"
+    taken = sts.assume_role(sts_models.AssumeRoleRequest(role_arn=role, role_session_name="ci")).body.credentials
+    session = by(freshline_endpoint, taken.access_key_id, taken.access_key_secret, taken.security_token)
+
+    assert code(session, "http://img.shop.test/a") == ""
+    freshline_endpoint.clock.advance(3601)
+    assert code(session, "http://img.shop.test/a") == "InvalidSecurityToken.Expired"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ([{"name": "a", "kees": []}], "unknown field `kees`"),
+        ([{"name": "a", "keys": [{"id": "testid", "secret": "x"}]}], "key 'testid'"),
+        ([{"name": "a"}, {"name": "a"}], "account 'a'"),
+        ([{"name": "a", "id": "5"}], "id = '5'"),
+        ([{"name": "a", "users": [{"name": "u", "policies": ["Nope"]}]}], "policies = 'Nope'"),
+        ([{"name": "a", "policies": {"p": {}}}], "policies.p"),
+        ([{"name": "a", "roles": [{"name": "r", "trusted": ["me"]}]}], "trusted: 'me'"),
+        ([{"name": "a", "roles": [{"name": "r", "longest_seconds": 1}]}], "longest_seconds = 1"),
+        ([{"name": "a", "sites": {"x.test": 0}}], "sites.x.test = 0"),
+    ],
+)
+def test_mistakes_in_accounts(freshline_endpoint: Endpoint, cdn: Client, wrong: Any, said: str) -> None:
+    """Are named, and nobody's key changes."""
+    status, text = admin(freshline_endpoint, "PUT", "accounts", wrong)
+
+    assert status == 400 and said in text, text
+    assert code(cdn, "http://a.test/") == ""
+
+
+# -- scheduled prefetches -------------------------------------------------------------
+def test_scheduled_prefetches_go_with_the_clock(freshline_endpoint: Endpoint) -> None:
+    """Each slice becomes a task at its moment, however far the clock is moved at once."""
+    freshline_endpoint.accounts([{"name": "sandbox", "sites": {"site.test": 4711}}])
+    freshline_endpoint.clock.stop()
+    esa = EsaClient(
+        Config(
+            access_key_id="testid", access_key_secret="testsecret", endpoint=freshline_endpoint.address, protocol="http"
+        )
+    )
+    urls = [f"http://site.test/{number}" for number in range(5)]
+    job = esa.create_scheduled_preload_job(
+        esa_models.CreateScheduledPreloadJobRequest(
+            site_id=4711, name="nightly", insert_way="textBox", url_list="\n".join(urls)
+        )
+    ).body
+    slot = esa_models.CreateScheduledPreloadExecutionsRequestExecutions(interval=3600, slice_len=2)
+    made = esa_models.CreateScheduledPreloadExecutionsRequest(id=job.id, executions=[slot])
+    plan = esa.create_scheduled_preload_executions(made).body.success_executions[0]
+
+    def submitted() -> tuple[int, str]:
+        told = esa.get_scheduled_preload_job(esa_models.GetScheduledPreloadJobRequest(id=job.id)).body
+        plans = esa.list_scheduled_preload_executions(esa_models.ListScheduledPreloadExecutionsRequest(id=job.id)).body
+        return told.url_submitted, plans.executions[0].status
+
+    assert submitted() == (2, "running")
+    freshline_endpoint.clock.advance(3600)
+    assert submitted() == (4, "running")
+    freshline_endpoint.clock.advance(10 * 3600)
+    assert submitted() == (5, "finished")
+
+    tasks = esa.describe_preload_tasks(esa_models.DescribePreloadTasksRequest(site_id=4711)).body.tasks
+    times = [datetime.fromisoformat(task.create_time) for task in tasks[::-1]]
+    assert [(time - datetime.fromisoformat(plan.start_time)).seconds for time in times] == [0, 0, 3600, 3600, 7200]
+    assert {task.status for task in tasks} == {"Complete"}
+
+
+# -- as a command -------------------------------------------------------------------------
+def test_a_script_of_rules_and_accounts(tmp_path: Path) -> None:
+    """The command takes it from a file, is there within a second, and goes back to it on a reset."""
+    script_file = tmp_path / "script.json"
+    script_file.write_text(json.dumps({"accounts": PEOPLE, "rules": [{"match": "*", "outcome": "failed"}]}))
+    command = [sys.executable, "-m", "freshline", "sandbox", "--port", "0", "--rules", str(script_file)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = re.search(r"http://(\S+),", process.stdout.readline())
+        assert said is not None
+        shop = Client(
+            Config(access_key_id="shopkey", access_key_secret="shopsecret", endpoint=said[1], protocol="http")
+        )
+        for _ in range(2):
+            assert rows(shop, refresh_one(shop, "http://shop.test/a"))[0][0] == "Failed"
+            urllib.request.urlopen(urllib.request.Request(f"http://{said[1]}/sandbox/reset", method="POST")).close()
+        process.terminate()
+
+
+def refresh_one(client: Client, path: str) -> str:
+    id_: str = client.refresh_object_caches(models.RefreshObjectCachesRequest(object_path=path)).body.refresh_task_id
+    return id_
+
+
+def test_the_recipe_for_node(node_modules: Path) -> None:
+    """The two lines of docs/sandbox.md are all that is needed."""
+    page = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text()
+    recipe = page.partition("## From Node")[2].partition("\n## ")[0]
+    lines = [line.strip() for line in recipe.splitlines() if line.startswith("    ")]
+    assert len(lines) == 2
+    code = f"""
+        const {{ Config }} = require('@alicloud/openapi-core').$OpenApiUtil
+        const {{ default: Cdn, RefreshObjectCachesRequest }} = require('@alicloud/cdn20180510')
+        {chr(10).join(lines).replace("9000", str(free_port()))}
+        const again = async () => {{
+          try {{
+            const request = new RefreshObjectCachesRequest({{ objectPath: 'http://any.test/a' }})
+            console.log((await cdn.refreshObjectCaches(request)).body.refreshTaskId)
+            sandbox.kill()
+          }} catch (error) {{ setTimeout(again, 100) }}
+        }}
+        again()"""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    env = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()} | {"PATH": path}
+
+    done = subprocess.run(["node", "-e", code], cwd=node_modules, env=env, capture_output=True, text=True, timeout=60)
+
+    assert done.stdout == "1\n", done.stderr
