@@ -23,7 +23,7 @@ from freshline.api.connection import Connection
 from freshline.api.tls import BadCertificate, Certificate
 from freshline.config import Settings, split_address
 from freshline.delivery.feed import Feed
-from freshline.delivery.fleet import Fleet
+from freshline.delivery.fleet import Fleet, Post
 from freshline.delivery.runner import EdgeRunner, OriginSlots, lag
 from freshline.domain.edge import Edge
 from freshline.drivers.base import Driver
@@ -122,13 +122,16 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
     )
     feed, origins = Feed(log), OriginSlots(settings.gates.fetches_per_domain)
 
-    def runner(edge: Edge) -> EdgeRunner:
+    def runner(post: Post) -> EdgeRunner:
         return EdgeRunner(
-            edge,
-            driver(edge),
+            post.edge,
+            driver(post.edge),
             log,
             feed,
             ambient,
+            scope=post.scope,
+            above=post.above,
+            moved=post.moved,
             pace=settings.delivery,
             deadlines=settings.deadlines,
             origins=origins,

@@ -15,6 +15,7 @@ from freshline.api.app import App, Settings
 from freshline.domain.edge import Edge, Progress
 from freshline.domain.media import Media, Play
 from freshline.domain.source import Source
+from freshline.domain.topology import Topology
 from freshline.inventory.base import AccessKey, Account, Domain, Taken
 from freshline.inventory.principals import Principals
 from freshline.inventory.vault import KEY_BYTES, Vault
@@ -83,6 +84,10 @@ class Books:
 
     def edges(self, group: str | None = None) -> Sequence[Edge]:
         return [edge for edge in self.machines if group is None or edge.group == group]
+
+    @property
+    def topology(self) -> Topology:
+        return Topology(self.machines)
 
     def add_domain(
         self,

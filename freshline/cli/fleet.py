@@ -7,9 +7,9 @@ import secrets
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from freshline.cli.caller import Flag
 from freshline.cli.local import HERE, AsJson, Place
@@ -24,8 +24,21 @@ if TYPE_CHECKING:
 
 edge = App(name="edge", help="Cache servers.")
 
-COLUMNS = ("name", "kind", "group", "gate", "site", "settled_to", "lag_entries", "lag_seconds", "failed_rows")
+COLUMNS = (
+    "name",
+    "kind",
+    "group",
+    "tier",
+    "duty",
+    "gate",
+    "site",
+    "settled_to",
+    "lag_entries",
+    "lag_seconds",
+    "failed_rows",
+)
 STATE_AT = 3  #: the state, where it was asked for, stands after the group
+Parents = Annotated[tuple[str, ...], Parameter(name="--parent", negative="", show_default=False)]
 ASK_SECONDS = 3.0  #: for a gate to say where it stands
 ASKED_AT_ONCE = 200  #: gates
 SECRET = re.compile(r"[A-Za-z0-9._~+/=-]{16,256}")  #: what both nginx and VCL take between quotes
@@ -45,8 +58,11 @@ def edges(*, offline: Flag = False, json: AsJson = False, place: Place = HERE) -
     """
     with place.inventory() as inventory:
         found = inventory.edges()
+        topology = inventory.topology
     log = place.log()
-    rows = [_lag(each, log) for each in found]  # before the gates are asked: they may only be further
+    rows = [
+        _lag(each, log) | {"tier": f"L{topology.tier(each.name)}"} for each in found
+    ]  # before the gates are asked: they may only be further
     columns = list(COLUMNS)
     if not offline:
         for row, (state, said) in zip(rows, _ask(found, log.id if log else None, log.head if log else 0), strict=True):
@@ -119,6 +135,9 @@ def _lag(each: Edge, log: ReadOnlyLog | None) -> dict[str, Any]:
         "name": each.name,
         "kind": each.kind,
         "group": each.group,
+        "parents": list(each.parents),
+        "area": each.area,
+        "duty": each.duty,
         "gate": each.gate,
         "site": each.site,
         "settled_to": progress.cursor,
@@ -137,6 +156,8 @@ def add(
     gate: str,
     site: str,
     group: str = "default",
+    parent: Parents = (),
+    area: Literal["domestic", "overseas"] | None = None,
     secret_file: Path | None = None,
     json: AsJson = False,
     place: Place = HERE,
@@ -145,6 +166,7 @@ def add(
 
     ```
     freshline edge add eu1 --kind nginx --gate 10.0.0.5:9101 --site 10.0.0.5:80 --group eu
+    freshline edge add eu2 --kind varnish --gate 10.0.0.6:6180 --site 10.0.0.6:80 --group eu --parent shield1
     freshline gate nginx eu1 --to ./eu1
     freshline edge check eu1
     ```
@@ -159,6 +181,11 @@ def add(
         Where visitors reach it, host:port.
     group
         The group it belongs to; domains are served by groups.
+    parent
+        The edge it fetches through, where it does not ask the origin itself; may be repeated. Whatever group that is
+        in, it is refreshed and filled before this one.
+    area
+        Where its visitors are, for prefetches that are meant for one area. Without it, it takes all.
     secret_file
         A file with the gate's secret, 16 to 256 characters. Without it one is made.
     """
@@ -169,7 +196,7 @@ def add(
     with place.inventory(new=True) as inventory:
         log = place.log()
         # A new edge owes nothing that was asked for before it was there.
-        made = Edge(name, kind, group, gate, site, secret, joined=log.head if log else 0)
+        made = Edge(name, kind, group, gate, site, secret, log.head if log else 0, parent, area or "")
         inventory.add_edge(made)
     if json:
         as_json(_lag(made, log))
@@ -185,6 +212,9 @@ def set_edge(
     gate: str | None = None,
     site: str | None = None,
     group: str | None = None,
+    parent: Parents = (),
+    no_parents: Flag = False,
+    area: Literal["domestic", "overseas", "any"] | None = None,
     secret_file: Path | None = None,
     json: AsJson = False,
     place: Place = HERE,
@@ -193,6 +223,7 @@ def set_edge(
 
     ```
     freshline edge set eu1 --gate 10.0.0.6:9101 --site 10.0.0.6:80
+    freshline edge set eu1 --parent shield1 --parent shield2
     freshline edge set eu1 --secret-file new-secret.txt
     ```
 
@@ -204,17 +235,27 @@ def set_edge(
         Where visitors reach it, host:port.
     group
         The group it belongs to from now on.
+    parent
+        The edge it fetches through from now on; may be repeated.
+    no_parents
+        It asks the origin itself from now on.
+    area
+        Where its visitors are.
     secret_file
         A file with another secret for its gate, 16 to 256 characters.
     """
-    if not (gate or site or group or secret_file):
-        fail("nothing to change: give --gate, --site, --group or --secret-file", 2)
+    if parent and no_parents:
+        fail("--parent and --no-parents contradict each other", 2)
+    parents = () if no_parents else parent or None
+    if not (gate or site or group or secret_file or area) and parents is None:
+        fail("nothing to change: give --gate, --site, --group, --parent, --no-parents, --area or --secret-file", 2)
     secret = _secret(secret_file) if secret_file else None
     with place.inventory() as inventory:
         before = inventory.edge(name)
         if before is not None:
             _apart(gate or before.gate, site or before.site)
-        inventory.change_edge(name, gate=gate, site=site, group=group, secret=secret)
+        where = None if area is None else area.replace("any", "")
+        inventory.change_edge(name, gate=gate, site=site, group=group, secret=secret, parents=parents, area=where)
         now = inventory.edge(name)
     assert before and now, f"edge {name} went away"
     if json:
@@ -222,6 +263,60 @@ def set_edge(
         return
     if (now.gate, now.site, now.secret) != (before.gate, before.site, before.secret):
         print(f"note: its gate's files name these; `freshline gate {now.kind} {name}` writes them anew")
+
+
+@edge.command
+def pause(name: str, /, *, json: AsJson = False, place: Place = HERE) -> None:
+    """Tell a cache server nothing until it is resumed, while tasks go on waiting for it.
+
+    ```
+    freshline edge pause eu1
+    ```
+    """
+    _order(name, "paused", place, json)
+
+
+@edge.command
+def drain(name: str, /, *, json: AsJson = False, place: Place = HERE) -> None:
+    """Take a cache server out of rotation: it is kept up to date, but nothing waits for it any more.
+
+    Its gate is granted no more leases, so a load balancer that asks /freshline/fresh sends it no visitors. Until it is
+    resumed nobody answers for what it serves.
+
+    ```
+    freshline edge drain eu1
+    ```
+    """
+    _order(name, "drained", place, json)
+
+
+@edge.command
+def resume(name: str, /, *, json: AsJson = False, place: Place = HERE) -> None:
+    """Put a cache server that was paused or drained back to work.
+
+    One that was drained answers for tasks accepted from now on, and is fresh again once it has caught up.
+
+    ```
+    freshline edge resume eu1
+    ```
+    """
+    _order(name, "active", place, json)
+
+
+def _order(name: str, duty: str, place: Place, json: bool) -> None:
+    from freshline.domain.edge import Duty
+
+    with place.inventory() as inventory:
+        before = inventory.edge(name)
+        log = place.log()
+        back = before is not None and before.duty is Duty.DRAINED and duty == Duty.ACTIVE
+        inventory.change_edge(name, duty=Duty(duty), joined=log.head if back and log else None)
+        now = inventory.edge(name)
+    assert now is not None, f"edge {name} went away"
+    if json:
+        as_json(_lag(now, log))
+    else:
+        print(f"{name} is {duty}")
 
 
 @edge.command

@@ -9,7 +9,7 @@ from freshline.domain.action import Command as GateCommand
 from freshline.domain.action import Fetch
 from freshline.domain.edge import Evidence, Progress
 from freshline.domain.ranges import Ranges
-from freshline.drivers.base import Adrift, Applied, Batch, Fetched, Gate, Trouble
+from freshline.drivers.base import Adrift, Applied, Batch, Fetched, Gate, Lease, Trouble
 
 
 # -- events: what happened ----------------------------------------------------
@@ -55,9 +55,32 @@ class FetchAnswered:
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """These rows have passed their deadline, settled or not."""
+    """These rows have passed their deadline, settled or not. ``again``: that which began when they were retried."""
 
     rows: Ranges
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """The operator wants what the edge has given up of these rows to be done after all."""
+
+    rows: Ranges
+    prefetch: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The operator wants none of these prefetches begun any more."""
+
+    rows: Ranges
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """So much of the progress stands in the log now."""
+
+    progress: Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +88,7 @@ class Ticked:
     pass
 
 
-Event = Grew | Stands | Answered | FetchAnswered | Overdue | Ticked | Trouble
+Event = Grew | Stands | Answered | FetchAnswered | Overdue | Retried | Cancelled | Noted | Ticked | Trouble
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +105,13 @@ class When:
 class Ask:
     """Ask the gate where it stands."""
 
+    lease: Lease | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Send:
     batch: Batch
+    lease: Lease | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,3 +150,25 @@ class Reader(Protocol):
     def stretch(self, after: int, upto: int) -> Stretch:
         """Rows after ``after``, at most to ``upto``, some thousands of them."""
         ...
+
+
+class Above(Protocol):
+    """How far the parents of an edge are; plain calls too."""
+
+    def refreshed(self) -> float:
+        """Every parent has settled all refreshes up to here; infinite if there are none."""
+        ...
+
+    def settled(self, position: int) -> bool:
+        """Every parent is done with a prefetch, well or badly."""
+        ...
+
+
+class Origin:
+    """What lies above an edge without parents: it is always up to date."""
+
+    def refreshed(self) -> float:
+        return float("inf")
+
+    def settled(self, position: int) -> bool:
+        return True

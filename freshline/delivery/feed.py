@@ -1,8 +1,8 @@
-"""The log as delivery reads it: stretches, decoded once for all edges of a group.
+"""The log as delivery reads it: stretches, decoded once for all edges that take part in the same tasks.
 
 Every refresh goes to every edge, whatever group it was for: then a gate at a position has applied everything up to it,
 literally, and neither an edge nor a domain that changes its group, and comes back, finds anything stale. Only what an
-edge has to fetch, and which edges a task waits for, is a matter of groups.
+edge has to fetch, and which edges a task waits for, is a matter of groups, areas and tiers.
 """
 
 from __future__ import annotations
@@ -11,30 +11,31 @@ from collections import OrderedDict
 
 from freshline.delivery.events import Stretch
 from freshline.domain.action import Command, Fetch, commands, fetches
+from freshline.domain.topology import Scope
 from freshline.log.base import Log
 
 STRETCH_ROWS = 2000  #: read, and sent to a gate, at once
-KEPT_STRETCHES = 16  #: edges of a group go along nearly in step, so a few are enough
+KEPT_STRETCHES = 16  #: edges go along nearly in step, so a few are enough
 
 
 class Feed:
     def __init__(self, log: Log) -> None:
         self._log = log
-        self._kept: OrderedDict[tuple[str, int, int], Stretch] = OrderedDict()
+        self._kept: OrderedDict[tuple[Scope, int, int], Stretch] = OrderedDict()
 
-    def stretch(self, group: str, after: int, upto: int) -> Stretch:
-        """What an edge of the group is told of ``(after, upto]``, cut off after some thousand rows."""
-        key = (group, after, upto)
+    def stretch(self, scope: Scope, after: int, upto: int) -> Stretch:
+        """What an edge with this scope is told of ``(after, upto]``, cut off after some thousand rows."""
+        key = (scope, after, upto)
         if (known := self._kept.get(key)) is not None:
             self._kept.move_to_end(key)
             return known
-        made = self._read(group, after, upto)
+        made = self._read(scope, after, upto)
         self._kept[key] = made
         if len(self._kept) > KEPT_STRETCHES:
             self._kept.popitem(last=False)
         return made
 
-    def _read(self, group: str, after: int, upto: int) -> Stretch:
+    def _read(self, scope: Scope, after: int, upto: int) -> Stretch:
         told: list[Command] = []
         warmed: list[Fetch] = []
         end = after
@@ -44,7 +45,7 @@ class Feed:
                 break
             end = min(task.last, upto)
             if task.wish.kind.is_prefetch:
-                if task.wish.group == group:
+                if scope.takes(task.wish):
                     warmed += (fetch for fetch in fetches(task) if after < fetch.position <= end)
             else:
                 told += (command for command in commands(task) if after < command.position <= end)
@@ -55,11 +56,11 @@ class Feed:
         return Stretch(after, end, mark, tuple(told), tuple(warmed))
 
 
-class GroupReader:
+class ScopedReader:
     """The feed as one edge's machine sees it."""
 
-    def __init__(self, feed: Feed, group: str) -> None:
-        self._feed, self._group = feed, group
+    def __init__(self, feed: Feed, scope: Scope) -> None:
+        self._feed, self._scope = feed, scope
 
     def stretch(self, after: int, upto: int) -> Stretch:
-        return self._feed.stretch(self._group, after, upto)
+        return self._feed.stretch(self._scope, after, upto)

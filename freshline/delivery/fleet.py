@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 
+from freshline.delivery.events import Above
 from freshline.delivery.runner import EdgeRunner
 from freshline.domain.edge import Edge
+from freshline.domain.topology import Scope, Topology
 from freshline.inventory.base import Inventory
 from freshline.log.base import Log
 
@@ -17,13 +20,24 @@ LOOK_SECONDS = 0.5  #: how soon a change of the inventory is taken up
 RESTART_SECONDS = 1.0  #: a runner that broke is started anew after this
 
 
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What a runner is made of."""
+
+    edge: Edge
+    scope: Scope
+    above: Above
+    moved: Callable[[str], None]
+
+
 class Fleet:
     """Starts, stops and restarts runners as the inventory says."""
 
-    def __init__(self, inventory: Inventory, log: Log, make: Callable[[Edge], EdgeRunner]) -> None:
-        self._inventory, self._log, self._make = inventory, log, make
+    def __init__(self, inventory: Inventory, log: Log, make: Callable[[Post], EdgeRunner]) -> None:
+        self._inventory, self.log, self._make = inventory, log, make
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.runners: dict[str, EdgeRunner] = {}
+        self.topology = Topology(())
         self._hopeless: dict[str, Edge] = {}  #: complained of
         self.begun = False  #: every edge there was at the start has its runner
         log.on_append(self._wake)
@@ -32,12 +46,17 @@ class Fleet:
         for runner in self.runners.values():
             runner.wake()
 
+    def _moved(self, name: str) -> None:
+        for child in self.topology.children(name):
+            if child in self.runners:
+                self.runners[child].wake()
+
     async def run(self) -> None:
         """Until cancelled. What goes wrong with the inventory or one edge is logged, and tried again."""
         try:
             while True:
                 try:
-                    await self._follow({edge.name: edge for edge in self._inventory.edges()})
+                    await self._follow(self._inventory.topology)
                 except Exception:
                     logger.exception("could not follow the inventory; trying again")
                 self.begun = True
@@ -46,22 +65,30 @@ class Fleet:
             for name in list(self.runners):
                 await self._stop(name)
 
-    async def _follow(self, wanted: Mapping[str, Edge]) -> None:
+    async def _follow(self, topology: Topology) -> None:
+        if topology is self.topology and len(self.runners) == len(topology.edges):
+            return
+        self.topology = topology
         for name, runner in list(self.runners.items()):
-            if wanted.get(name) != runner.edge:
+            edge = topology.edges.get(name)
+            if edge != runner.edge or topology.scope(name) != runner.scope:
                 await self._stop(name)
-                if name not in wanted:
-                    await self._log.forget(name)
-        for name, edge in wanted.items():
+                if edge is None:
+                    await self.log.forget(name)
+        for name, edge in topology.edges.items():
             if name not in self.runners:
                 try:
-                    self.runners[name] = self._make(edge)
+                    self.runners[name] = self._made(edge)
                 except Exception as error:
                     if self._hopeless.get(name) != edge:
                         logger.error("cannot drive %s, a %s: %r", name, edge.kind, error)
                         self._hopeless[name] = edge
                     continue
                 self._tasks[name] = asyncio.create_task(self._keep(name), name=f"edge {name}")
+        self._wake()  # one may have lost the parent that it waited for
+
+    def _made(self, edge: Edge) -> EdgeRunner:
+        return self._make(Post(edge, self.topology.scope(edge.name), Parents(self, edge.name), self._moved))
 
     async def _keep(self, name: str) -> None:
         while True:
@@ -70,10 +97,36 @@ class Fleet:
             except Exception:
                 logger.exception("delivery to %s broke; starting it anew", name)
             await asyncio.sleep(RESTART_SECONDS)
-            self.runners[name] = self._make(self.runners[name].edge)
+            self.runners[name] = self._made(self.runners[name].edge)
 
     async def _stop(self, name: str) -> None:
         task = self._tasks.pop(name)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         del self.runners[name]
+
+
+class Parents:
+    """How far an edge's parents are, as their runners have it; of one that cannot be driven, as the log has it."""
+
+    def __init__(self, fleet: Fleet, edge: str) -> None:
+        self._fleet, self._edge = fleet, edge
+
+    def refreshed(self) -> float:
+        """:class:`freshline.delivery.events.Above`, like the other"""
+        return min(map(self._refreshed, self._fleet.topology.parents(self._edge)), default=float("inf"))
+
+    def _refreshed(self, parent: Edge) -> int:
+        runner = self._fleet.runners.get(parent.name)
+        if runner is not None:
+            return runner.machine.refreshed
+        progress = self._fleet.log.progress(parent.name)
+        return progress.cursor if progress else 0
+
+    def settled(self, position: int) -> bool:
+        return all(self._settled(parent, position) for parent in self._fleet.topology.parents(self._edge))
+
+    def _settled(self, parent: Edge, position: int) -> bool:
+        runner = self._fleet.runners.get(parent.name)
+        progress = runner.machine.progress if runner else self._fleet.log.progress(parent.name)
+        return progress is not None and (progress.settled(position) or progress.failure(position) is not None)

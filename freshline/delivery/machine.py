@@ -10,6 +10,9 @@ next (commands); ``runner.py`` does the doing.
 4. A gate that does not stand where we left it is asked, never guessed at. If its history is not ours (it is new, it
    lost its memory, it is ahead of us, or it is behind all that the log still holds), it is flushed whole.
 5. A refresh is retried for as long as the log reaches back. Its *task* fails visibly after the deadline all the same.
+6. A child waits for its parents, with refreshes and prefetches alike, or it would be filled from one that is stale.
+7. A gate that serves nothing without a lease, and surely holds none, is settled for every refresh until now. It is
+   granted one again only where it has caught up with all that was settled so.
 """
 
 from __future__ import annotations
@@ -18,16 +21,21 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from freshline.delivery.events import (
+    Above,
     Answered,
     Ask,
+    Cancelled,
     Command,
     Event,
     FetchAnswered,
     Flush,
     Go,
     Grew,
+    Noted,
+    Origin,
     Overdue,
     Reader,
+    Retried,
     Send,
     Settle,
     Stands,
@@ -36,11 +44,12 @@ from freshline.delivery.events import (
     Warn,
     When,
 )
-from freshline.domain.action import Fetch
-from freshline.domain.edge import Evidence, Progress
+from freshline.delivery.lease import Leasehold
+from freshline.delivery.prefetches import Prefetches
+from freshline.domain.edge import Duty, Evidence, Progress
 from freshline.domain.ranges import Ranges
 from freshline.domain.task import Reason
-from freshline.drivers.base import Adrift, Applied, Batch, Fetched, FetchOutcome, Gate, Trouble
+from freshline.drivers.base import Adrift, Applied, Batch, Fetched, FetchOutcome, Gate, Lease, Trouble
 from freshline.setting import setting
 
 
@@ -50,7 +59,10 @@ class Pace:
 
     retry_first_seconds: float = setting(0.25, "before the first retry; doubled each time", least=0.01, most=60)
     retry_most_seconds: float = setting(5.0, "between two tries, at most", least=0.01, most=3_600)
-    heartbeat_seconds: float = setting(2.0, "an idle edge is asked where it stands this often", least=0.05, most=3_600)
+    heartbeat_seconds: float = setting(3.0, "an idle edge is asked where it stands this often", least=0.05, most=3_600)
+    lease_heartbeats: int = setting(
+        5, "heartbeats that a gate holds its lease for when it hears no more", least=2, most=24
+    )
     flush_again_seconds: float = setting(
         300.0, "the most that two flushes of an edge are held apart", least=0, most=86_400
     )
@@ -74,22 +86,14 @@ COMPLAIN_AFTER = 3  #: failures in a row before the operator is told
 
 
 @dataclass(slots=True)
-class Warm:
-    """A prefetch that is owed."""
-
-    fetch: Fetch
-    tries: int = 0
-    due: float = 0.0
-    sent: float | None = None  #: wall clock of the try under way
-
-
-@dataclass(slots=True)
 class EdgeDelivery:
     edge: str
     log: str  #: the log's id
     reader: Reader
     progress: Progress
     pace: Pace = Pace()
+    above: Above = field(default_factory=Origin)
+    duty: Duty = Duty.ACTIVE
     head: int = 0
     oldest: int = 1
     lane: Lane = Lane.LOST
@@ -98,22 +102,36 @@ class EdgeDelivery:
     failures: int = 0  #: in a row
     trouble: str = ""  #: the last one, for the operator
     synced: bool = True
-    reached: int = 0  #: every refresh up to here is settled
+    reached: int = 0  #: the gate has answered every refresh up to here
     covered: int = 0  #: a flush answered everything up to here
-    warmed: int = 0  #: every prefetch up to here has been taken into ``warming``
-    warming: dict[int, Warm] = field(default_factory=dict)
+    excused: int = 0  #: up to here it serves nothing that is stored, for want of a lease
+    refreshed: int = 0  #: every refresh up to here is settled, one way or another: children may go on
     under_way: Stretch | None = None
     sent: float = 0.0  #: wall clock
     flush_to: int = 0
     flushes: int = 0
     flushed: float = float("-inf")  #: monotonic
+    begun: bool = False
     out: list[Command] = field(default_factory=list)
+    prefetches: Prefetches = field(init=False)
+    lease: Leasehold = field(init=False)
 
     def __post_init__(self) -> None:
-        self.reached = self.warmed = self.progress.cursor
+        self.reached = self.refreshed = self.progress.cursor
+        pace, progress = self.pace, self.progress
+        self.prefetches = Prefetches(
+            self.reader, self.above, pace.fetch_window, pace.fetch_tries, progress.cursor, progress.again
+        )
+        active = self.duty is Duty.ACTIVE
+        self.lease = Leasehold(
+            pace.lease_heartbeats * pace.heartbeat_seconds, progress.leased_seconds, progress.lapses, granting=active
+        )
 
     def handle(self, event: Event, when: When) -> list[Command]:
         """Take one event, give all that is to be done now."""
+        if not self.begun:
+            self.begun = True
+            self.lease.begin(when.clock)
         match event:
             case Grew(head, oldest):
                 self._grew(head, oldest)
@@ -129,53 +147,75 @@ class EdgeDelivery:
                 self._lost(f"{fault}: {said}", when)
             case FetchAnswered(position, answer):
                 self._fetched(position, answer, when)
-            case Overdue(rows):
-                self._overdue(rows)
+            case Overdue(rows, again):
+                self._overdue(rows, again)
+            case Retried(rows, prefetch):
+                self._retried(rows, prefetch)
+            case Cancelled(rows):
+                self._cancelled(rows)
+            case Noted(progress):
+                self.lease.noted_seconds = progress.leased_seconds
             case Ticked():
                 pass
         self._go_on(when)
         out, self.out = self.out, []
         return out
 
+    @property
+    def limit(self) -> int:
+        """As far as it may be told now: its parents come first."""
+        return int(min(self.head, self.above.refreshed()))
+
     def wake_at(self) -> float:
         """Monotonic seconds of the next moment at which a tick would matter."""
         moments = [self.heard + self.pace.heartbeat_seconds if self.lane is Lane.STANDING else float("inf")]
-        if self.lane is Lane.LOST:
+        if self.lane is Lane.LOST and self.duty is not Duty.PAUSED:
             moments.append(self.due)
         if self.lane is Lane.STANDING and self.reached < self.covered:
             moments.append(0.0)
-        if self.lane in WARMING and self._busy() < self.pace.fetch_window:
-            moments += [warm.due for warm in self.warming.values() if warm.sent is None and warm.due > 0]
+        if self.lane in WARMING:
+            moments.append(self.prefetches.next_due())
+        if self.lease.lapses and self.lease.until is not None and max(self.reached, self.excused) < self.limit:
+            moments.append(self.lease.until)
         return min(moments)
 
     # -- the conversation with the gate ---------------------------------------
     def _go_on(self, when: When) -> None:
-        if self.lane is Lane.LOST and when.clock >= self.due:
+        if self.lane is Lane.LOST and when.clock >= self.due and self.duty is not Duty.PAUSED:
             self.lane = Lane.ASKING
-            self.out.append(Ask())
+            self._note_lease()
+            self.out.append(Ask(self._renewal(when)))
         if self.lane is Lane.STANDING:
             if self.reached < self.covered:
                 self._settle_what_is_covered()
             if self.reached < self.covered:
                 return  # there is more of it; others come first
-            if self.reached < self.head or not self.synced:
+            if self.reached < self.limit or not self.synced:
                 self._send_next(when)
-            elif when.clock >= self.heard + self.pace.heartbeat_seconds:
+            elif when.clock >= self.heard + self.pace.heartbeat_seconds or self._lacks_lease(when):
                 self.lane = Lane.CHECKING
-                self.out.append(Ask())
+                self.out.append(Ask(self._renewal(when)))
         if self.lane in WARMING:
-            self._warm(when)
+            self._prefetch(when)
+        if self.lease.lapsed(when.clock) and max(self.reached, self.excused) < self.limit:
+            self._excuse(when)
 
     def _stands(self, gate: Gate, ours: bool, when: When) -> None:
         self.heard, self.synced = when.clock, gate.synced
+        self.lease.stands(gate, when.clock)
+        self._note_lease()
         if ours and self.oldest - 1 <= gate.position <= self.head:
             self.lane = Lane.STANDING
             # What it has beyond our own account is told again, for the answers that were lost; and should it have lost
             # the end of its journal, that goes out again too, settled or not.
             self.reached = min(self.reached, gate.position)
             self.covered = min(self.covered, gate.position)
-            if self.reached >= self.head and gate.synced:
+            if self.reached >= self.limit and gate.synced:
                 self._is_well(when)
+            return
+        limit = self.limit
+        if limit < self.oldest - 1:  # its parents are further behind than the log reaches
+            self._lost("waits for what it fetches through", when)
             return
         why = "is bound to no log" if gate.log is None else f"stands at {gate.position} of log {gate.log}"
         not_before = self.flushed + min(2.0**self.flushes, self.pace.flush_again_seconds)
@@ -187,25 +227,28 @@ class EdgeDelivery:
         self.out.append(Warn(f"{self.edge} {why}: flushing it whole"))
         self.flushes = self.flushes + 1 if when.clock - self.flushed < 600 else 0
         self.flushed = when.clock
-        self.lane, self.sent, self.flush_to = Lane.FLUSHING, when.wall, self.head
-        self.out.append(Flush(self.head))
+        self.lane, self.sent, self.flush_to = Lane.FLUSHING, when.wall, limit
+        self.out.append(Flush(limit))
 
     def _send_next(self, when: When) -> None:
         if self.reached < self.oldest - 1:
             self._lost("what it lacks was dropped from the log meanwhile", when, wait=False)
             return
         # At the head there is nothing to tell but that this is the head; a gate that just started waits for that.
-        stretch = self.reader.stretch(self.reached, self.head)
+        limit = max(self.limit, self.reached)
+        stretch = self.reader.stretch(self.reached, limit)
         assert stretch.after == self.reached, "the log skipped rows"
-        assert self.reached < stretch.upto <= self.head or self.reached == self.head, "the log stands still"
+        assert self.reached < stretch.upto <= limit or self.reached == limit, "the log stands still"
         self.under_way, self.sent, self.lane = stretch, when.wall, Lane.SENDING
-        live = stretch.upto == self.head
-        self.out.append(Send(Batch(self.log, stretch.after, stretch.upto, stretch.mark, live, stretch.commands)))
+        live = stretch.upto == limit
+        batch = Batch(self.log, stretch.after, stretch.upto, stretch.mark, live, stretch.commands)
+        self.out.append(Send(batch, self._renewal(when, stretch.upto if live else None)))
         if self.progress.begun < stretch.upto:
             self._settle(replace(self.progress, begun=stretch.upto))
 
     def _applied(self, answer: Applied, when: When) -> None:
         self._is_well(when)
+        self.lease.tells(answer.clock, when.clock)
         if self.lane is Lane.FLUSHING:
             if answer.position != self.flush_to:
                 self._lost(f"flushed to {answer.position}, not {self.flush_to}", when)
@@ -222,7 +265,7 @@ class EdgeDelivery:
         if answer.position < stretch.upto or any(position not in told for position, _ in answer.refused):
             self._lost(f"an answer that does not fit rows {stretch.after + 1} to {stretch.upto}: {answer.said}", when)
             return
-        self.lane, self.synced = Lane.STANDING, self.synced or stretch.upto == self.head
+        self.lane, self.synced = Lane.STANDING, self.synced or stretch.upto >= self.limit
         if refused := Ranges((position, position) for position, _ in answer.refused):
             self.progress = self.progress.with_failures(Reason.INTERNAL, refused)
         if stretch.upto > stretch.after:
@@ -238,15 +281,20 @@ class EdgeDelivery:
 
     def _reach(self, stretch: Stretch, *evidence: Evidence) -> None:
         """All refreshes of the stretch are settled. Its prefetches are not, unless they were before."""
-        owed = (fetch.position for fetch in stretch.fetches if not self.progress.settled(fetch.position))
-        done = Ranges([(stretch.after + 1, stretch.upto)]) - Ranges((position, position) for position in owed)
+        done = self._refreshes(stretch)
         self.reached = stretch.upto
+        self.refreshed = max(self.refreshed, self.reached)
         self._settle(self._with(done), *evidence)
+
+    def _refreshes(self, stretch: Stretch) -> Ranges:
+        owed = (fetch.position for fetch in stretch.fetches if not self.progress.settled(fetch.position))
+        return Ranges([(stretch.after + 1, stretch.upto)]) - Ranges((position, position) for position in owed)
 
     def _forget_the_dropped(self) -> None:
         """The edge was away for longer than the log reaches back: what was dropped there is answered by the flush."""
         self.reached = self.oldest - 1
-        self.warmed = max(self.warmed, self.reached)
+        self.refreshed = max(self.refreshed, self.reached)
+        self.prefetches.looked = max(self.prefetches.looked, self.reached)
         self.progress = self._with(Ranges([(1, self.reached)]))
 
     def _lost(self, said: str, when: When, *, wait: bool = True) -> None:
@@ -269,83 +317,120 @@ class EdgeDelivery:
         whole = min(self.pace.retry_first_seconds * 2.0 ** min(tries - 1, 30), self.pace.retry_most_seconds)
         return whole * (0.5 + when.dice / 2)
 
+    # -- the lease ------------------------------------------------------------
+    def _renewal(self, when: When, stands: int | None = None) -> Lease | None:
+        """What goes out with a request now.
+
+        :param stands: where the request brings the gate, if that is as far as it goes
+        """
+        if self.lease.holds(when.clock):
+            return self.lease.grant(self.progress.passed())
+        if stands is None and self.lane is Lane.CHECKING:
+            stands = self.reached
+        # One that holds none is let in only where nothing is missing: a load balancer goes by it.
+        return None if stands is None else self.lease.grant(max(stands, self.progress.passed()))
+
+    def _lacks_lease(self, when: When) -> bool:
+        return self.lease.can_grant and not self.lease.holds(when.clock)
+
+    def _note_lease(self) -> None:
+        """Before a lease is granted it stands in the log how long it may last."""
+        seconds, lapses = self.lease.seconds if self.lease.clock else 0.0, self.lease.lapses
+        longest = max(self.progress.leased_seconds, seconds)
+        if self.lease.clock and (longest, lapses) != (self.progress.leased_seconds, self.progress.lapses):
+            self._settle(replace(self.progress, leased_seconds=longest, lapses=lapses))
+
+    def _excuse(self, when: When) -> None:
+        """It is cut off and serves nothing that is stored: the refreshes of the next stretch are as good as applied."""
+        stretch = self.reader.stretch(max(self.reached, self.excused), self.limit)
+        self.excused = stretch.upto
+        self.refreshed = max(self.refreshed, self.excused)
+        proof = Evidence(self.edge, stretch.after + 1, stretch.upto, when.wall, when.wall, "holds no lease")
+        self._settle(self._with(self._refreshes(stretch)), proof)
+
     # -- prefetch -------------------------------------------------------------
-    def _warm(self, when: When) -> None:
+    def _prefetch(self, when: When) -> None:
         if not self.synced:
             return  # what it stored now, it would throw away
-        self._take_up_fetches()
-        busy = self._busy()
-        for warm in self.warming.values():
-            if busy >= self.pace.fetch_window:
-                break
-            if warm.sent is None and warm.due <= when.clock and warm.fetch.position <= self.reached:
-                warm.sent, warm.tries = when.wall, warm.tries + 1
-                busy += 1
-                self.out.append(Go(warm.fetch))
-
-    def _busy(self) -> int:
-        return sum(warm.sent is not None for warm in self.warming.values())
-
-    def _take_up_fetches(self) -> None:
-        while self.warmed < self.reached and len(self.warming) < 2 * self.pace.fetch_window:
-            stretch = self.reader.stretch(self.warmed, self.reached)
-            self.warmed = stretch.upto
-            owed = [fetch for fetch in stretch.fetches if not self.progress.settled(fetch.position)]
-            late = Ranges((f.position, f.position) for f in owed if self.progress.failure(f.position) is not None)
-            if late:
-                self._settle(self._with(late))
-            self.warming |= {fetch.position: Warm(fetch) for fetch in owed if fetch.position not in late}
+        if late := self.prefetches.take_up(self.reached, self.progress):
+            self._settle(self._with(late))
+        self.out += map(Go, self.prefetches.ready(when, self.reached))
 
     def _fetched(self, position: int, answer: Fetched | Trouble, when: When) -> None:
-        warm = self.warming.get(position)
-        if warm is None or warm.sent is None:
-            return  # given up at its deadline meanwhile
-        sent, warm.sent = warm.sent, None
-        reason = _reason(answer)
-        if reason is not None and self._worth_another_try(warm, answer):
-            warm.due = when.clock + self._delay(warm.tries, when)
+        if (found := self.prefetches.answered(position)) is None:
             return
-        del self.warming[position]
+        owed, sent = found
+        reason = _reason(answer)
+        if reason is not None and self.prefetches.worth_another_try(owed, answer):
+            owed.due = when.clock + self._delay(owed.tries, when)
+            return
+        row = Ranges([(position, position)])
+        self.prefetches.give_up(row)
         if reason is not None:
-            self.progress = self.progress.with_failures(reason, Ranges([(position, position)]))
-            url = f"{warm.fetch.scheme}://{warm.fetch.host}{warm.fetch.target}"
+            self.progress = self.progress.with_failures(reason, row)
+            url = f"{owed.fetch.scheme}://{owed.fetch.host}{owed.fetch.target}"
             self.out.append(Warn(f"{self.edge} did not prefetch {url}: {answer.said}"))
-        evidence = Evidence(self.edge, position, position, sent, when.wall, answer.said)
-        self._settle(self._with(Ranges([(position, position)])), evidence)
-
-    def _worth_another_try(self, warm: Warm, answer: Fetched | Trouble) -> bool:
-        if isinstance(answer, Trouble):
-            return True  # the edge's trouble: until the deadline
-        # 200 and not stored may be a refresh that came between; a redirect or a 404 will be the same next time.
-        final = answer.outcome is FetchOutcome.OTHER and 300 <= answer.status < 500
-        return not final and warm.tries < self.pace.fetch_tries
+        self._settle(self._with(row), Evidence(self.edge, position, position, sent, when.wall, answer.said))
 
     # -- what is settled ------------------------------------------------------
     def _grew(self, head: int, oldest: int) -> None:
         """The log is longer, or shorter at its old end: failures of rows that are gone concern nobody."""
         self.head = max(self.head, head)
         if oldest > self.oldest:
-            kept = ((reason, rows.beyond(oldest - 1)) for reason, rows in self.progress.failed)
-            self.progress = replace(self.progress, failed=tuple((reason, rows) for reason, rows in kept if rows))
+            gone = Ranges([(1, oldest - 1)])
+            again = self.progress.again.beyond(oldest - 1)
+            self.progress = replace(self.progress.without_failures(gone), again=again)
+            self.prefetches.again = self.prefetches.again.beyond(oldest - 1)
         self.oldest = oldest
 
-    def _overdue(self, rows: Ranges) -> None:
-        late = (rows & Ranges([(self.progress.cursor + 1, self.head)])) - self.progress.ahead
-        for _, known in self.progress.failed:
-            late -= known
+    def _overdue(self, rows: Ranges, again: bool) -> None:
+        if again:
+            late = rows & self.progress.again
+        else:
+            open_ = Ranges([(self.progress.cursor + 1, self.head)])
+            late = (rows & open_) - self.progress.ahead - self.progress.again - self.progress.failures()
         if not late:
             return
         self.progress = self.progress.with_failures(Reason.INTERNAL, late)
-        given_up = [position for position in self.warming if position in late]
-        for position in given_up:
-            del self.warming[position]
-        self._settle(self._with(Ranges((position, position) for position in given_up)))
+        ended = self.prefetches.give_up(late) | (late & self.progress.again & self._base())
+        self._settle(replace(self._with(ended), again=self.progress.again - late))
+
+    def _retried(self, rows: Ranges, prefetch: bool) -> None:
+        """Its failures are forgotten. A prefetch that had come to its end is owed once more."""
+        rows &= self.progress.failures()
+        if not rows:
+            return
+        again = rows if prefetch else rows - self._base()
+        if prefetch:
+            self.prefetches.again |= rows & self._base()
+        self._settle(replace(self.progress.without_failures(rows), again=self.progress.again | again))
+
+    def _cancelled(self, rows: Ranges) -> None:
+        """Those that are under way end by themselves."""
+        busy = Ranges((p, p) for p, owed in self.prefetches.owed.items() if owed.sent is not None)
+        settled = self._base() - self.progress.again
+        rows = (rows & Ranges([(1, self.head)])) - settled - busy - self.progress.failures()
+        if not rows:
+            return
+        self.progress = self.progress.with_failures(Reason.CANCELLED, rows)
+        ended = self.prefetches.give_up(rows) | (rows & self.progress.again & self._base())
+        self._settle(replace(self._with(ended), again=self.progress.again - rows))
+
+    def _base(self) -> Ranges:
+        """Every row that has come to an end once."""
+        return Ranges([(1, self.progress.cursor), *self.progress.ahead])
 
     def _with(self, done: Ranges) -> Progress:
         """The progress once these rows are settled too: the cursor runs as far as nothing is missing."""
         ahead = self.progress.ahead | done
         cursor = ahead.run_after(self.progress.cursor)
-        return replace(self.progress, cursor=cursor, ahead=ahead.beyond(cursor), begun=max(self.progress.begun, cursor))
+        return replace(
+            self.progress,
+            cursor=cursor,
+            ahead=ahead.beyond(cursor),
+            begun=max(self.progress.begun, cursor),
+            again=self.progress.again - done,
+        )
 
     def _settle(self, progress: Progress, *evidence: Evidence) -> None:
         assert progress.cursor >= self.progress.cursor, "the cursor went back"

@@ -14,15 +14,19 @@ from typing import Any, TypeVar
 
 from freshline.ambient import Ambient
 from freshline.delivery.events import (
+    Above,
     Answered,
     Ask,
+    Cancelled,
     Command,
     Event,
     FetchAnswered,
     Flush,
     Go,
     Grew,
+    Noted,
     Overdue,
+    Retried,
     Send,
     Settle,
     Stands,
@@ -30,12 +34,13 @@ from freshline.delivery.events import (
     Warn,
     When,
 )
-from freshline.delivery.feed import Feed, GroupReader
+from freshline.delivery.feed import Feed, ScopedReader
 from freshline.delivery.machine import EdgeDelivery, Lane, Pace
 from freshline.domain.action import Fetch
 from freshline.domain.edge import Edge, Evidence, Progress
 from freshline.domain.ranges import NOTHING, Range, Ranges
-from freshline.drivers.base import Adrift, Applied, Driver, Fault, Gate, Trouble
+from freshline.domain.topology import Scope
+from freshline.drivers.base import Adrift, Applied, Driver, Fault, Gate, Lease, Trouble
 from freshline.log.base import Log, LogUnavailable
 from freshline.setting import setting
 
@@ -85,16 +90,24 @@ class EdgeRunner:
         feed: Feed,
         ambient: Ambient,
         *,
+        scope: Scope,
+        above: Above,
         pace: Pace,
         deadlines: Deadlines,
         origins: OriginSlots,
         observe: Callable[[str, float], None] = lambda edge, seconds: None,
+        moved: Callable[[str], None] = lambda edge: None,
     ) -> None:
-        self.edge = edge
+        """:param moved: called with the edge's name when something was settled that its children may wait for"""
+        self.edge, self.scope = edge, scope
         self._driver, self._log, self._ambient, self._deadlines = driver, log, ambient, deadlines
-        self._origins, self._observe = origins, observe
+        self._origins, self._observe, self._moved = origins, observe, moved
         progress = log.progress(edge.name) or Progress(cursor=edge.joined, begun=edge.joined)
-        self.machine = EdgeDelivery(edge.name, log.id, GroupReader(feed, edge.group), progress, pace)
+        reader = ScopedReader(feed, scope)
+        self.machine = EdgeDelivery(edge.name, log.id, reader, progress, pace, above, edge.duty)
+        self._groups = {group for group, _ in scope.serves}
+        self._again: list[tuple[float, Ranges]] = []  #: deadlines of what was retried, monotonic
+        self._expect_again(progress.again, deadlines.prefetch_seconds)
         self._events: asyncio.Queue[Event] = asyncio.Queue()
         self._doing: set[asyncio.Task[None]] = set()
         self._to_settle: Progress | None = None
@@ -106,10 +119,27 @@ class EdgeRunner:
         self._grown = False
 
     def wake(self) -> None:
-        """The log has grown. An edge that is out of reach looks by itself when its pause is over."""
-        if not self._grown and self.machine.lane is not Lane.LOST:
+        """The log has grown, or a parent has come further.
+
+        An edge that is out of reach looks by itself when its pause is over, unless rows can be settled without it.
+        """
+        if not self._grown and (self.machine.lane is not Lane.LOST or self.machine.lease.lapses):
             self._grown = True
             self._events.put_nowait(Ticked())
+
+    def retry(self, rows: Ranges, *, prefetch: bool) -> None:
+        """Do what was given up of these rows after all, with a new deadline."""
+        seconds = self._deadlines.prefetch_seconds if prefetch else self._deadlines.refresh_seconds
+        self._expect_again(rows, seconds)
+        self._events.put_nowait(Retried(rows, prefetch))
+
+    def cancel(self, rows: Ranges) -> None:
+        """Begin none of these prefetches any more."""
+        self._events.put_nowait(Cancelled(rows))
+
+    def _expect_again(self, rows: Ranges, seconds: float) -> None:
+        if rows:
+            self._again.append((self._ambient.monotonic() + seconds, rows))
 
     @property
     def fresh(self) -> bool:
@@ -128,7 +158,9 @@ class EdgeRunner:
                     self._handle(Grew(self._log.head, self._log.oldest))
                 if rows := self._overdue():
                     self._handle(Overdue(rows))
-                    self._end_what_was_given_up()
+                if rows := self._overdue_again():
+                    self._handle(Overdue(rows, again=True))
+                self._end_what_was_given_up()
                 self._handle(event)
         finally:
             for doing in list(self._doing):
@@ -140,6 +172,7 @@ class EdgeRunner:
         until = self.machine.wake_at()
         if self.machine.progress.cursor < self._log.head:
             until = min(until, self._look_again)  # what is behind may pass its deadline
+        until = min([until, *(due for due, _ in self._again)])
         pause = until - self._ambient.monotonic()
         try:
             async with asyncio.timeout(max(0.0, min(pause, IDLE_SECONDS))):
@@ -149,15 +182,18 @@ class EdgeRunner:
 
     def _handle(self, event: Event) -> None:
         when = When(self._ambient.now(), self._ambient.monotonic(), self._ambient.uniform(0, 1))
+        before = self.machine.progress, self.machine.refreshed
         for command in self.machine.handle(event, when):
             self._do(command)
+        if before != (self.machine.progress, self.machine.refreshed):
+            self._moved(self.edge.name)
 
     def _do(self, command: Command) -> None:
         match command:
-            case Ask():
-                self._start(self._ask())
-            case Send(batch):
-                self._start(self._tell(self._driver.apply(batch)))
+            case Ask(lease):
+                self._start(self._ask(lease))
+            case Send(batch, lease):
+                self._start(self._tell(self._driver.apply(batch, lease)))
             case Flush(position):
                 mark = self._log.mark(position)
                 assert mark is not None, f"the log lost its mark of {position}"
@@ -175,7 +211,7 @@ class EdgeRunner:
 
     def _end_what_was_given_up(self) -> None:
         """A prefetch past its deadline gives its place at the origin to one that somebody waits for."""
-        for position in [position for position in self._fetching if position not in self.machine.warming]:
+        for position in [position for position in self._fetching if position not in self.machine.prefetches.owed]:
             self._fetching.pop(position).cancel()
 
     def _start(self, what: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -184,8 +220,8 @@ class EdgeRunner:
         doing.add_done_callback(self._doing.discard)
         return doing
 
-    async def _ask(self) -> None:
-        answer = await self._call(self._driver.status())
+    async def _ask(self, lease: Lease | None) -> None:
+        answer = await self._call(self._driver.status(lease))
         if isinstance(answer, Trouble):
             self._events.put_nowait(answer)
         else:
@@ -222,6 +258,8 @@ class EdgeRunner:
             proofs, self._proofs = self._proofs, []
             try:
                 await self._log.settle(self.edge.name, progress, proofs)
+                if progress.leased_seconds != self.machine.lease.noted_seconds:
+                    self._events.put_nowait(Noted(progress))
             except LogUnavailable as error:
                 logger.warning("cannot write down what %s has settled: %s", self.edge.name, error)
                 self._to_settle = self._to_settle or progress
@@ -243,10 +281,17 @@ class EdgeRunner:
                 if task.id > until:
                     break
                 looked = task.last
-                if task.wish.group == self.edge.group and task.wish.kind.is_prefetch is prefetch:
+                mine = task.wish.group in self._groups and self.scope.takes(task.wish)
+                if mine and task.wish.kind.is_prefetch is prefetch:
                     late.append((max(task.id, self.edge.joined + 1), task.last))
             self._looked[prefetch] = looked
         return Ranges(late)
+
+    def _overdue_again(self) -> Ranges:
+        now = self._ambient.monotonic()
+        late = [rows for due, rows in self._again if due <= now]
+        self._again = [(due, rows) for due, rows in self._again if due > now]
+        return Ranges(run for rows in late for run in rows)
 
 
 def lag(runner: EdgeRunner, log: Log, now: float) -> tuple[int, float]:

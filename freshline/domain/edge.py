@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 from freshline.domain.ranges import NOTHING, Ranges
 from freshline.domain.task import Reason
+
+
+class Duty(StrEnum):
+    """What the operator wants of an edge for now."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"  #: it is told nothing, and tasks wait for it
+    DRAINED = "drained"  #: it is kept up to date, out of rotation, and nothing waits for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,23 +28,33 @@ class Edge:
     site: str  #: where visitors (and a prefetch on their behalf) reach it, ``host:port``
     secret: str = field(repr=False)
     joined: int = 0  #: rows up to this position are none of its business
+    parents: tuple[str, ...] = ()  #: the edges it fetches through; none: it asks the origin itself
+    area: str = ""  #: where its visitors are, ``domestic`` or ``overseas``; empty: anywhere
+    duty: Duty = Duty.ACTIVE
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
     """What one edge has settled. The same few numbers at ten rows and at ten million.
 
-    A row is *settled* on the edge when ``position <= cursor`` or it is in ``ahead``; it counts as *proven* when it is
-    settled and not in ``failed``.
+    A row is *settled* on the edge when ``position <= cursor`` or it is in ``ahead``, unless it is asked for ``again``;
+    it counts as *proven* when it is settled and not in ``failed``.
     """
 
     cursor: int = 0  #: everything up to here is settled
     ahead: Ranges = NOTHING  #: settled beyond the cursor
     begun: int = 0  #: something up to here has been sent
     failed: tuple[tuple[Reason, Ranges], ...] = ()  #: what the edge did not do (in time), by reason
+    again: Ranges = NOTHING  #: retried, and not settled since
+    leased_seconds: float = 0.0  #: the longest lease it may hold
+    lapses: bool = False  #: without a lease it serves nothing that is stored
 
     def settled(self, position: int) -> bool:
-        return position <= self.cursor or position in self.ahead
+        return (position <= self.cursor or position in self.ahead) and position not in self.again
+
+    def passed(self) -> int:
+        """No row beyond this one is settled."""
+        return max([self.cursor, *(last for _, last in self.ahead)])
 
     def failure(self, position: int) -> Reason | None:
         return next((reason for reason, ranges in self.failed if position in ranges), None)
@@ -45,6 +64,15 @@ class Progress:
         known = dict(self.failed)
         known[reason] = known.get(reason, NOTHING) | ranges
         return replace(self, failed=tuple(known.items()))
+
+    def without_failures(self, ranges: Ranges) -> Progress:
+        """The same progress with these rows not given up."""
+        left = ((reason, rows - ranges) for reason, rows in self.failed)
+        return replace(self, failed=tuple((reason, rows) for reason, rows in left if rows))
+
+    def failures(self) -> Ranges:
+        """Every row that was given up, whatever for."""
+        return Ranges(run for _, ranges in self.failed for run in ranges)
 
 
 @dataclass(frozen=True, slots=True)

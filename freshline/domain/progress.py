@@ -13,6 +13,7 @@ from freshline.domain.edge import Edge, Progress
 from freshline.domain.ranges import Ranges
 from freshline.domain.task import Reason, Status
 
+WORST_FIRST = (Reason.CANCELLED, Reason.ORIGIN_STATUS, Reason.ORIGIN_TIMEOUT, Reason.INTERNAL)
 Fleet = Sequence[tuple[Edge, Progress]]  #: the edges of one group
 
 
@@ -47,8 +48,8 @@ def rows_with(status: Status, fleet: Fleet, head: int) -> Ranges:
     complete, begun, failed = everything, Ranges(), Ranges()
     for edge, progress in fleet:
         not_due = Ranges([(1, edge.joined)])
-        settled = Ranges([(1, progress.cursor), *progress.ahead]) & everything
-        failed |= _failed(progress) - not_due
+        settled = (Ranges([(1, progress.cursor), *progress.ahead]) & everything) - progress.again
+        failed |= progress.failures() - not_due
         complete &= settled | not_due
         begun |= (settled | Ranges([(1, min(progress.begun, head))])) - not_due
     failed &= everything
@@ -73,11 +74,4 @@ def percent(part: int, whole: int) -> str:
 
 def worst(reasons: Sequence[Reason]) -> Reason:
     """The one reason to print: what the origin did tells more than that something broke."""
-    return min(reasons, key=(Reason.ORIGIN_STATUS, Reason.ORIGIN_TIMEOUT, Reason.INTERNAL).index)
-
-
-def _failed(progress: Progress) -> Ranges:
-    out = Ranges()
-    for _, ranges in progress.failed:
-        out |= ranges
-    return out
+    return min(reasons, key=WORST_FIRST.index)

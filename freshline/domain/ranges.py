@@ -76,6 +76,8 @@ class Ranges:
         return Ranges(out)
 
     def __sub__(self, other: Ranges) -> Ranges:
+        if not self._firsts or not other._firsts:
+            return self
         out: list[Range] = []
         for first, last in self:
             start = first

@@ -36,11 +36,15 @@ class Status(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a row failed, in the contract's words (CONTRACT 2, Description)."""
+    """Why a row failed, in the contract's words (CONTRACT 2, Description); the last one is ours."""
 
     INTERNAL = "Internal Error"
     ORIGIN_TIMEOUT = "Origin Timeout"
     ORIGIN_STATUS = "Origin Return StatusCode 5XX"
+    CANCELLED = "Canceled"
+
+
+Audience = tuple[str, str, bool]  #: group, area, parents only
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,13 @@ class Wish:
     paths: tuple[str, ...]  #: one row each, as the caller wrote them
     force: bool = False
     headers: tuple[tuple[str, str], ...] = ()  #: what a prefetch sends beside the URL (WithHeader)
+    area: str = ""  #: a prefetch is for the edges of this area; empty: of all
+    parents_only: bool = False  #: a prefetch is for those that others fetch through
+
+    @property
+    def audience(self) -> Audience:
+        """Tasks with the same audience are for the same edges."""
+        return self.group, self.area, self.parents_only
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Protocol
 from freshline.domain.edge import Edge
 from freshline.domain.media import Media
 from freshline.domain.source import Source
+from freshline.domain.topology import Topology
 from freshline.inventory.principals import Principals
 from freshline.inventory.vault import Vault
 
@@ -78,6 +79,11 @@ class Inventory(Protocol):
 
     def edges(self, group: str | None = None) -> Sequence[Edge]:
         """The edges of a group, or all, by name."""
+        ...
+
+    @property
+    def topology(self) -> Topology:
+        """How they hang together. The same object until an edge changes."""
         ...
 
     def add_domain(

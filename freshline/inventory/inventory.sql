@@ -94,5 +94,8 @@ CREATE TABLE edge (
     gate TEXT NOT NULL,
     site TEXT NOT NULL,
     secret BLOB NOT NULL,
-    joined INTEGER NOT NULL
+    joined INTEGER NOT NULL,
+    parents TEXT NOT NULL,  -- a JSON list of names
+    area TEXT NOT NULL,
+    duty TEXT NOT NULL
 ) WITHOUT ROWID;

@@ -17,6 +17,12 @@ def name(field: str, value: str) -> str:
     return value
 
 
+def area(value: str) -> str:
+    if value not in ("", "domestic", "overseas"):
+        raise ValueError(f"area {value!r}: domestic, overseas, or nothing for both")
+    return value
+
+
 def key_id(value: str) -> str:
     if not _KEY_ID.match(value):
         raise ValueError(f"access key id {value!r}: 1 to 128 letters, digits, '.', '_' or '-'")

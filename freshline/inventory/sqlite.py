@@ -6,6 +6,7 @@ costs a few microseconds when it did not. A change that is refused changes nothi
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import sqlite3
@@ -21,9 +22,10 @@ import msgspec
 
 from freshline import datafile
 from freshline.ambient import Ambient
-from freshline.domain.edge import Edge
+from freshline.domain.edge import Duty, Edge
 from freshline.domain.media import Media
 from freshline.domain.source import Source
+from freshline.domain.topology import Topology, with_edge
 from freshline.inventory import names
 from freshline.inventory.base import AccessKey, Account, Domain, Taken
 from freshline.inventory.library import Library
@@ -49,8 +51,8 @@ class _State:
     domains: dict[str, Domain] = field(default_factory=dict)
     numbered: dict[int, Domain] = field(default_factory=dict)  #: by id
     owned: dict[str, list[Domain]] = field(default_factory=dict)  #: by account
+    topology: Topology = field(default_factory=lambda: Topology(()))
     edges: list[Edge] = field(default_factory=list)
-    grouped: dict[str, list[Edge]] = field(default_factory=dict)  #: by group
     principals: Principals = field(default_factory=Principals)
 
 
@@ -139,9 +141,13 @@ class SqliteInventory:
     def media(self, id_: str) -> Media | None:
         return self.library.media(id_)
 
+    @property
+    def topology(self) -> Topology:
+        return self._now().topology
+
     def edges(self, group: str | None = None) -> Sequence[Edge]:
-        state = self._now()
-        return state.edges if group is None else state.grouped.get(group, [])
+        edges = self._now().edges
+        return edges if group is None else [edge for edge in edges if edge.group == group]
 
     def edge(self, name: str) -> Edge | None:
         return next((edge for edge in self._now().edges if edge.name == name), None)
@@ -252,11 +258,14 @@ class SqliteInventory:
         names.secret("gate secret", edge.secret)
         if edge.joined < 0:
             raise ValueError(f"joined {edge.joined}: a position, 0 or more")
+        names.area(edge.area)
         with self._change(f"edge {edge.name!r} is there already"):
+            with_edge(self._edges(), edge)
             locked = self._vault.lock(edge.secret, f"edge {edge.name}")
+            row = (edge.name, edge.kind, edge.group, edge.gate, edge.site, locked, edge.joined)
             self._db.execute(
-                "INSERT INTO edge VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (edge.name, edge.kind, edge.group, edge.gate, edge.site, locked, edge.joined),
+                "INSERT INTO edge VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*row, json.dumps(edge.parents), edge.area, edge.duty),
             )
 
     def change_edge(
@@ -267,8 +276,12 @@ class SqliteInventory:
         site: str | None = None,
         group: str | None = None,
         secret: str | None = None,
+        parents: Sequence[str] | None = None,
+        area: str | None = None,
+        duty: Duty | None = None,
+        joined: int | None = None,
     ) -> None:
-        """What is not given stays, and so do its name, its kind and the position it joined at."""
+        """What is not given stays, and so do its name and its kind."""
         if group is not None:
             names.name("group", group)
         for field_, value in (("gate", gate), ("site", site)):
@@ -276,13 +289,30 @@ class SqliteInventory:
                 names.address(field_, value)
         if secret is not None:
             names.secret("gate secret", secret)
-        self._one(
-            "edge",
-            name,
-            "UPDATE edge SET gate = coalesce(?, gate), site = coalesce(?, site), grouped = coalesce(?, grouped), "
-            "secret = coalesce(?, secret) WHERE name = ?",
-            (gate, site, group, None if secret is None else self._vault.lock(secret, f"edge {name}"), name),
-        )
+        if area is not None:
+            names.area(area)
+        with self._change(f"edge {name!r} cannot be changed"):
+            there = {edge.name: edge for edge in self._edges()}
+            if name not in there:
+                raise ValueError(f"edge {name!r} is unknown")
+            if parents is not None:
+                with_edge(there.values(), replace(there[name], parents=tuple(parents)))
+            self._db.execute(
+                "UPDATE edge SET gate = coalesce(?, gate), site = coalesce(?, site), grouped = coalesce(?, grouped), "
+                "secret = coalesce(?, secret), parents = coalesce(?, parents), area = coalesce(?, area), "
+                "duty = coalesce(?, duty), joined = coalesce(?, joined) WHERE name = ?",
+                (
+                    gate,
+                    site,
+                    group,
+                    None if secret is None else self._vault.lock(secret, f"edge {name}"),
+                    None if parents is None else json.dumps(tuple(parents)),
+                    area,
+                    duty,
+                    joined,
+                    name,
+                ),
+            )
 
     def rejoin_edges(self, head: int) -> None:
         """An edge that joined later than the log reaches joins at its head: that log was put back, or begun anew."""
@@ -291,7 +321,14 @@ class SqliteInventory:
                 self._db.execute("UPDATE edge SET joined = ? WHERE joined > ?", (head, head))
 
     def remove_edge(self, name: str) -> None:
-        self._one("edge", name, "DELETE FROM edge WHERE name = ?", (name,))
+        """:raises ValueError: others fetch through it"""
+        with self._change(f"edge {name!r} cannot be removed"):
+            if children := [edge.name for edge in self._edges() if name in edge.parents]:
+                raise ValueError(
+                    f"edge {name!r}: {', '.join(children)} fetch through it; give them other parents first"
+                )
+            if not self._db.execute("DELETE FROM edge WHERE name = ?", (name,)).rowcount:
+                raise ValueError(f"edge {name!r} is unknown")
 
     # -- inside -------------------------------------------------------------------------------------------------
 
@@ -358,11 +395,19 @@ class SqliteInventory:
                             _sources(sources))  # fmt: skip
             state.domains[name] = state.numbered[number] = domain
             state.owned.setdefault(account, []).append(domain)
-        for name, kind, group, gate, site, secret, joined in self._db.execute("SELECT * FROM edge ORDER BY name"):
-            edge = Edge(name, kind, group, gate, site, self._vault.unlock(secret, f"edge {name}"), joined)
-            state.edges.append(edge)
-            state.grouped.setdefault(group, []).append(edge)
-        return state
+        edges = self._edges()
+        return replace(state, edges=edges, topology=Topology(edges))
+
+    def _edges(self) -> list[Edge]:
+        """As the file has them now, also within a change."""
+        edges = []
+        for row in self._db.execute("SELECT * FROM edge ORDER BY name"):
+            name, kind, group, gate, site, secret, joined, parents, area, duty = row
+            plain = self._vault.unlock(secret, f"edge {name}")
+            edges.append(
+                Edge(name, kind, group, gate, site, plain, joined, tuple(json.loads(parents)), area, Duty(duty))
+            )
+        return edges
 
 
 def _json(sources: Sequence[Source]) -> str:

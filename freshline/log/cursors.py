@@ -17,17 +17,22 @@ class _Blob(msgspec.Struct, array_like=True):
     begun: int
     ahead: list[int]
     failed: list[tuple[Reason, list[int]]]
+    again: list[int]
+    leased_seconds: float
+    lapses: bool
 
 
 def encode(progress: Progress) -> bytes:
-    failed = [(reason, _flat(ranges)) for reason, ranges in progress.failed]
-    return msgspec.msgpack.encode(_Blob(progress.cursor, progress.begun, _flat(progress.ahead), failed))
+    it = progress
+    failed = [(reason, _flat(ranges)) for reason, ranges in it.failed]
+    blob = _Blob(it.cursor, it.begun, _flat(it.ahead), failed, _flat(it.again), it.leased_seconds, it.lapses)
+    return msgspec.msgpack.encode(blob)
 
 
 def decode(blob: bytes) -> Progress:
     it = msgspec.msgpack.decode(blob, type=_Blob)
     failed = tuple((reason, _ranges(flat)) for reason, flat in it.failed)
-    return Progress(cursor=it.cursor, ahead=_ranges(it.ahead), begun=it.begun, failed=failed)
+    return Progress(it.cursor, _ranges(it.ahead), it.begun, failed, _ranges(it.again), it.leased_seconds, it.lapses)
 
 
 def _flat(ranges: Ranges) -> list[int]:

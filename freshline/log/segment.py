@@ -36,6 +36,8 @@ class Shape(msgspec.Struct, frozen=True, array_like=True):
     kind: Kind
     force: bool
     headers: tuple[tuple[str, str], ...]
+    area: str = ""
+    parents_only: bool = False
 
 
 class _Head(msgspec.Struct, array_like=True):
@@ -83,7 +85,16 @@ class Segment:
         base, created = tasks[0].id - 1, tasks[0].created
         for task in tasks:
             wish = task.wish
-            shape = Shape(wish.account, wish.domain, wish.group, wish.kind, wish.force, wish.headers)
+            shape = Shape(
+                wish.account,
+                wish.domain,
+                wish.group,
+                wish.kind,
+                wish.force,
+                wish.headers,
+                wish.area,
+                wish.parents_only,
+            )
             which.append(index.setdefault(shape, len(index)))
             ends.append(task.last - base)
             ages.append(task.created - created)

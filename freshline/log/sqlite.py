@@ -23,7 +23,7 @@ from freshline.log.reading import Reading, ReadOnlyLog
 from freshline.log.statements import script
 from freshline.log.writer import Writer
 
-VERSION = 1  #: of the schema
+VERSION = 2  #: of the schema
 CHECKPOINT_PAGES = 4_000  #: the write-ahead log is folded into the file when it is this long
 WAL_BYTES = 64 << 20  #: what it may keep of the disk after it grew longer
 

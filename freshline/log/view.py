@@ -127,6 +127,8 @@ class View:
             paths=tuple(self.paths(segment, first, last)),
             force=shape.force,
             headers=shape.headers,
+            area=shape.area,
+            parents_only=shape.parents_only,
         )
         return Task(first, segment.created + segment.ages[place], wish)
 

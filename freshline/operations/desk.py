@@ -12,6 +12,8 @@ from freshline.access.throttle import Throttle
 from freshline.ambient import Ambient
 from freshline.domain.edge import Edge, Progress
 from freshline.domain.progress import Fleet
+from freshline.domain.task import Audience, Wish
+from freshline.domain.topology import Topology
 from freshline.inventory.base import Inventory
 from freshline.log.base import Log
 from freshline.media.base import MediaJobs
@@ -37,22 +39,27 @@ class Desk:
     """Rows on their way into the log, by account and whether they are prefetches: not in it, and yet in the queue."""
 
     shown: Shown = field(init=False)
-    _standings: dict[str, tuple[int, Sequence[Edge], Standing]] = field(default_factory=dict)
+    _standings: dict[Audience, tuple[int, Topology, Standing]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shown", Shown(self.log))
 
     def fleet(self, group: str | None = None) -> Fleet:
-        """The edges of a group, or all, and how far each has come at this moment."""
-        return [(edge, self.log.progress(edge.name) or Progress()) for edge in self.inventory.edges(group)]
+        """The edges that tasks of a group wait for, or of any, and how far each has come at this moment."""
+        topology = self.inventory.topology
+        return self._now(topology.counted if group is None else topology.serving(group))
 
-    def standing(self, group: str) -> Standing:
-        """How far the edges of a group have come; the same as before until one has moved, come or gone."""
-        moved, edges = self.log.moved, self.inventory.edges(group)
-        known = self._standings.get(group)
-        if known is None or known[0] != moved or known[1] != edges:
-            known = self._standings[group] = moved, edges, Standing.of(self.fleet(group))
+    def standing(self, wish: Wish) -> Standing:
+        """How far those are that have something to do for a task; the same until one has moved, come or gone."""
+        moved, topology = self.log.moved, self.inventory.topology
+        known = self._standings.get(wish.audience)
+        if known is None or known[0] != moved or known[1] is not topology:
+            standing = Standing.of(self._now(topology.taking(wish)))
+            known = self._standings[wish.audience] = moved, topology, standing
         return known[2]
+
+    def _now(self, edges: Sequence[Edge]) -> Fleet:
+        return [(edge, self.log.progress(edge.name) or Progress()) for edge in edges]
 
 
 @dataclass(frozen=True, slots=True)

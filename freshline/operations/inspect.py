@@ -9,7 +9,7 @@ import msgspec
 
 from freshline.domain.errors import Fault, Refused
 from freshline.domain.progress import RowState, percent
-from freshline.domain.task import Row, Status, Task
+from freshline.domain.task import Audience, Row, Status, Task
 from freshline.log.base import Query
 from freshline.operations import selection, shown
 from freshline.operations.desk import Call, Desk
@@ -56,7 +56,7 @@ async def tasks_by_id(desk: Desk, call: Call, args: Filter) -> dict[str, Any]:
     listed: list[dict[str, Any]] = []
     for task in selection.own_tasks(desk, call, args.ids or ()):
         if selection.holds(args, task):
-            rows = desk.shown.rows(task, desk.standing(task.wish.group))
+            rows = desk.shown.rows(task, desk.standing(task.wish))
             listed += rows if args.path is args.status is None else [row for row in rows if _is_wanted(args, row)]
     return {"total": len(listed), "tasks": listed}
 
@@ -71,7 +71,7 @@ async def preload_detail(desk: Desk, call: Call, args: DetailArgs) -> dict[str, 
         raise Refused(Fault.TOO_LONG_AGO)
     if args.domains is not None and task.wish.domain not in args.domains:
         return {"total": 0, "details": []}
-    states = States(desk.standing(task.wish.group), task.id, task.last)
+    states = States(desk.standing(task.wish), task.id, task.last)
     rows = [states.at(task.id + at) for at in range(len(task.wish.paths))]
     status = _together(rows)
     detail = {
@@ -96,13 +96,16 @@ async def preload_detail(desk: Desk, call: Call, args: DetailArgs) -> dict[str, 
 
 def _listed(desk: Desk, rows: Sequence[Row]) -> Iterable[dict[str, Any]]:
     """Rows of any tasks with their states, in the order given."""
-    spans: dict[str, tuple[int, int]] = {}
+    spans: dict[Audience, tuple[int, int]] = {}
     for row in rows:
-        first, last = spans.get(row.task.wish.group, (row.position, row.position))
-        spans[row.task.wish.group] = min(first, row.position), max(last, row.position)
-    states = {group: States(desk.standing(group), first, last) for group, (first, last) in spans.items()}
+        first, last = spans.get(row.task.wish.audience, (row.position, row.position))
+        spans[row.task.wish.audience] = min(first, row.position), max(last, row.position)
+    states: dict[Audience, States] = {}
     for row in rows:
-        yield shown.row(row.task, row.path, states[row.task.wish.group].at(row.position))
+        audience = row.task.wish.audience
+        if audience not in states:
+            states[audience] = States(desk.standing(row.task.wish), *spans[audience])
+        yield shown.row(row.task, row.path, states[audience].at(row.position))
 
 
 def _is_wanted(args: Filter, row: Mapping[str, Any]) -> bool:
@@ -125,7 +128,7 @@ def _mean(rows: Sequence[RowState]) -> str:
 def _ended(desk: Desk, task: Task) -> str:
     """When the last gate answered for the last row it had to do; nothing where no gate did."""
     latest = 0.0
-    for edge, _ in desk.fleet(task.wish.group):
+    for edge, _ in desk.standing(task.wish).fleet:
         for position in range(task.id, task.last + 1):
             latest = max([latest, *(evidence.answered for evidence in desk.log.evidence(edge.name, position))])
     return times.write(int(latest)) if latest else ""

@@ -14,7 +14,7 @@ import msgspec
 
 from freshline.domain.errors import Fault, Refused
 from freshline.domain.media import Media
-from freshline.domain.task import Kind, Status
+from freshline.domain.task import Audience, Kind, Status
 from freshline.log.base import LogUnavailable
 from freshline.media.base import Entry, MediaJob
 from freshline.operations import selection, submit
@@ -136,12 +136,12 @@ def _states(desk: Desk, entry: Entry) -> Iterator[tuple[str, Status, str]]:
     if not entry.urls:
         return
     last = entry.first + len(entry.urls) - 1
-    states: dict[str, States] = {}
+    states: dict[Audience, States] = {}
     for task in desk.log.read(entry.first - 1, len(entry.urls)):
         if not entry.first <= task.id <= last:
             continue
-        group = task.wish.group
-        if group not in states:
-            states[group] = States(desk.standing(group), entry.first, last)
-        state = states[group].at(task.id)
+        audience = task.wish.audience
+        if audience not in states:
+            states[audience] = States(desk.standing(task.wish), entry.first, last)
+        state = states[audience].at(task.id)
         yield task.wish.paths[0], state.status, state.description

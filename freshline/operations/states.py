@@ -20,21 +20,22 @@ class Standing:
 
     fleet: Fleet
     passed: int | None  #: every edge is done with the rows up to here; ``None``: there is no edge
-    failed: Ranges  #: what some edge gave up
+    left: Ranges  #: what some edge gave up, or does again
 
     @classmethod
     def of(cls, fleet: Fleet) -> Standing:
-        failed: list[Range] = []
+        left: list[Range] = []
         for _, progress in fleet:
+            left += progress.again
             for _, ranges in progress.failed:
-                failed += ranges
+                left += ranges
         # Rows that an edge joined after are none of its business, and so done.
         passed = min((max(edge.joined, progress.cursor) for edge, progress in fleet), default=None)
-        return cls(fleet, passed, Ranges(failed))
+        return cls(fleet, passed, Ranges(left))
 
     def is_complete(self, position: int) -> bool:
         """Surely so; if not, it must be looked at closely."""
-        return (self.passed is None or position <= self.passed) and position not in self.failed
+        return (self.passed is None or position <= self.passed) and position not in self.left
 
 
 class States:
@@ -65,7 +66,7 @@ def _cuts(fleet: Fleet, first: int, last: int) -> set[int]:
         return cuts
     for edge, progress in fleet:
         cuts.update((edge.joined, progress.cursor, progress.begun))
-        for ranges in (progress.ahead, *(ranges for _, ranges in progress.failed)):
+        for ranges in (progress.ahead, progress.again, *(ranges for _, ranges in progress.failed)):
             for run_first, run_last in ranges.within(first, last):
                 cuts.update((run_first - 1, run_last))
     return {cut for cut in cuts if first <= cut < last}

@@ -57,9 +57,9 @@ class RoutineArgs(RefreshArgs):
 class PrefetchArgs(msgspec.Struct):
     lines: tuple[str, ...]
     headers: tuple[tuple[str, str], ...] = ()
+    area: str | None = None  #: only the edges of this area
+    parents_only: bool = False  #: only those that others fetch through
     #: These steer parts of the vendor's network that have no counterpart here. Checked, otherwise idle.
-    area: str | None = None
-    parents_only: bool = False
     query_hashkey: bool = False
     consistency_hash: bool = False
     object_type: str | None = None
@@ -98,7 +98,8 @@ async def prefetch(desk: Desk, call: Call, args: PrefetchArgs) -> dict[str, Any]
         raise Refused(Fault.OVER_LIMIT)
     if len(args.lines) > desk.limits.per_call["preload"]:
         raise Refused(Fault.TOO_MANY_URLS)
-    wishes = _wishes(desk, call, Kind.PRELOAD, args.lines, args.domain_name, args.within, headers=args.headers)
+    more = {"headers": args.headers, "area": args.area or "", "parents_only": args.parents_only}
+    wishes = _wishes(desk, call, Kind.PRELOAD, args.lines, args.domain_name, args.within, **more)
     backlog.check_prefetches(desk, call, len(args.lines))
     return await _submit(desk, call, Kind.PRELOAD, wishes)
 
@@ -193,14 +194,13 @@ def _wishes(
     lines: Sequence[str],
     only: str | None = None,
     within: frozenset[str] | None = None,
-    *,
-    force: bool = False,
-    headers: tuple[tuple[str, str], ...] = (),
+    **more: Any,
 ) -> list[Wish]:
     """One wish per domain, in the order the domains first appear.
 
     :param only: the domain all lines are of; a line may leave it out and begin with the path
     :param within: the domains they may be of
+    :param more: further fields of each wish
     """
     read = READERS[kind]
     by_domain: dict[str, list[str]] = {}
@@ -221,8 +221,7 @@ def _wishes(
     if within is not None and not by_domain.keys() <= within:
         raise Refused(Fault.PATH_MALFORMED)
     return [
-        Wish(call.account, domain.name, domain.group, kind, tuple(by_domain[domain.name]), force, headers)
-        for domain in domains
+        Wish(call.account, domain.name, domain.group, kind, tuple(by_domain[domain.name]), **more) for domain in domains
     ]
 
 

@@ -19,6 +19,7 @@ from freshline.domain.media import SLICES, Media, Play
 from freshline.domain.ranges import Range, Ranges
 from freshline.domain.source import Source
 from freshline.domain.task import Reason, Task, Wish
+from freshline.domain.topology import Topology
 from freshline.inventory.base import AccessKey, Account, Domain, Taken
 from freshline.inventory.principals import Principals
 from freshline.inventory.vault import KEY_BYTES, Vault
@@ -191,6 +192,10 @@ class OpenHouse:
 
     def edges(self, group: str | None = None) -> Sequence[Edge]:
         return self._edges
+
+    @cached_property
+    def topology(self) -> Topology:
+        return Topology(self._edges)
 
     def add_domain(
         self,

@@ -816,6 +816,25 @@ def states(cli: Cli) -> dict[str, str]:
     return {row["name"]: row["state"] for row in cli("edges", "--json").fine().json}
 
 
+def test_an_edge_is_ordered_about(cli: Cli) -> None:
+    """Paused, drained and resumed; with parents, that cannot go before their children, nor in a circle."""
+    for order, duty in (("pause", "paused"), ("drain", "drained"), ("resume", "active")):
+        cli("edge", order, "dead-1").fine()
+        assert {edge["name"]: edge["duty"] for edge in cli("edges", "--offline", "--json").fine().json}[
+            "dead-1"
+        ] == duty
+    child = ["--kind", "nginx", "--gate", "127.0.0.1:1", "--site", "127.0.0.1:2", "--group", "dead"]
+    cli("edge", "add", "child", *child, "--parent", "dead-1", "--area", "overseas").fine()
+
+    assert {edge["name"]: edge["tier"] for edge in cli("edges", "--offline", "--json").fine().json}["dead-1"] == "L2"
+    cli("edge", "remove", "dead-1").refused(2, "child fetch through it")
+    cli("edge", "set", "dead-1", "--parent", "child").refused(2, "in a circle: ")
+    cli("edge", "set", "child", "--parent", "nobody").refused(2, "'nobody', which is no edge")
+    cli("edge", "set", "child", "--parent", "dead-1", "--no-parents").refused(2, "contradict")
+    cli("edge", "set", "child", "--no-parents", "--area", "any").fine()
+    cli("edge", "remove", "child").fine()
+
+
 def test_an_edge_that_says_nothing_is_waited_for_so_long(cli: Cli, tmp_path: Path) -> None:
     """Takes connections and never answers: within seconds that is its state, and the others have theirs."""
     home = tmp_path / "home"
@@ -916,7 +935,7 @@ def test_an_edge_is_checked(cli: Cli, tmp_path: Path, origin: Origin) -> None:
         until(lambda: states(cli)["real"] == "fresh")
         assert (states(cli)["stranger"], states(cli)["dead-1"]) == ("wrong secret", "unreachable")
         shown = cli("edges").fine().out
-        assert re.search(r"^dead-1 +nginx +dead +unreachable: Connection refused +127", shown, re.M)
+        assert re.search(r"^dead-1 +nginx +dead +unreachable: Connection refused +L1 +active +127", shown, re.M)
         assert "state" not in cli("edges", "--offline", "--json").fine().json[0]
 
         said = cli("edge", "check", "real", "--url", f"http://{SITE}/a").fine().out

@@ -1,8 +1,9 @@
 """A fleet in one process: one clock, one seed, the real delivery machine, and everything else as bad as it can be.
 
 Gates, caches, the origin and the network are models written from docs/gates.md. Requests and answers get lost or late,
-edges stop and come back with an old disk cache, a torn journal or no memory at all, the service dies at any moment, and
-the log itself may be put back from an old copy. What must hold is checked after every event.
+edges stop and come back with an old disk cache, a torn journal or no memory at all, are cut off while their visitors
+go on reading, fetch through each other, count time on clocks that run apart; the service dies at any moment, and the
+log itself may be put back from an old copy. What must hold is checked after every event.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import heapq
 import itertools
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from freshline.delivery.events import (
     Answered,
@@ -21,6 +22,8 @@ from freshline.delivery.events import (
     Flush,
     Go,
     Grew,
+    Noted,
+    Origin,
     Overdue,
     Send,
     Settle,
@@ -32,18 +35,21 @@ from freshline.delivery.events import (
 )
 from freshline.delivery.machine import EdgeDelivery, Pace
 from freshline.domain.action import Command, Fetch, Verb
-from freshline.domain.edge import Edge, Progress
+from freshline.domain.edge import Edge, Evidence, Progress
 from freshline.domain.progress import row_state
-from freshline.domain.ranges import Ranges
+from freshline.domain.ranges import NOTHING, Ranges
 from freshline.domain.task import Status
 from freshline.drivers.base import (
     Adrift,
     Applied,
     Batch,
+    Clock,
     Fault,
     Fetched,
     FetchOutcome,
     Gate,
+    Lapse,
+    Lease,
     Trouble,
 )
 
@@ -111,11 +117,35 @@ class SimEdge:
     up: bool = True
     boots: int = 0
     disk: dict[str, tuple[int, int, int]] = field(default_factory=dict)  #: path -> version, stamp, generation
+    parents: tuple[str, ...] = ()
+    lapse: Lapse = Lapse.SERVE
+    rate: float = 1.0  #: of its clock
+    cut: float = 0.0  #: until then nothing passes between it and the service
+    leased_until: float = float("-inf")  #: on its own clock, milliseconds
+    now: Callable[[], float] = lambda: 0.0
+    careless: bool = False  #: serves what it has, whatever it said
 
-    def status(self) -> Gate:
-        return Gate(self.log, self.position, self.mark, self.synced)
+    def clock(self) -> Clock:
+        return Clock(f"b{self.boots}", int(self.now() * 1000 * self.rate))
 
-    def apply(self, batch: Batch) -> Applied | Adrift:
+    def take(self, lease: Lease | None) -> None:
+        """docs/gates.md, Clock and lease."""
+        clock = self.clock()
+        if lease is None or lease.clock.boot != clock.boot or lease.clock.milliseconds > clock.milliseconds:
+            return
+        if self.log is not None and self.synced and self.position >= lease.position:
+            self.leased_until = max(self.leased_until, lease.clock.milliseconds + lease.seconds * 1000)
+
+    def holds(self) -> bool:
+        return self.clock().milliseconds < self.leased_until
+
+    def status(self, lease: Lease | None = None) -> Gate:
+        self.take(lease)
+        clock = self.clock()
+        left = str(max(0, int(self.leased_until - clock.milliseconds)) if self.holds() else 0)
+        return Gate(self.log, self.position, self.mark, self.synced, clock, self.lapse, {"lease": left})
+
+    def apply(self, batch: Batch, lease: Lease | None = None) -> Applied | Adrift:
         if self.log != batch.log:
             return Adrift("other")
         if self.position < batch.after:
@@ -126,17 +156,18 @@ class SimEdge:
         if batch.live:
             self.synced = True
         assert self.mark is not None
-        return Applied(self.position, self.mark, (), "ok")
+        self.take(lease)
+        return Applied(self.position, self.mark, (), "ok", self.clock())
 
     def flush(self, log: str, position: int, mark: str) -> Applied:
         self.log, self.position, self.mark = log, position, mark
         self.rules, self.synced = [], True
         self.generation += 1
-        return Applied(position, mark, (), "ok")
+        return Applied(position, mark, (), "ok", self.clock())
 
     def lookup(self, path: str) -> int | None:
-        """The version a visitor would get from the cache, or ``None``: it goes to the origin."""
-        if not self.synced or path not in self.disk:
+        """The version a visitor would get from the cache, or ``None``: it goes to a parent, or to the origin."""
+        if not self.synced or path not in self.disk or not (self.lapse is Lapse.SERVE or self.holds() or self.careless):
             return None
         version, stamp, generation = self.disk[path]
         if generation != self.generation or stamp < self.newest(path):
@@ -150,6 +181,7 @@ class SimEdge:
         self.boots += 1
         self.up = True
         self.synced = False
+        self.leased_until = float("-inf")
         if how == "torn" and self.rules:
             lost = dice.randint(1, len(self.rules))
             self.rules = self.rules[:-lost]
@@ -169,12 +201,40 @@ def covers(rule: Command, path: str) -> bool:
     return path == what if rule.verb is Verb.FILE else path.startswith(what)
 
 
-class World:
-    """One run. ``checks=False`` leaves the stamp check out of the caches, to show that the checker sees it."""
+class SimAbove:
+    """The parents of one edge, as the service has them."""
 
-    def __init__(self, seed: int, *, steps: int = 200, edges: int = 3, stamps: bool = True) -> None:
+    def __init__(self, world: World, edge: SimEdge) -> None:
+        self.world, self.edge = world, edge
+
+    def refreshed(self) -> float:
+        return min((self.world.machines[parent].refreshed for parent in self.edge.parents), default=float("inf"))
+
+    def settled(self, position: int) -> bool:
+        found = [self.world.machines[parent].progress for parent in self.edge.parents]
+        return all(each.settled(position) or each.failure(position) is not None for each in found)
+
+
+#: Which edges fetch through which, by turns.
+TREES: list[dict[int, tuple[int, ...]]] = [{}, {1: (0,), 2: (0,)}, {2: (0, 1)}, {1: (0,), 2: (1,)}]
+
+
+class World:
+    """One run. Without ``stamps`` or ``leases`` in the caches, or ``order`` in the service, it should go wrong."""
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        steps: int = 200,
+        edges: int = 3,
+        stamps: bool = True,
+        order: bool = True,
+        leases: bool = True,
+        tree: dict[int, tuple[int, ...]] | None = None,
+    ) -> None:
         self.dice = random.Random(seed)
-        self.seed, self.steps, self.stamps = seed, steps, stamps
+        self.seed, self.steps, self.stamps, self.order, self.leases = seed, steps, stamps, order, leases
         self.restores = seed % 2 == 0
         self.now = 0.0
         self.tie = itertools.count()
@@ -182,13 +242,25 @@ class World:
         self.faulty = True
         self.log = SimLog(self.dice)
         self.versions = dict.fromkeys(PATHS, 1)
-        self.edges = [SimEdge(f"edge{n}") for n in range(edges)]
+        tree = TREES[self.dice.randrange(len(TREES))] if tree is None else tree
+        self.edges = [
+            SimEdge(
+                f"edge{n}",
+                parents=tuple(f"edge{parent}" for parent in tree.get(n, ())),
+                lapse=self.dice.choice(list(Lapse)),
+                rate=self.dice.uniform(0.985, 1.015),
+                now=lambda: self.now,
+                careless=not leases,
+            )
+            for n in range(edges)
+        ]
         self.kept: dict[str, Progress] = {}
         self.machines: dict[str, EdgeDelivery] = {}
         self.life = dict.fromkeys((edge.name for edge in self.edges), 0)  #: of the service, per edge
         self.complete: set[int] = set()
         self.trace: list[str] = []
         self.reads_after_complete = 0
+        self.excused = 0  #: rows settled for want of a lease
         for edge in self.edges:
             self.boot(edge)
 
@@ -219,8 +291,9 @@ class World:
     def boot(self, edge: SimEdge) -> None:
         self.life[edge.name] += 1
         progress = self.kept.get(edge.name, Progress())
-        pace = Pace(flush_again_seconds=5.0, fetch_window=2)
-        self.machines[edge.name] = EdgeDelivery(edge.name, LOG, self.log, progress, pace)
+        pace = Pace(flush_again_seconds=5.0, fetch_window=2, heartbeat_seconds=1.0, lease_heartbeats=4)
+        above = SimAbove(self, edge) if self.order else Origin()
+        self.machines[edge.name] = EdgeDelivery(edge.name, LOG, self.log, progress, pace, above)
 
     def feed(self, edge: SimEdge, event: Event) -> None:
         machine = self.machines[edge.name]
@@ -233,26 +306,31 @@ class World:
 
     def do(self, edge: SimEdge, command: object) -> None:
         match command:
-            case Ask():
-                self.call(edge, edge.status, lambda gate: Stands(gate, self.is_ours(gate)), lambda trouble: trouble)
-            case Send(batch):
-                self.call(edge, lambda: edge.apply(batch), Answered, Answered)
+            case Ask(lease):
+                self.call(edge, lambda: edge.status(lease), self.stands, lambda trouble: trouble)
+            case Send(batch, lease):
+                self.call(edge, lambda: edge.apply(batch, lease), Answered, Answered)
             case Flush(position):
                 mark = self.log.mark(position)
                 assert mark is not None
                 self.call(edge, lambda: edge.flush(LOG, position, mark), Answered, Answered)
             case Go(fetch):
                 self.warm(edge, fetch)
-            case Settle(progress):
+            case Settle(progress, evidence):
                 life = self.life[edge.name]
+                self.excused += sum(1 for each in evidence if isinstance(each, Evidence) and "no lease" in each.said)
 
                 def written() -> None:
                     if life == self.life[edge.name]:
                         self.kept[edge.name] = progress
+                        self.feed(edge, Noted(progress))
 
                 self.after(self.dice.uniform(0, 0.02), written) if self.faulty else written()
             case Warn():
                 pass
+
+    def stands(self, gate: Gate) -> Stands:
+        return Stands(gate, self.is_ours(gate))
 
     def is_ours(self, gate: Gate) -> bool:
         return gate.log == LOG and gate.mark is not None and self.log.mark(gate.position) == gate.mark
@@ -283,7 +361,7 @@ class World:
                 tell(event)
 
         def arrive() -> None:
-            if edge.up and fate > 0.1:
+            if edge.up and fate > 0.1 and self.now >= edge.cut:
                 answer = act()
                 if fate > 0.2:
                     self.after(back, lambda: settle(answered(answer)))
@@ -292,48 +370,71 @@ class World:
         self.after(1.0, lambda: settle(troubled(Trouble(Fault.TIMEOUT, "no answer"))))
 
     # -- caches ---------------------------------------------------------------
-    def fetch(self, edge: SimEdge, path: str, then: Callable[[bool], None]) -> None:
-        """The edge asks the origin: stamped when it begins, stored when it ends."""
+    def get(self, edge: SimEdge, path: str, then: Callable[[int | None], None]) -> None:
+        """What one who asks the edge for a path gets, at once or later: a version, or nothing if it came to nothing."""
+        if not edge.up or (edge.lapse is Lapse.REFUSE and not edge.holds() and self.leases):
+            then(None)
+        elif (version := edge.lookup(path)) is not None:
+            then(version)
+        else:
+            self.fetch(edge, path, then)
+
+    def fetch(self, edge: SimEdge, path: str, then: Callable[[int | None], None]) -> None:
+        """The edge asks a parent, or the origin: stamped when it begins, stored when it ends."""
         stamp = max(edge.position, edge.newest(path)) if self.stamps else 1 << 60
-        boots, generation, version = edge.boots, edge.generation, self.versions[path]
+        boots, generation = edge.boots, edge.generation
 
-        def ended() -> None:
-            if edge.up and edge.boots == boots and edge.synced:
+        def ended(version: int | None) -> None:
+            alive = edge.up and edge.boots == boots
+            if alive and edge.synced and version is not None:
                 edge.disk[path] = (version, stamp, generation)
-            then(edge.boots == boots and edge.up)
+            then(version if alive else None)
 
-        self.after(self.dice.uniform(0.01, 3.0), ended)
+        def arrived(version: int | None) -> None:
+            self.after(self.dice.uniform(0.01, 3.0), lambda: ended(version))
+
+        if edge.parents:
+            parent = self.edge(self.dice.choice(edge.parents))
+            self.after(self.dice.uniform(0, 0.05), lambda: self.get(parent, path, arrived))
+        else:
+            arrived(self.versions[path])
+
+    def edge(self, name: str) -> SimEdge:
+        return next(edge for edge in self.edges if edge.name == name)
 
     def warm(self, edge: SimEdge, fetch: Fetch) -> None:
         life = self.life[edge.name]
 
-        def told(stored: bool) -> None:
+        def told(version: int | None) -> None:
             if life == self.life[edge.name]:
                 answer = (
-                    Fetched(FetchOutcome.STORED, 200, 1, "") if stored else Trouble(Fault.UNREACHABLE, "gone meanwhile")
+                    Trouble(Fault.UNREACHABLE, "gone meanwhile")
+                    if version is None
+                    else Fetched(FetchOutcome.STORED, 200, 1, "")
                 )
                 self.feed(edge, FetchAnswered(fetch.position, answer))
 
-        if edge.up:
+        if edge.up and self.now >= edge.cut:
             self.fetch(edge, fetch.target, told)
         else:
-            self.after(0.1, lambda: told(False))
+            self.after(0.1, lambda: told(None))
 
     def read(self, edge: SimEdge, path: str) -> None:
-        if not edge.up:
-            return
-        must = {p: self.log.rows[p - 1] for p in self.complete}
-        version = edge.lookup(path)
-        if version is None:
-            self.fetch(edge, path, lambda ok: None)
-            return
-        for position, row in must.items():
-            if isinstance(row.what, Command) and covers(row.what, path):
-                self.reads_after_complete += 1
-                assert version >= row.versions[path], (
-                    f"seed {self.seed} at {self.now:.3f}: {edge.name} served {path} v{version}, "
-                    f"but row {position} is Complete and was accepted at v{row.versions[path]}"
-                )
+        """A visitor: what is Complete when it asks must not come in an older version, however long it takes."""
+        begun = self.now
+        must = {p: self.log.rows[p - 1] for p in self.complete if p <= self.log.head}
+        due = {p: row for p, row in must.items() if isinstance(row.what, Command) and covers(row.what, path)}
+
+        def got(version: int | None) -> None:
+            for position, row in due.items():
+                if version is not None:
+                    self.reads_after_complete += 1
+                    assert version >= row.versions[path], (
+                        f"seed {self.seed} at {begun:.3f}: {edge.name} served {path} v{version}, "
+                        f"but row {position} is Complete and was accepted at v{row.versions[path]}"
+                    )
+
+        self.get(edge, path, got)
 
     # -- what happens ---------------------------------------------------------
     def step(self) -> None:
@@ -351,6 +452,8 @@ class World:
             # A torn journal and a log put back from a copy in one life are two disasters at once: docs/design.md.
             how = self.dice.choice(["kept", "kept", "wiped" if self.restores else "torn", "wiped"])
             self.after(self.dice.uniform(0.1, 5), lambda: self.come_back(edge, how))
+        elif roll < 0.88:
+            edge.cut = self.now + self.dice.choice([1, 5, 20]) * self.dice.random()
         elif roll < 0.90:
             self.boot(edge)
         elif roll < 0.905:
@@ -389,7 +492,8 @@ class World:
         self.complete = {position for position in self.complete if position <= head}
         for edge in self.edges:
             kept = self.kept.get(edge.name, Progress())
-            self.kept[edge.name] = Progress(cursor=min(kept.cursor, self.dice.randint(0, head)), begun=head)
+            cursor = min(kept.cursor, self.dice.randint(0, head))
+            self.kept[edge.name] = replace(kept, cursor=cursor, ahead=NOTHING, begun=head, failed=())
             self.boot(edge)
 
     # -- what must be true ----------------------------------------------------

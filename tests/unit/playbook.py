@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 
-from freshline.delivery.events import Command, Event, Settle, Stretch, When
+from freshline.delivery.events import Above, Command, Event, Origin, Settle, Stretch, When
 from freshline.delivery.machine import EdgeDelivery, Pace
 from freshline.domain.action import Command as GateCommand
 from freshline.domain.action import Fetch
-from freshline.domain.edge import Progress
+from freshline.domain.edge import Duty, Progress
 
 
 class Script:
@@ -33,10 +33,18 @@ class Playbook:
     """Progress that is written down on the way is not part of the conversation; look at ``progress`` for it."""
 
     def __init__(
-        self, rows: list[GateCommand | Fetch], *, progress: Progress | None = None, at_once: int = 100
+        self,
+        rows: list[GateCommand | Fetch],
+        *,
+        progress: Progress | None = None,
+        at_once: int = 100,
+        above: Above | None = None,
+        duty: Duty = Duty.ACTIVE,
+        fetch_window: int = 16,
     ) -> None:
-        pace = Pace(retry_first_seconds=1.0, retry_most_seconds=8.0, heartbeat_seconds=60.0)
-        self.machine = EdgeDelivery("e", "L", Script(rows, at_once), progress or Progress(), pace)
+        pace = Pace(retry_first_seconds=1.0, retry_most_seconds=8.0, heartbeat_seconds=60.0, fetch_window=fetch_window)
+        script = Script(rows, at_once)
+        self.machine = EdgeDelivery("e", "L", script, progress or Progress(), pace, above or Origin(), duty)
         self.script: list[str] = []
         self.actual: list[str] = []
         self.clock = 0.0

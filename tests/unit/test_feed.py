@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from freshline.delivery.feed import Feed
 from freshline.domain.task import Kind, Wish
+from freshline.domain.topology import Scope
 from freshline.log.memory import MemoryLog
+
+EAST = Scope(frozenset([("east", "")]), frozenset(["east"]))
 
 
 async def test_every_refresh_goes_to_every_edge_and_a_prefetch_to_its_group() -> None:
@@ -18,7 +21,7 @@ async def test_every_refresh_goes_to_every_edge_and_a_prefetch_to_its_group() ->
     ]
     await log.append(wishes, now=1e9)
 
-    east = Feed(log).stretch("east", 0, log.head)
+    east = Feed(log).stretch(EAST, 0, log.head)
 
     assert [(command.position, command.host) for command in east.commands] == [(1, "a.test"), (2, "b.test")]
     assert [fetch.position for fetch in east.fetches] == [3]
@@ -30,7 +33,7 @@ async def test_a_stretch_ends_where_it_is_told() -> None:
     log = MemoryLog()
     await log.append([Wish("1", "a.test", "g", Kind.FILE, tuple(f"http://a.test/{n}" for n in range(10)))], now=1e9)
 
-    stretch = Feed(log).stretch("g", 3, 7)
+    stretch = Feed(log).stretch(EAST, 3, 7)
 
     assert [command.position for command in stretch.commands] == [4, 5, 6, 7]
     assert stretch.upto == 7

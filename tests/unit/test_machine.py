@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from freshline.delivery.events import (
     Answered,
     Ask,
+    Cancelled,
     FetchAnswered,
     Flush,
     Go,
     Grew,
+    Noted,
     Overdue,
+    Retried,
     Send,
     Stands,
     Ticked,
     Warn,
 )
 from freshline.domain.action import Command, Fetch, Verb
-from freshline.domain.edge import Progress
+from freshline.domain.edge import Duty, Progress
 from freshline.domain.ranges import Ranges
 from freshline.domain.task import Reason
-from freshline.drivers.base import Adrift, Applied, Batch, Fault, Fetched, FetchOutcome, Gate, Trouble
+from freshline.drivers.base import (
+    Adrift,
+    Applied,
+    Batch,
+    Clock,
+    Fault,
+    Fetched,
+    FetchOutcome,
+    Gate,
+    Lapse,
+    Lease,
+    Trouble,
+)
 from tests.unit.playbook import Playbook
 
 purge_1 = Command(1, True, Verb.FILE, "a.test", b"/a")
 purge_2 = Command(2, True, Verb.DIR, "a.test", b"/b/")
+fetch_1 = Fetch(1, "http", "a.test", "/0")
 fetch_2 = Fetch(2, "http", "a.test", "/a")
 stored = Fetched(FetchOutcome.STORED, 200, 5, "stored")
 silent = Trouble(Fault.TIMEOUT, "no answer")
@@ -282,3 +300,165 @@ def test_failures_of_rows_that_are_gone_are_forgotten() -> None:
 
     assert book
     assert book.progress.failed == ((Reason.INTERNAL, Ranges([(2, 2)])),)
+
+
+# Leases
+
+
+def leased(position: int, *, clock: int, left: int = 0, lapse: Lapse = Lapse.BYPASS) -> Stands:
+    gate = Gate("L", position, f"m{position}", True, Clock("b", clock), lapse, {"lease": str(left)})
+    return Stands(gate, True)
+
+
+def in_touch(rows: list[Command | Fetch], **more: object) -> Playbook:
+    """A gate that lapses, at the head of the log, granted a lease of 300 s at the clock's 1000 ms."""
+    book = Playbook(rows, **more)  # type: ignore[arg-type]
+    assert book >> Grew(0, 1) << Ask() >> leased(0, clock=1000) << None
+    assert book >> Noted(book.progress) << Ask(Lease(Clock("b", 1000), 300.0, 0))
+    return book
+
+
+def test_a_lease_is_granted_only_once_the_log_knows_of_it() -> None:
+    """Whoever starts after us must know for how long a gate may go on without us."""
+    book = in_touch([])
+
+    assert (book.progress.leased_seconds, book.progress.lapses) == (300.0, True)
+
+
+def test_a_gate_that_is_cut_off_is_settled_once_its_lease_is_over() -> None:
+    """One lease after we last heard of it, and a margin for clocks that run apart, it serves nothing that is stored."""
+    book = in_touch([purge_1, purge_2]) >> silent << None
+    again = Ask(Lease(Clock("b", 1000), 300.0, 0))  # counted from the same moment, so it brings nothing
+    assert book.at(305.9) >> Grew(2, 1) << again >> silent << None
+    assert book.progress.cursor == 0
+
+    assert book.at(306.1) >> Ticked() << None
+    assert book.progress.cursor == 2
+
+
+def test_a_gate_that_serves_without_a_lease_is_never_settled_unheard() -> None:
+    """It chose to be there for its visitors rather than to be right."""
+    book = Playbook([purge_1]) >> Grew(0, 1) << Ask() >> leased(0, clock=1000, lapse=Lapse.SERVE) << None
+    assert book >> Noted(book.progress) << Ask(Lease(Clock("b", 1000), 300.0, 0)) >> silent << None
+
+    assert book.at(9999.0) >> Grew(1, 1) << Ask() >> silent << None
+    assert book.progress.cursor == 0
+
+
+def test_a_prefetch_is_not_settled_by_a_lease_that_ran_out() -> None:
+    """Nothing was brought anywhere."""
+    book = in_touch([purge_1, fetch_2]) >> silent << None
+
+    assert book.at(400.0) >> Grew(2, 1) << Ask() >> silent << None
+    assert book.progress.cursor == 1
+
+
+def test_a_gate_that_comes_back_gets_no_lease_before_it_has_caught_up() -> None:
+    """What was settled without it, it must know before it may serve again."""
+    book = in_touch([purge_1, purge_2], at_once=1) >> silent << None
+    assert book.at(400.0) >> Grew(2, 1) << Ask() >> silent << None
+    assert book.at(400.0) >> Ticked() << None  # the second row
+    assert book.progress.cursor == 2
+
+    assert book.at(410.0) >> Ticked() << Ask() >> leased(0, clock=411_000) << batch(0, 1, purge_1, live=False)
+    granted = Lease(Clock("b", 412_000), 300.0, 2)
+    answer = Answered(Applied(1, "m1", (), "ok 1", Clock("b", 412_000)))
+    assert book >> answer << Send(Batch("L", 1, 2, "m2", True, (purge_2,)), granted)
+
+
+def test_a_new_service_waits_for_leases_of_the_one_before() -> None:
+    """What was granted before we started may still be out."""
+    progress = Progress(leased_seconds=100.0, lapses=True)
+    book = Playbook([purge_1], progress=progress) >> Grew(1, 1) << Ask() >> silent << None
+
+    assert book.at(101.9) >> Ticked() << Ask() >> silent << None
+    assert book.progress.cursor == 0
+    assert book.at(102.1) >> Ticked() << None
+    assert book.progress.cursor == 1
+
+
+# Parents
+
+
+@dataclass
+class Parent:
+    at: float = 0
+
+    def refreshed(self) -> float:
+        return self.at
+
+    def settled(self, position: int) -> bool:
+        return position <= self.at
+
+
+def test_a_child_waits_for_its_parents() -> None:
+    """It would be filled from one that is stale."""
+    parent = Parent(1)
+    book = Playbook([purge_1, purge_2], above=parent) >> Grew(2, 1) << Ask() >> stands(0) << batch(0, 1, purge_1)
+    assert book >> ok(1) << None
+
+    parent.at = 2
+    assert book >> Ticked() << batch(1, 2, purge_2)
+
+
+def test_a_child_is_filled_after_its_parents() -> None:
+    """So that it finds there what it fetches."""
+    parent = Parent(1)
+    book = Playbook([purge_1, fetch_2], above=parent) >> Grew(2, 1) << Ask() >> stands(1) << batch(0, 1, purge_1)
+    assert book >> ok(1) << None
+
+    parent.at = 2
+    assert book >> Ticked() << batch(1, 2) >> ok(2) << Go(fetch_2)
+
+
+# What operators order
+
+
+def test_a_paused_edge_is_asked_nothing() -> None:
+    """Its tasks wait for it."""
+    book = Playbook([purge_1], duty=Duty.PAUSED) >> Grew(1, 1) << None
+
+    assert book.at(1e6) >> Ticked() << None
+
+
+def test_a_drained_edge_is_kept_up_to_date_without_a_lease() -> None:
+    """A load balancer shall not send it anybody."""
+    book = Playbook([purge_1], duty=Duty.DRAINED) >> Grew(1, 1) << Ask() >> leased(0, clock=5) << batch(0, 1, purge_1)
+
+    assert book >> ok(1) >> Noted(book.progress) << None
+
+
+def test_a_prefetch_that_failed_is_done_again() -> None:
+    """Its failure is forgotten, and it is owed until it ends once more."""
+    book = Playbook([purge_1, fetch_2]) >> Grew(2, 1) << Ask() >> stands(0) << batch(0, 2, purge_1) >> ok(2)
+    book << Go(fetch_2)
+    book >> FetchAnswered(2, Fetched(FetchOutcome.OTHER, 404, 0, "404"))
+    book << Warn("e did not prefetch http://a.test/a: 404")
+    assert book
+    assert book.progress.failure(2) is Reason.INTERNAL
+
+    assert book >> Retried(Ranges([(1, 2)]), prefetch=True) << Go(fetch_2)
+    assert not book.progress.settled(2) and book.progress.failure(2) is None
+    assert book >> FetchAnswered(2, stored)
+    assert book.progress.settled(2) and not book.progress.again
+
+
+def test_what_was_retried_can_fail_again() -> None:
+    """The new deadline counts, the old one does not."""
+    book = Playbook([purge_1]) >> Grew(1, 1) << Ask() >> silent << None >> Overdue(Ranges([(1, 1)])) << None
+    assert book >> Retried(Ranges([(1, 1)]), prefetch=False) >> Overdue(Ranges([(1, 1)])) << None
+    assert book.progress.failure(1) is None
+
+    assert book >> Overdue(Ranges([(1, 1)]), again=True) << None
+    assert book.progress.failure(1) is Reason.INTERNAL
+
+
+def test_a_prefetch_that_was_not_begun_is_cancelled() -> None:
+    """One that is under way ends by itself; one that waits is never begun."""
+    rows = [fetch_1, fetch_2]
+    book = Playbook(rows, fetch_window=1) >> Grew(2, 1) << Ask() >> stands(0) << batch(0, 2) >> ok(2) << Go(fetch_1)
+
+    assert book >> Cancelled(Ranges([(1, 2)])) << None
+    assert book.progress.failure(2) is Reason.CANCELLED
+    assert book >> FetchAnswered(1, stored) << None
+    assert book.progress.cursor == 2

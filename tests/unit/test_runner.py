@@ -7,12 +7,14 @@ import time
 from dataclasses import replace
 
 from freshline.ambient import Ambient
+from freshline.delivery.events import Origin
 from freshline.delivery.feed import Feed
 from freshline.delivery.machine import Pace
 from freshline.delivery.runner import Deadlines, EdgeRunner, OriginSlots
 from freshline.domain.action import Fetch
 from freshline.domain.edge import Edge
 from freshline.domain.task import Kind, Wish
+from freshline.domain.topology import Topology
 from freshline.drivers.base import Applied, Batch, Fetched, FetchOutcome, Gate, Lease, Probed, Trouble
 from freshline.log.memory import MemoryLog
 
@@ -64,6 +66,8 @@ def run(log: MemoryLog, gate: Scripted, edge: Edge = EDGE, origins: OriginSlots 
         log,
         Feed(log),
         Ambient(),
+        scope=Topology([edge]).scope(edge.name),
+        above=Origin(),
         pace=pace,
         deadlines=Deadlines(**deadlines),
         origins=origins or OriginSlots(),
