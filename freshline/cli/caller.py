@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # brings TLS along
 
 THROTTLED_SECONDS = 90.0  #: a call that is put off is tried again for so long; a quota by the minute needs one
 
+Product = Literal["cdn", "cdn2014", "dcdn", "esa", "scdn", "vod", "sts"]
 Flag = Annotated[bool, Parameter(negative="", show_default=False)]
 
 

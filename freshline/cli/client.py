@@ -88,12 +88,12 @@ class Client:
             token=self._credentials.security_token,
         )
 
-    def signed_url(self, action: str, params: Mapping[str, str]) -> str:
+    def signed_url(self, action: str, params: Mapping[str, str], version: str = VERSION, method: str = "GET") -> str:
         """An address that carries out one operation when it is fetched, once and within minutes (V1)."""
         token = self._credentials.security_token
-        common = {"Action": action, "Version": VERSION, "Format": "JSON"} | ({"SecurityToken": token} if token else {})
+        common = {"Action": action, "Version": version, "Format": "JSON"} | ({"SecurityToken": token} if token else {})
         request = sign_v1(
-            "GET",
+            method,
             self._host,
             {**common, **params},
             key_id=self._credentials.access_key_id,

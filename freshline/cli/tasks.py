@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from freshline.access.limits import PER_CALL
 from freshline.cli import urls as lines
 from freshline.cli import waiting as following
-from freshline.cli.caller import NOBODY, Caller, Flag
+from freshline.cli.caller import NOBODY, Caller, Flag, Product
 from freshline.cli.output import as_json, fail, table
 from freshline.cli.waiting import AT_ONCE, Waiting
 
@@ -211,13 +211,16 @@ def quota(*, caller: Caller = NOBODY) -> None:
     table(["KIND", "LEFT", "OF"], [(kind, answer[f"{kind}Remain"], answer[f"{kind}Quota"]) for kind in kinds])
 
 
-def sign(action: str, /, *params: str, caller: Caller = NOBODY) -> None:
+def sign(action: str, /, *params: str, product: Product = "cdn", caller: Caller = NOBODY) -> None:
     """Print a signed address of one call, for curl. It works once, within fifteen minutes.
 
     ```
     curl "$(freshline sign DescribeRefreshTaskById TaskId=24840)"
     curl "$(freshline sign RefreshObjectCaches ObjectPath=http://img.example.com/a.png)"
+    curl "$(freshline sign GetPurgeQuota --product esa SiteId=123)"
     ```
+
+    An operation that takes nothing but POST is signed for that: `curl -X POST`.
 
     Parameters
     ----------
@@ -225,6 +228,8 @@ def sign(action: str, /, *params: str, caller: Caller = NOBODY) -> None:
         The operation.
     params
         Its parameters, Name=value.
+    product
+        Whose operation it is.
     """
     pairs = {}
     for each in params:
@@ -232,8 +237,18 @@ def sign(action: str, /, *params: str, caller: Caller = NOBODY) -> None:
         if not (name and equals):
             fail(f"{each!r} is not Name=value", 2)
         pairs[name] = value
-    url = caller.client.signed_url(action, pairs)
+    version, method = _way(product, action)
+    url = caller.client.signed_url(action, pairs, version, method)
     as_json({"url": url}) if caller.json else print(url)
+
+
+def _way(product: str, action: str) -> tuple[str, str]:
+    """Version and method of an operation. What no table has is for the service to refuse."""
+    from freshline.spec import model
+
+    (found,) = model.load((product,)).products.values()
+    op = found.operations.get(action)
+    return found.version, "GET" if op is None or "GET" in op.methods else "POST"
 
 
 def _submit(caller: Caller, action: str, common: Mapping[str, str], wanted: Sequence[str], size: int) -> list[str]:

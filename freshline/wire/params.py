@@ -88,7 +88,7 @@ def _read_one(name: str, param: Param, raw: bytes) -> Any:
         raise Refused(param.unreal or param.wrong, param=name) from None
     except ValueError:  # what is not UTF-8, too
         raise Refused(param.wrong, param=name) from None
-    if value == ():
+    if value == () and param.required:
         raise Refused(Fault.PARAMETER_MISSING, param=name)
     return value
 

@@ -176,7 +176,7 @@ def right(op: Operation, param: Param) -> Iterator[str]:
         case "time":
             yield times.write(int(NOON) - 60 if param.to == "start" else int(NOON))
         case "headers":
-            yield from ('{"A": "b"}', '{"A": ["b", "c"]}')
+            yield from ('{"A": "b"}', '{"A": ["b", "c"]}', "{}")
         case "sources":
             yield '[{"content":"o.test"},{"content":"192.0.2.1","port":"8080","priority":"30"}]'
         case "ids" | "domains" | "tags" | "words" if param.most:

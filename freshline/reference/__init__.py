@@ -1,0 +1,1 @@
+"""What the tables say, for people (docs/reference) and for programs (OpenAPI)."""
