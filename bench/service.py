@@ -30,14 +30,13 @@ VERSION = "2018-05-10"
 STALE_SECONDS = 20 * 3600  #: a log as old as this is built anew: its oldest rows would soon be out of reach
 SPAN_SECONDS = 36 * 3600  #: the rows are spread over so much
 FAILED_RUNS = 100  #: of ten rows each, on the first edge
-BUILT = 4  #: changes when what is built changes
+BUILT = 5  #: changes when what is built changes
 
 #: Nobody is held up by what protects a service from one caller; else as it is shipped.
 LIMITS = """
 [service]
 log_level = "warning"
 [limits]
-window_seconds = 86400
 nonces = 100000000
 refresh_queue = 1000000000
 preload_queue = 1000000000
@@ -56,6 +55,7 @@ class Books:
     key_id: str
     secret: str
     rows: int = 0
+    first: int = 0  #: when the oldest of them was made, Unix seconds
 
     def open_log(self) -> SqliteLog:
         return SqliteLog.open(self.home / "log.db")
@@ -86,6 +86,7 @@ def filled(rows: int) -> Books:
     Nobody listens where those edges should be: nothing here is about delivery. Kept from run to run.
     """
     home = WORK / f"rows-{rows}"
+    end = time.time()
     card = home / "books.json"
     if card.exists():
         known = json.loads(card.read_text())
@@ -94,16 +95,16 @@ def filled(rows: int) -> Books:
     shutil.rmtree(home, ignore_errors=True)
     print(f"  building a log of {rows:,} rows", flush=True)
     made = books(home, edges=[edge(f"e{number}") for number in range(4)])
-    asyncio.run(_fill(made, rows))
+    asyncio.run(_fill(made, rows, end))
     known = {"account": made.account, "key_id": made.key_id, "secret": made.secret, "rows": rows}
+    known["first"] = int(end - SPAN_SECONDS)
     card.write_text(json.dumps({**known, "built": BUILT}))
     return Books(home, **known)
 
 
-async def _fill(made: Books, rows: int) -> None:
+async def _fill(made: Books, rows: int, end: float) -> None:
     log = made.open_log()
     dice = random.Random(1)
-    end = time.time()
 
     async def some(first: int, count: int) -> None:
         wishes = [

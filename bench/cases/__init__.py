@@ -7,7 +7,7 @@ from importlib import import_module
 from bench.harness import Case
 
 #: In the order they are run and printed.
-NAMES = ("describe",)
+NAMES = ("describe", "list", "submit", "settle")
 
 
 def case(name: str) -> Case:

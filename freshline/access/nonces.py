@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from freshline.access.burnt import Burnt
 
@@ -82,6 +83,7 @@ class Nonces:
             del self._generations[0]
 
 
+@lru_cache(16)  # it is asked for when a nonce is looked up, and again when it is burnt
 def _mark(key_id: str, nonce: str) -> int:
     """Eight bytes instead of the text: what is remembered has a bound. No key, since nobody burns but their own."""
     text = f"{key_id} {nonce}".encode("utf-8", "surrogatepass")

@@ -36,6 +36,13 @@ class Throttle:
         :param now: monotonic seconds
         :return: 0 if taken, else the seconds until it may be tried again
         """
+        if len(draws) == 1:  # nearly always
+            (draw,) = draws
+            bucket = self._filled(draw, now)
+            if bucket.tokens < draw.amount:
+                return (draw.amount - bucket.tokens) / draw.rate
+            bucket.tokens -= draw.amount
+            return 0.0
         buckets = [self._filled(draw, now) for draw in draws]
         waits = [
             (draw.amount - bucket.tokens) / draw.rate

@@ -82,6 +82,7 @@ class Exchange:
     caller: Caller = field(init=False)
     bound: Bound | None = None
     arguments: dict[str, Any] = field(init=False)
+    format: Format = field(init=False)  #: of the answer
 
 
 class App:
@@ -165,10 +166,11 @@ class App:
             self._ambient.now(),
             self._ambient.monotonic(),
         )
+        exchange.format = self._format(exchange.request)
         status, content, extra = self._refusal(exchange, Refused(fault, limit=limit))
         if self._observe is not None:
             self._observe("-", status, 0.0)
-        return status, _head(content, self._format(exchange.request), exchange.request_id, extra), content
+        return status, _head(content, exchange.format, exchange.request_id, extra), content
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = self._ambient.monotonic()
@@ -176,7 +178,8 @@ class App:
         source = self._peers.source(scope, request.headers)
         exchange = Exchange(request, source, self._ambient.request_id(), self._ambient.now(), started)
         status, extra = 200, list[tuple[bytes, bytes]]()
-        if _is_preflight(exchange.request):
+        exchange.format = self._format(request)  # as far as it is known: the body may have a word in it
+        if _is_preflight(request):
             await _send(send, 200, b"", Format.JSON, exchange.request_id, extra)
             return
         try:
@@ -187,7 +190,7 @@ class App:
             status, content, extra = self._refusal(exchange, Refused(Fault.UNAVAILABLE))
         except Exception as trouble:
             status, content, extra = self._refusal(exchange, _refused(trouble, exchange))
-        await _send(send, status, content, self._format(exchange.request), exchange.request_id, extra)
+        await _send(send, status, content, exchange.format, exchange.request_id, extra)
         if self._observe is not None:
             action = exchange.bound.operation.action if exchange.bound else "-"
             self._observe(action, status, self._ambient.monotonic() - started)
@@ -200,7 +203,8 @@ class App:
         if self._calls is not None and self._under_way > self._calls:
             raise Refused(Fault.UNAVAILABLE)
         if content := await body.read(receive, self._limits.body_bytes, self._limits.body_seconds):
-            exchange.request = self._request(scope, content)
+            exchange.request.take(content)
+        exchange.format = self._format(exchange.request)
         for step in self._steps:
             step(exchange)
         assert exchange.bound is not None, "the steps found an operation"
@@ -209,7 +213,7 @@ class App:
         call = Call(caller.account.id, exchange.request_id, exchange.now, exchange.monotonic, caller.principal)
         values = await handler.run(self.desk, call, handler.args(**exchange.arguments))
         values["request_id"] = exchange.request_id
-        return render.answer(operation.action, operation.result, values, self._format(exchange.request))
+        return render.answer(operation.action, operation.result, values, exchange.format)
 
     # -- the steps ------------------------------------------------------------
     def _read_claim(self, exchange: Exchange) -> None:
@@ -255,13 +259,13 @@ class App:
         assert exchange.bound is not None
         exchange.arguments = exchange.bound.reader.read(exchange.request)
 
-    def _request(self, scope: Scope, content: bytes = b"") -> Request:
+    def _request(self, scope: Scope) -> Request:
         lines = scope["headers"]
         headers = dict(lines)
         if len(headers) != len(lines):
             headers = merge_headers(lines)
         secure = self._peers.secure(scope, headers)
-        return Request(scope["method"], scope["query_string"], headers, content, secure)
+        return Request(scope["method"], scope["query_string"], headers, secure=secure)
 
     # -- the answer -----------------------------------------------------------
     def _refusal(self, exchange: Exchange, refused: Refused) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
@@ -277,7 +281,7 @@ class App:
             host=exchange.request.header(b"host")[:HOST_LIMIT],
             recommend=self._settings.recommend,
             product=self._product_name(exchange),
-            format_=self._format(exchange.request),
+            format_=exchange.format,
             denial=refused.denial,
         )
         extra: list[tuple[bytes, bytes]] = []

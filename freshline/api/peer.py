@@ -7,6 +7,7 @@ right, up to the first address that is no such proxy's.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from freshline.api.asgi import Scope
@@ -44,6 +45,7 @@ class Peers:
         return bool(self._proxies and address) and any(ip_address(address) in network for network in self._proxies)
 
 
+@lru_cache(4096)
 def _plain(text: str) -> str:
     """An address in its one spelling, or nothing. An IPv4 caller on an IPv6 socket is an IPv4 caller."""
     try:

@@ -97,6 +97,11 @@ class Ranges:
             if run_last >= first:
                 yield max(run_first, first), min(run_last, last)
 
+    def touches(self, first: int, last: int) -> bool:
+        """Whether any of [first, last] is in it."""
+        at = bisect_right(self._firsts, last) - 1
+        return at >= 0 and self._lasts[at] >= first
+
     def beyond(self, position: int) -> Ranges:
         """What lies past a position."""
         at = bisect_left(self._lasts, position + 1)

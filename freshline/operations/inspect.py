@@ -14,7 +14,7 @@ from freshline.log.base import Query
 from freshline.operations import selection, shown
 from freshline.operations.desk import Call, Desk
 from freshline.operations.selection import FILTERS, Filter
-from freshline.operations.states import States
+from freshline.operations.states import Standing, States
 from freshline.wire import times
 
 TASKS = FILTERS
@@ -54,10 +54,17 @@ async def tasks_by_id(desk: Desk, call: Call, args: Filter) -> dict[str, Any]:
     """Every row of each task asked for, in that order."""
     selection.check(desk, call, args)
     listed: list[dict[str, Any]] = []
-    for task in selection.own_tasks(desk, call, args.ids or ()):
-        if selection.holds(args, task):
-            rows = desk.shown.rows(task, desk.standing(task.wish))
-            listed += rows if args.path is args.status is None else [row for row in rows if _is_wanted(args, row)]
+    account, since = call.account, selection.oldest(desk, call)
+    standing: Standing | None = None
+    audience: Audience | None = None
+    for kept in desk.shown.find(args.ids or ()):
+        task, wish = kept.task, kept.task.wish
+        if wish.account != account or task.created < since or not selection.holds(args, task):
+            continue
+        if standing is None or wish.audience != audience:
+            audience, standing = wish.audience, desk.standing(wish)
+        rows = kept.rows(standing)
+        listed += rows if args.path is args.status is None else [row for row in rows if _is_wanted(args, row)]
     return {"total": len(listed), "tasks": listed}
 
 

@@ -84,7 +84,8 @@ def domain_of(path: str) -> str:
 def own_tasks(desk: Desk, call: Call, ids: Sequence[int]) -> list[Task]:
     """Tasks of the caller's that are young enough to be asked for. All others look alike: not there."""
     since = oldest(desk, call)
-    return [task for task in desk.shown.tasks(ids) if task.wish.account == call.account and task.created >= since]
+    tasks = (kept.task for kept in desk.shown.find(ids))
+    return [task for task in tasks if task.wish.account == call.account and task.created >= since]
 
 
 def holds(wanted: Filter, task: Task) -> bool:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from freshline.domain.progress import RowState
+from freshline.domain.progress import COMPLETE, RowState
 from freshline.domain.task import Task
 from freshline.log.base import Log
 from freshline.operations.states import Standing, States
@@ -21,50 +21,62 @@ KEPT_ROWS = 16_384  #: about a kilobyte each
 
 
 @dataclass(slots=True)
-class _Known:
+class Kept:
+    """A task, and its rows as they were made last; none were yet where there are no states."""
+
     task: Task
-    states: list[RowState]
-    items: list[Item]
+    last: int  #: position of its last row
+    states: list[RowState] = field(default_factory=list)
+    items: list[Item] = field(default_factory=list)
+    complete: bool = False  #: all of them
+
+    def rows(self, standing: Standing) -> list[Item]:
+        """Every row in its state. Not to be changed by whoever gets them."""
+        task = self.task
+        if self.complete and standing.is_complete(task.id, self.last):
+            return self.items
+        stretches = States(standing, task.id, self.last)
+        states = [stretches.at(position) for position in range(task.id, self.last + 1)]
+        before: list[RowState | None] = [*self.states] or [None] * len(states)
+        self.items = self.items or [Item()] * len(states)
+        for at, state in enumerate(states):
+            if state != before[at]:
+                self.items[at] = row(task, task.wish.paths[at], state)
+        self.states, self.complete = states, all(state is COMPLETE for state in states)
+        return self.items
 
 
 class Shown:
     def __init__(self, log: Log) -> None:
         self._log = log
-        self._known: OrderedDict[int, _Known] = OrderedDict()
+        self._kept: OrderedDict[int, Kept] = OrderedDict()
         self._rows = 0
 
-    def tasks(self, ids: Sequence[int]) -> list[Task]:
-        """Those of them that the log still holds, in the order asked."""
-        known, oldest = self._known, self._log.oldest
-        found = {id_: known[id_].task for id_ in ids if id_ in known and id_ >= oldest}
-        if len(found) < len(ids):
-            missing = [id_ for id_ in ids if id_ not in found]
-            found.update({task.id: task for task in self._log.tasks(missing) if task is not None})
-        return [found[id_] for id_ in ids if id_ in found]
+    def find(self, ids: Sequence[int]) -> list[Kept]:
+        """Those of these tasks that the log still holds, in the order asked."""
+        known, oldest = self._kept, self._log.oldest
+        if missing := [id_ for id_ in ids if id_ not in known]:
+            found = [Kept(task, task.last) for task in self._log.tasks(missing) if task is not None]
+            at_hand = {kept.task.id: kept for kept in found}
+            self._keep(found)
+        out = []
+        for id_ in ids:
+            kept = known.get(id_)
+            if kept is not None:
+                known.move_to_end(id_)
+            elif missing:
+                kept = at_hand.get(id_)  # more were asked for than are kept
+            if kept is not None and id_ >= oldest:
+                out.append(kept)
+        return out
 
-    def rows(self, task: Task, standing: Standing) -> list[Item]:
-        """Every row of a task in its state. Not to be changed by whoever gets them."""
-        known = self._known.get(task.id)
-        if known is not None:
-            self._known.move_to_end(task.id)
-            states = _states(task, standing)
-            if states != known.states:
-                known.items = [
-                    item if before == state else row(task, path, state)
-                    for item, before, state, path in zip(
-                        known.items, known.states, states, task.wish.paths, strict=True
-                    )
-                ]
-                known.states = states
-            return known.items
-        states = _states(task, standing)
-        items = [row(task, path, state) for path, state in zip(task.wish.paths, states, strict=True)]
-        self._known[task.id] = _Known(task, states, items)
-        self._rows += len(items)
-        while self._rows > KEPT_ROWS:
-            _, oldest = self._known.popitem(last=False)
-            self._rows -= len(oldest.items)
-        return items
+    def _keep(self, found: Sequence[Kept]) -> None:
+        for kept in found:
+            self._kept[kept.task.id] = kept
+            self._rows += len(kept.task.wish.paths)
+        while self._rows > KEPT_ROWS and len(self._kept) > 1:
+            _, oldest = self._kept.popitem(last=False)
+            self._rows -= len(oldest.task.wish.paths)
 
 
 def row(task: Task, path: str, state: RowState) -> Item:
@@ -78,8 +90,3 @@ def row(task: Task, path: str, state: RowState) -> Item:
         created=times.write(task.created),
         description=state.description,
     )
-
-
-def _states(task: Task, standing: Standing) -> list[RowState]:
-    states = States(standing, task.id, task.last)
-    return [states.at(position) for position in range(task.id, task.last + 1)]

@@ -20,7 +20,7 @@ class Standing:
 
     fleet: Fleet
     passed: int | None  #: every edge is done with the rows up to here; ``None``: there is no edge
-    left: Ranges  #: what some edge gave up, or does again
+    left: Ranges | None  #: what some edge gave up, or does again
 
     @classmethod
     def of(cls, fleet: Fleet) -> Standing:
@@ -31,11 +31,13 @@ class Standing:
                 left += ranges
         # Rows that an edge joined after are none of its business, and so done.
         passed = min((max(edge.joined, progress.cursor) for edge, progress in fleet), default=None)
-        return cls(fleet, passed, Ranges(left))
+        return cls(fleet, passed, Ranges(left) if left else None)
 
-    def is_complete(self, position: int) -> bool:
-        """Surely so; if not, it must be looked at closely."""
-        return (self.passed is None or position <= self.passed) and position not in self.left
+    def is_complete(self, first: int, last: int) -> bool:
+        """Whether all these rows are, surely; if not, they must be looked at closely."""
+        if self.passed is not None and last > self.passed:
+            return False
+        return self.left is None or not self.left.touches(first, last)
 
 
 class States:
@@ -48,7 +50,7 @@ class States:
         self._known: dict[int, RowState] = {}
 
     def at(self, position: int) -> RowState:
-        if self._standing.is_complete(position):
+        if self._standing.is_complete(position, position):
             return COMPLETE
         if self._cuts is None:
             self._cuts = sorted(_cuts(self._standing.fleet, *self._bounds))

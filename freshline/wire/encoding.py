@@ -15,10 +15,10 @@ TWICE = {byte: b"%%25%02X" % byte for byte in range(256) if byte not in UNRESERV
 
 Pairs = list[tuple[bytes, bytes]]
 
-#: Escapes of long values, the frequent ones. None stands for a hex digit or for ``%``, so replacing one can neither
-#: make nor break another, and the rest is left to the careful decoder.
-_FREQUENT = [(f"%{ord(ch):{case}}".encode(), ch.encode()) for ch in ":/\n\r?=& ,+" for case in ("02X", "02x")]
-_LONG = 400  #: bytes from which the frequent ones are worth a pass each
+#: The frequent escapes. None stands for a hex digit or for ``%``, so replacing one can neither make nor break another,
+#: and the rest is left to the careful decoder.
+_FREQUENT = [(f"%{ord(ch):{case}}".encode(), ch.encode()) for ch in ",:/\n\r?=& +" for case in ("02X", "02x")]
+_LONG = 32  #: bytes from which the frequent ones are worth a pass each
 
 
 def encode(value: bytes) -> bytes:
@@ -39,7 +39,10 @@ def decode(raw: bytes) -> bytes:
         return raw
     if len(raw) > _LONG:
         for escape, byte in _FREQUENT:
-            raw = raw.replace(escape, byte)
+            if escape in raw:
+                raw = raw.replace(escape, byte)
+                if b"%" not in raw:
+                    return raw
     return unquote_to_bytes(raw)
 
 

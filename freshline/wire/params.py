@@ -21,6 +21,7 @@ from freshline.wire import content, slots, times
 from freshline.wire.request import Request
 
 TASK_ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)  #: stays within a signed 64-bit number
+_TASK_IDS = re.compile(r"[1-9][0-9]{0,17}(?:,[1-9][0-9]{0,17})*", re.ASCII)
 NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 DOMAIN_LIMIT = 253  #: characters (RFC 1035 section 2.3.4)
 HEADERS_LIMIT = 32  #: header lines that a prefetch may carry
@@ -168,7 +169,7 @@ def _ids(param: Param, text: str) -> tuple[int, ...]:
     parts = text.split(",")
     if param.most is not None and len(parts) > param.most:
         raise _Over
-    if not all(map(TASK_ID.fullmatch, parts)):
+    if not _TASK_IDS.fullmatch(text):
         raise _Wrong
     return tuple(dict.fromkeys(map(int, parts)))
 

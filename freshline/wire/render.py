@@ -28,12 +28,18 @@ class Item(dict[str, Any]):
     """An entry of a list that is answered more than once, such as a row of a task: JSON is made of it once."""
 
     __slots__ = ("_json", "_shape")
+    _json: msgspec.Raw
+    _shape: Shape
 
     def json(self, shape: Shape) -> msgspec.Raw:
-        if getattr(self, "_shape", None) is not shape:
-            self._json = msgspec.Raw(_encode_json(_tree(shape, self)))
-            self._shape = shape
-        return self._json
+        try:
+            if self._shape is shape:
+                return self._json
+        except AttributeError:  # the first time
+            pass
+        self._json = made = msgspec.Raw(_encode_json(_tree(shape, self)))
+        self._shape = shape
+        return made
 
 
 def answer(action: str, shape: Shape, values: Mapping[str, Any], format_: Format) -> bytes:

@@ -25,11 +25,20 @@ class Request:
     query_pairs: Pairs = field(init=False)
     form_pairs: Pairs = field(init=False)
     params: dict[bytes, bytes] = field(init=False)  #: every parameter once
+    signed_headers: list[bytes] | None = field(init=False)
+    """The names a V3 signature says it covers, in its order; ``None`` where there is no V3 signature."""
 
     def __post_init__(self) -> None:
+        self.signed_headers = _signed_headers(self.headers.get(b"authorization", b""))
         self.query_pairs = parse_pairs(self.query)
-        self.form_pairs = parse_pairs(self.body) if self.body and self._is_form() else []
-        self.params = dict(self.form_pairs) | dict(self.query_pairs) if self.form_pairs else dict(self.query_pairs)
+        self.take(self.body)
+
+    def take(self, body: bytes) -> None:
+        """The body has come."""
+        self.body = body
+        self.form_pairs = parse_pairs(body) if body and self._is_form() else []
+        self.params = dict(self.form_pairs)
+        self.params.update(self.query_pairs)
 
     def repeated(self) -> str | None:
         """A parameter that comes twice, if there is one. Which of the two is meant nobody can say."""
@@ -52,23 +61,21 @@ class Request:
         value = self.headers.get(name)
         return value.strip().decode("latin-1") if value else ""
 
-    def signed_headers(self) -> list[bytes] | None:
-        """The names a V3 signature says it covers, in its order; ``None`` where there is no V3 signature."""
-        authorization = self.headers.get(b"authorization", b"")
-        if not authorization.startswith(b"ACS3-"):
-            return None
-        names = authorization.partition(b"SignedHeaders=")[2].partition(b",")[0].strip()
-        return names.split(b";") if names else []
-
     def _is_form(self) -> bool:
         """Whether the body holds parameters.
 
         A content type that a V3 signature does not cover says nothing: a stranger could change it and so hide the body.
         """
-        signed = self.signed_headers()
-        if signed is not None and b"content-type" not in signed:
+        if self.signed_headers is not None and b"content-type" not in self.signed_headers:
             return True
         return self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == FORM
+
+
+def _signed_headers(authorization: bytes) -> list[bytes] | None:
+    if not authorization.startswith(b"ACS3-"):
+        return None
+    names = authorization.partition(b"SignedHeaders=")[2].partition(b",")[0].strip()
+    return names.split(b";") if names else []
 
 
 def merge_headers(lines: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

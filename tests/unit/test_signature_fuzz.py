@@ -56,7 +56,7 @@ class Call:
     def meaning(self) -> tuple[Any, ...]:
         """What it says, however it is written. What V3 does not sign says nothing; a V3 body is signed as written."""
         request = self.request
-        signed = request.signed_headers()
+        signed = request.signed_headers
         if signed is None:
             return request.method, sorted(request.query_pairs + request.form_pairs)
         authorization = request.headers.get(b"authorization", b"").strip()
@@ -159,7 +159,7 @@ async def test_nothing_can_be_taken_away_or_added(scheme: str, method: str, plac
     wrong += [replace(whole, body=whole.body + b"&X=1"), replace(whole, body=b"")] if whole.body else []
     if scheme == "v3":
         headers = whole.headers
-        names = whole.request.signed_headers() or []
+        names = whole.request.signed_headers or []
         wrong += [
             replace(whole, headers=headers[:at] + headers[at + 1 :])
             for at, (name, _) in enumerate(headers)
