@@ -114,7 +114,7 @@ def _policy(args: RefreshMediaArgs) -> str:
 
 
 def _told(desk: Desk, job: MediaJob, entry: Entry) -> dict[str, Any]:
-    failed = {url: description for url, status, description in _states(desk, entry) if status is Status.FAILED}
+    failed = {url: description for url, status, description in _states(desk, job, entry) if status is Status.FAILED}
     trouble = entry.trouble or (TASK_FAILED if failed else "")
     return {
         "id": job.id,
@@ -131,14 +131,18 @@ def _told(desk: Desk, job: MediaJob, entry: Entry) -> dict[str, Any]:
     }
 
 
-def _states(desk: Desk, entry: Entry) -> Iterator[tuple[str, Status, str]]:
-    """URL, status and description of each task that is still kept. URLs of several domains may be of several groups."""
+def _states(desk: Desk, job: MediaJob, entry: Entry) -> Iterator[tuple[str, Status, str]]:
+    """URL, status and description of each task that is still kept. URLs of several domains may be of several groups.
+
+    A log that was put back from an old copy may have other tasks there, also other people's; those are passed over.
+    """
     if not entry.urls:
         return
     last = entry.first + len(entry.urls) - 1
     states: dict[Audience, States] = {}
     for task in desk.log.read(entry.first - 1, len(entry.urls)):
-        if not entry.first <= task.id <= last:
+        ours = entry.first <= task.id <= last and task.wish.account == job.account
+        if not ours or task.wish.paths != (entry.urls[task.id - entry.first],):
             continue
         audience = task.wish.audience
         if audience not in states:

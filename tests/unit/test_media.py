@@ -205,6 +205,20 @@ async def test_whose_job(it: Caller) -> None:
     assert await it.jobs(job) == []
 
 
+async def test_a_log_that_was_put_back(it: Caller, store: MediaJobs) -> None:
+    """What became of other people's tasks, which stand where the job's were in another history, is not told."""
+    job = await it.submit(type="Preload")
+    other = serving(store)
+    foreign = other.service.signed(
+        "PushObjectCache", "otherid", "othersecret", ObjectPath="http://foreign.test/a\nhttp://foreign.test/b"
+    )
+    assert (await other.service.send(foreign)).status == 200
+    await other.service.settle("a", "b", cursor=2, failed=((Reason.ORIGIN_TIMEOUT, Ranges([(1, 2)])),))
+    (told,) = await other.jobs(job)
+
+    assert (told["Status"], told["ErrorMessage"]) == ("success", "")
+
+
 async def test_a_log_that_takes_nothing(it: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     """When no medium could be written the call is refused, and there is no job."""
 

@@ -21,6 +21,8 @@ from alibabacloud_esa20240910.client import Client as EsaClient
 from alibabacloud_sts20150401 import models as sts_models
 from alibabacloud_sts20150401.client import Client as StsClient
 from alibabacloud_tea_openapi.models import Config
+from alibabacloud_vod20170321 import models as vod_models
+from alibabacloud_vod20170321.client import Client as VodClient
 from Tea.exceptions import TeaException
 
 from freshline.sandbox import script
@@ -356,3 +358,26 @@ def test_the_recipe_for_node(node_modules: Path) -> None:
     done = subprocess.run(["node", "-e", code], cwd=node_modules, env=env, capture_output=True, text=True, timeout=60)
 
     assert done.stdout == "1\n", done.stderr
+
+
+def test_media(freshline_endpoint: Endpoint) -> None:
+    """Any media id has streams, and its tasks go the way of their URLs."""
+    freshline_endpoint.rules([{"match": "*/lost/*.m3u8", "outcome": "failed", "description": "Origin Timeout"}])
+    vod = VodClient(
+        Config(
+            access_key_id=freshline_endpoint.key_id,
+            access_key_secret=freshline_endpoint.secret,
+            endpoint=freshline_endpoint.address,
+            protocol="http",
+        )
+    )
+    ids = f"film,lost,sandbox-unknown,{'x' * 65}"
+    asked = vod_models.RefreshMediaPlayUrlsRequest(media_ids=ids, task_type="Preload", formats="mp4,m3u8")
+    taken = vod.refresh_media_play_urls(asked).body
+    ask = vod_models.GetMediaRefreshJobsRequest(media_refresh_job_id=taken.media_refresh_job_id)
+    film, lost = vod.get_media_refresh_jobs(ask).body.media_refresh_jobs
+
+    assert taken.non_exist_media_ids == f"sandbox-unknown,{'x' * 65}"
+    assert (film.status, film.task_ids, film.error_code) == ("success", "1,2", "")
+    assert (lost.status, lost.task_ids, lost.error_message) == ("fail", "3,4", "Origin Timeout")
+    assert lost.success_play_urls == "http://play.sandbox.test/lost/hd.mp4"
