@@ -14,6 +14,7 @@ from typing import Any
 
 from freshline.cli.client import Client
 from freshline.cli.credentials import Credentials
+from freshline.domain.edge import Duty
 from freshline.inventory.sqlite import SqliteInventory
 from tests.servers.base import SITE, CacheServer, free_port, until
 
@@ -116,6 +117,12 @@ class Stack:
         until(lambda: self.look("/metrics").count("} 1.0\n") and "edge_fresh" in self.look("/metrics"))
         until(lambda: all(line.endswith(" 1.0") for line in self.look("/metrics").splitlines() if "_fresh{" in line))
         return self
+
+    def order(self, cache: CacheServer, duty: Duty) -> None:
+        """What `freshline edge pause`, `drain` and `resume` do."""
+        inventory = SqliteInventory.open(self.home / "inventory.db")
+        inventory.change_edge(cache.name, duty=duty)
+        inventory.close()
 
     # -- the caller -----------------------------------------------------------
     def refresh(self, *paths: str, type: str = "File", force: bool = False, host: str = SITE) -> Asked:
