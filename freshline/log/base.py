@@ -65,6 +65,10 @@ class Page:
     rows: tuple[Row, ...]
 
 
+#: Of one domain: from which position on its rows are of which group, in order. What is before the first is of that.
+Placed = tuple[tuple[int, str], ...]
+
+
 class Log(Protocol):
     @property
     def id(self) -> str:
@@ -112,6 +116,13 @@ class Log(Protocol):
         ...
 
     def find(self, query: Query) -> Page: ...
+
+    def placed(self, account: str) -> Mapping[str, Placed]:
+        """Of which groups the rows of an account's domains are, whatever became of the domains since.
+
+        A domain without rows is not in it; nor are, in a log of an older freshline, rows from before this was kept.
+        """
+        ...
 
     def position_at(self, seconds: int) -> int:
         """The first position created at or after this time; ``head + 1`` if there is none."""

@@ -52,5 +52,6 @@ class Group:
     tasks: list[Task] = field(default_factory=list)
     used: dict[tuple[str, int], dict[str, int]] = field(default_factory=dict)
     progress: dict[str, Progress | None] = field(default_factory=dict)
+    placed: list[tuple[str, str, int, str]] = field(default_factory=list)  #: account, domain, first position, group
     oldest_quota: int | None = None  #: quota days before this are gone
     outcomes: list[tuple[Op, Any, BaseException | None]] = field(default_factory=list)

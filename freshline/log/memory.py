@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from freshline.domain.edge import Evidence, Progress
 from freshline.domain.task import Row, Task, Wish
-from freshline.log.base import LogUnavailable, Overspent, Page, Query, Selection, Spend
+from freshline.log.base import LogUnavailable, Overspent, Page, Placed, Query, Selection, Spend
 
 DAY_SECONDS = 86_400
 
@@ -90,6 +90,15 @@ class MemoryLog:
     def find(self, query: Query) -> Page:
         rows = [row for row in reversed(self._rows) if _asked_for(row, query)]
         return Page(len(rows), tuple(rows[query.offset : query.offset + query.limit]))
+
+    def placed(self, account: str) -> Mapping[str, Placed]:
+        out: dict[str, Placed] = {}
+        for task in self._tasks:
+            if task.wish.account == account:
+                runs = out.setdefault(task.wish.domain, ())
+                if not runs or runs[-1][1] != task.wish.group:
+                    out[task.wish.domain] = (*runs, (task.id, task.wish.group))
+        return out
 
     def position_at(self, seconds: int) -> int:
         return next((task.id for task in self._tasks if task.created >= seconds), self._head + 1)

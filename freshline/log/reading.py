@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from freshline.domain.edge import Evidence, Progress
 from freshline.domain.task import Task, Wish
 from freshline.log import cursors
-from freshline.log.base import LogUnavailable, Page, Query, Spend
+from freshline.log.base import LogUnavailable, Page, Placed, Query, Spend
 from freshline.log.digest import Tail
 from freshline.log.finding import find
 from freshline.log.statements import DAY_SECONDS, statements
@@ -73,6 +73,11 @@ class Reading:
         tail = self._tail() if query.path is not None else Tail(0, 0)  # before the snapshot: see Store.publish
         with self._view() as view:
             return find(view, query, tail)
+
+    def placed(self, account: str) -> Mapping[str, Placed]:
+        with suppress(sqlite3.OperationalError):  # a log of an older freshline, which no newer one has opened yet
+            return read_placed(self._db).get(account, {})
+        return {}
 
     def position_at(self, seconds: int) -> int:
         with self._view() as view:
@@ -156,6 +161,15 @@ def _position_in(view: View, day: Day, seconds: int) -> int:
     segment = view.segment_at(earlier)
     since = segment.since(seconds)
     return min(since if since is not None else segment.last + 1, day.last + 1)
+
+
+def read_placed(db: sqlite3.Connection) -> dict[str, dict[str, Placed]]:
+    """By account and domain."""
+    out: dict[str, dict[str, Placed]] = {}
+    for account, domain, first, group in db.execute("SELECT * FROM placed ORDER BY account, domain, first"):
+        of_account = out.setdefault(account, {})
+        of_account[domain] = (*of_account.get(domain, ()), (first, group))
+    return out
 
 
 class ReadOnlyLog(Reading):

@@ -16,7 +16,7 @@ from pathlib import Path
 from freshline import datafile
 from freshline.domain.edge import Evidence, Progress
 from freshline.domain.task import Task, Wish
-from freshline.log.base import LogUnavailable, Spend
+from freshline.log.base import LogUnavailable, Placed, Spend
 from freshline.log.digest import Tail
 from freshline.log.group import Append, Drop, Op, Settle
 from freshline.log.reading import Reading, ReadOnlyLog
@@ -59,6 +59,7 @@ class SqliteLog(Reading):
         lock = datafile.lock(file, "log")
         try:
             writing = datafile.open_for_writing(file, "log", VERSION, script("log"))
+            writing.execute(script("placed"))
             writing.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
             writing.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
             if not writing.execute("SELECT count(*) FROM meta").fetchone()[0]:
@@ -98,6 +99,9 @@ class SqliteLog(Reading):
 
     def used(self, account: str, day: int) -> Mapping[str, int]:
         return dict(self._writer.store.used.get((account, day), {}))
+
+    def placed(self, account: str) -> Mapping[str, Placed]:
+        return self._writer.store.placed.get(account, {})
 
     def progress(self, edge: str) -> Progress | None:
         return self._writer.store.progress.get(edge)

@@ -15,10 +15,11 @@ from typing import Any
 from freshline.domain.edge import Progress
 from freshline.domain.task import Kind, Task
 from freshline.log import cursors
-from freshline.log.base import Overspent
+from freshline.log.base import Overspent, Placed
 from freshline.log.digest import TAIL_ROWS, Tail
 from freshline.log.group import Append, Drop, Group, Op, Settle
 from freshline.log.merging import SEGMENT_ROWS
+from freshline.log.reading import read_placed
 from freshline.log.segment import CHUNK_ROWS, Segment, encode_chunk
 from freshline.log.statements import DAY_SECONDS, Statements, statements
 
@@ -41,6 +42,8 @@ class Store:
         self._db = connection
         self.used: dict[tuple[str, int], dict[str, int]] = {}  #: inner dictionaries are replaced, never changed
         self.progress: dict[str, Progress] = {}
+        self.placed: dict[str, dict[str, Placed]] = {}  #: by account and domain; inner ones are replaced likewise
+        self._groups: dict[tuple[str, str], str] = {}  #: of the newest row of each account and domain
         self.moved = 0  #: counts the changes of ``progress``, each after it was made
         self.tail = self._tail = tail
         self._head = 0
@@ -75,7 +78,10 @@ class Store:
         used: dict[tuple[str, int], dict[str, int]] = {}
         for account, day, bucket, amount in db.execute("SELECT account, day, bucket, used FROM quota"):
             used.setdefault((account, day), {})[bucket] = amount
-        self.progress, self.used = progress, used
+        self.progress, self.used, self.placed = progress, used, read_placed(db)
+        self._groups = {
+            (account, domain): runs[-1][1] for account, of in self.placed.items() for domain, runs in of.items()
+        }
         self.moved += 1
         newest = db.execute("SELECT day, first FROM day ORDER BY day DESC LIMIT 1").fetchone()
         self._today = _Today(newest[0], newest[1], statements(newest[0])) if newest else None
@@ -84,6 +90,11 @@ class Store:
     def publish(self, group: Group) -> None:
         """Let readers see what is durable now."""
         self.tail = self._tail
+        for account, domain, first, name in group.placed:
+            before = self.placed.get(account, {})
+            self.placed[account] = {**before, domain: (*before.get(domain, ()), (first, name))}
+        if group.oldest_quota is not None:  # days went
+            self.placed = read_placed(self._db)
         self.used.update(group.used)
         if group.oldest_quota is not None:
             self.used = {key: used for key, used in self.used.items() if key[1] >= group.oldest_quota}
@@ -124,6 +135,9 @@ class Store:
             task = Task(self._head + 1, self._created, wish)
             self._head = task.last
             tasks.append(task)
+            if self._groups.get((wish.account, wish.domain)) != wish.group:
+                self._groups[wish.account, wish.domain] = wish.group
+                group.placed.append((wish.account, wish.domain, task.id, wish.group))
         group.tasks += tasks
         return tasks
 
@@ -160,6 +174,12 @@ class Store:
             if self._today and self._today.number == day:
                 self._today = None
                 self._tail = Tail(self._head + 1, self._head)
+        self._db.execute(
+            "DELETE FROM placed AS old WHERE EXISTS (SELECT * FROM placed AS later WHERE later.account = old.account"
+            " AND later.domain = old.domain AND later.first > old.first AND later.first <="
+            " coalesce((SELECT min(first) FROM day), ?))",
+            (self._head + 1,),
+        )
         group.oldest_quota = today - QUOTA_SLACK_DAYS
         self._db.execute("DELETE FROM quota WHERE day < ?", (group.oldest_quota,))
 
@@ -174,6 +194,7 @@ class Store:
             self._tail = Tail(self._today.first, self._tail.end)
         if group.tasks:
             self._db.execute("UPDATE meta SET head = ?, created = ?", (self._head, self._created))
+        self._db.executemany("INSERT INTO placed VALUES (?, ?, ?, ?)", group.placed)
         for (account, day), buckets in group.used.items():
             self._db.executemany(
                 "INSERT OR REPLACE INTO quota VALUES (?, ?, ?, ?)",

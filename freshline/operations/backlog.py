@@ -7,11 +7,11 @@ answers first: no account can have more in the queue than all have together.
 from __future__ import annotations
 
 from freshline.domain.errors import Fault, Refused
-from freshline.domain.progress import rows_with
 from freshline.domain.ranges import Ranges
 from freshline.domain.task import Kind, Status
-from freshline.log.base import Query, Selection
+from freshline.log.base import Query
 from freshline.operations.desk import Call, Desk
+from freshline.operations.placement import in_states
 
 REFRESHES = tuple(kind for kind in Kind if not kind.is_prefetch)
 PREFETCHES = tuple(kind for kind in Kind if kind.is_prefetch)
@@ -37,10 +37,5 @@ def _fits(desk: Desk, account: str, kinds: tuple[Kind, ...], room: int) -> bool:
 
 
 def _waiting(desk: Desk, account: str, kinds: tuple[Kind, ...], head: int) -> int:
-    domains = desk.inventory.domains(account)
-    waiting: dict[str, Ranges] = {}
-    for group in {domain.group for domain in domains}:
-        fleet = desk.fleet(group)
-        waiting[group] = rows_with(Status.PENDING, fleet, head) | rows_with(Status.REFRESHING, fleet, head)
-    selections = tuple(Selection(domain.name, kinds, waiting[domain.group]) for domain in domains)
+    selections = in_states(desk, account, (Status.PENDING, Status.REFRESHING), kinds, Ranges([(1, head)]))
     return desk.log.find(Query(account, selections, limit=1)).total if selections else 0

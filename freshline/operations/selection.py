@@ -6,18 +6,17 @@ far the edges are, so it becomes ranges of positions like the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from freshline.domain import target
 from freshline.domain.errors import Fault, Refused
-from freshline.domain.progress import rows_with
 from freshline.domain.ranges import Ranges
 from freshline.domain.task import Kind, Status, Task
-from freshline.inventory.base import Domain
 from freshline.log.base import Selection
 from freshline.operations.desk import Call, Desk
+from freshline.operations.placement import in_states
 
 GRACE_SECONDS = 60  #: "three days ago" was computed by the caller before the call was sent
 
@@ -111,13 +110,7 @@ def selections(desk: Desk, call: Call, wanted: Filter) -> tuple[Selection, ...]:
         if names is None:
             return (Selection(None, kinds, within),)
         return tuple(Selection(name, kinds, within) for name in names)
-    domains = _domains(desk, call, names)
-    ranges = {group: within & rows_with(Status(wanted.status), desk.fleet(group), desk.log.head)
-              for group in {domain.group for domain in domains}}  # fmt: skip
-    if names is None and len(ranges) == 1:
-        ((_, only),) = ranges.items()
-        return (Selection(None, kinds, only),) if only else ()
-    return tuple(Selection(domain.name, kinds, ranges[domain.group]) for domain in domains if ranges[domain.group])
+    return in_states(desk, call.account, [Status(wanted.status)], kinds, within, names)
 
 
 def _within(desk: Desk, call: Call, wanted: Filter) -> Ranges:
@@ -142,10 +135,3 @@ def _names(wanted: Filter) -> list[str] | None:
 def _names_a_tag(wanted: Filter) -> bool:
     """Then the path is one, and tells of no domain."""
     return wanted.kind == Kind.TAG
-
-
-def _domains(desk: Desk, call: Call, names: Iterable[str] | None) -> list[Domain]:
-    if names is None:
-        return list(desk.inventory.domains(call.account))
-    found = map(desk.inventory.domain, names)
-    return [domain for domain in found if domain is not None and domain.account == call.account]

@@ -8,6 +8,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -495,3 +496,42 @@ async def test_the_last_mark_that_was_dropped_is_still_known(log: Log) -> None:
     assert log.oldest == 3
     assert log.mark(2) == mark
     assert log.mark(1) is None
+
+
+def group_of(log: Log, account: str, domain: str, position: int) -> str:
+    """By what the log says of where rows are placed."""
+    runs = log.placed(account)[domain]
+    return [group for first, group in runs if first <= position or first == runs[0][0]][-1]
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("12"), st.sampled_from(["a.test", "b.test"]), st.sampled_from("gh"), st.booleans()),
+        max_size=20,
+    )
+)
+def test_where_rows_are_placed(tmp_path: Path, steps: list[tuple[str, str, str, bool]]) -> None:
+    """The group of every row that is kept, after days were dropped, and after the log was opened again."""
+
+    async def live(memory: MemoryLog, file: Path) -> None:
+        sqlite = SqliteLog.open(file)
+        for log in (memory, sqlite):
+            now = 0
+            for account, domain, group, next_day in steps:
+                now += 86_400 * next_day
+                await log.append([replace(wish("/a", "/b", account=account, domain=domain), group=group)], now=now)
+            await log.drop_before(now - 86_400)
+        for task in memory.read(0, 1000):
+            for log in (memory, sqlite):
+                for position in range(task.id, task.last + 1):
+                    assert group_of(log, task.wish.account, task.wish.domain, position) == task.wish.group
+        kept = {account: sqlite.placed(account) for account in "12"}
+        await sqlite.close()
+        again = SqliteLog.open(file)
+        assert {account: again.placed(account) for account in "12"} == kept
+        assert SqliteLog.reader(file).placed("1") == kept["1"]
+        await again.close()
+
+    with TemporaryDirectory(dir=tmp_path) as home:
+        asyncio.run(live(MemoryLog(), Path(home) / "log.db"))

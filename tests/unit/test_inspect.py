@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from freshline.domain.edge import Edge, Evidence, Progress
 from freshline.domain.progress import row_state
 from freshline.domain.ranges import Ranges
-from freshline.domain.task import Reason
+from freshline.domain.task import Reason, Status
+from freshline.operations.census import rows_by_status
 from freshline.operations.states import Standing, States
 from freshline.wire import times
 from tests.service import Service
@@ -321,3 +322,32 @@ async def test_what_was_taken_can_be_found(letter: str) -> None:
 
     assert await tasks(service, ObjectPath=path) == (1, [path])
     assert [row["ObjectPath"] for row in await by_id(service, TaskId=str(id_), ObjectPath=path)] == [path]
+
+
+@pytest.mark.parametrize("became", ["moved", "removed", "added again"])
+async def test_rows_of_domains_that_are_elsewhere_now(became: str) -> None:
+    """A row keeps the group it was submitted for: every status finds it, and the monitors and the queue count it."""
+    service = Service()
+    await service.refresh("http://img.test/1")  # 1: main, whose edges are through with it
+    await service.refresh("http://far.test/2")  # 2: far, whose edge is not
+    await service.settle("a", "b", cursor=2)
+    if became == "moved":
+        service.books.change_domain("img.test", group="far")
+    else:
+        service.books.remove_domain("img.test")
+    if became == "added again":
+        service.books.add_domain("img.test", "1", "far")
+    later = [] if became == "removed" else ["http://img.test/3"]  # 3: of the other group
+    for path in later:
+        await service.refresh(path)
+    await service.log.settle("c", Progress(begun=service.log.head))
+
+    assert await tasks(service, Status="Complete", ObjectType="file") == (1, ["http://img.test/1"])
+    assert await tasks(service, Status="Refreshing", ObjectType="file") == (
+        1 + len(later),
+        [*later, "http://far.test/2"],
+    )
+    assert (await tasks(service, Status="Complete", ObjectType="file", DomainName="img.test"))[0] == 1
+    counted = rows_by_status(service.app.desk, ["1"])
+    assert (counted[Status.COMPLETE], counted[Status.REFRESHING]) == (1, 1 + len(later))
+    assert sum(counted.values()) == service.log.head
