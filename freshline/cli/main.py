@@ -14,7 +14,7 @@ from pathlib import Path
 from cyclopts import App, CycloptsError, Parameter
 
 from freshline import __version__
-from freshline.cli import access, configuration, fleet, gate, media, people, policies, run, spec, tasks
+from freshline.cli import access, configuration, fleet, gate, media, people, policies, roles, run, spec, tasks, users
 from freshline.cli.output import fail
 
 INTERRUPTED = 130  # as shells have it: 128 + SIGINT
@@ -43,9 +43,10 @@ COMMANDS: list[Callable[..., None]] = [
 ]
 for command in COMMANDS:
     app.command(command)
-for group in (fleet.edge, gate.gate, people.account, people.domain, media.media, spec.spec, access.policy, access.role):
+for group in (fleet.edge, gate.gate, people.account, people.domain, media.media, spec.spec, access.policy, roles.role):
     app.command(group)
 access.policy.command(policies.test)
+people.account.command(users.user)
 
 
 def main() -> None:

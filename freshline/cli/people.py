@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from freshline.cli.local import HERE, AsJson, Place
 from freshline.cli.output import as_json, fail, table
@@ -13,6 +15,8 @@ from freshline.cli.output import as_json, fail, table
 if TYPE_CHECKING:
     from freshline.inventory.base import AccessKey, Domain
     from freshline.inventory.sqlite import SqliteInventory
+
+AnAccount = Annotated[str, Parameter(help="The account's id or name.")]
 
 account = App(name="account", help="Accounts and their access keys.")
 key = App(name="key", help="Access keys of accounts.")
@@ -84,6 +88,40 @@ def disable(account: str, /, *, json: AsJson = False, place: Place = HERE) -> No
         Its id or its name.
     """
     _switch(account, False, json, place)
+
+
+@account.command
+def service(
+    account: str,
+    service: str,
+    state: Literal["open", "closed", "suspended"],
+    /,
+    *,
+    json: AsJson = False,
+    place: Place = HERE,
+) -> None:
+    """Say whether an account has a service. Without, all are open.
+
+    ```
+    freshline account service shop cdn suspended
+    ```
+
+    Parameters
+    ----------
+    account
+        Its id or its name.
+    service
+        The service's name in policies: cdn, dcdn, vod, …
+    """
+    from freshline.spec import model
+
+    known = sorted({product.service for product in model.load().products.values()})
+    if service not in known:
+        fail(f"service {service!r} is unknown; there are {', '.join(known)}", 2)
+    with place.inventory() as inventory:
+        inventory.set_service(account_id(inventory, account), service, state)
+    if json:
+        as_json({"service": service, "state": state})
 
 
 @key.command(name="add")
@@ -239,6 +277,13 @@ def read_secret(file: Path) -> str:
         fail(f"{file}: {error.strerror or error}", 2)
     except UnicodeDecodeError:
         fail(f"{file}: a secret is printable ASCII characters without spaces", 2)
+
+
+@contextmanager
+def opened(place: Place, account: str) -> Iterator[tuple[SqliteInventory, str]]:
+    """The inventory, and the id of an account that is called by its id or its name."""
+    with place.inventory() as inventory:
+        yield inventory, account_id(inventory, account)
 
 
 def account_id(inventory: SqliteInventory, account: str) -> str:
