@@ -44,6 +44,13 @@ def never_again(nginx: Nginx, target: str, old: str, **headers: str) -> None:
         assert not seen.body.startswith(old), seen
 
 
+def waiting(nginx: Nginx) -> int:
+    """How many requests of visitors it has begun and not ended."""
+    port = int(nginx.site.rpartition(":")[2])
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(int(local.partition(":")[2], 16) == port and state == "01" for _, local, _, state, *_ in rows)
+
+
 # The journal
 
 
@@ -344,6 +351,35 @@ def test_tags_learned_after_the_refresh(origin, make):
         old.result()
 
     never_again(nginx, "/a", "v1 fr", **{"Accept-Language": "fr"})
+
+
+@pytest.mark.parametrize("vary", [None, "Accept-Language"])
+def test_who_waited_for_a_fetch_is_not_given_what_was_refreshed_meanwhile(origin, make, vary):
+    """proxy_cache_lock: a tag that only the awaited answer tells of, refreshed before the waiting began, counts."""
+    nginx, log = make("proxy_cache_lock on; proxy_cache_lock_timeout 20s; proxy_cache_lock_age 20s;")
+    english = {"Accept-Language": "en"}
+    origin.serves("/a", "v0", tags="blue", vary=vary)
+    nginx.get("/a", headers={"Accept-Language": "de"})  # from now on it is known, and not as red
+    if not vary:
+        nginx.purge()
+    origin.serves("/a", "v1", tags="red", vary=vary)
+    with ThreadPoolExecutor(5) as visitors, origin.holding("/a", "headers") as held:
+        old = visitors.submit(nginx.get, "/a", headers=english)
+        held.wait()
+        origin.serves("/a", "v2", tags="red", vary=vary)
+        origin.lets_pass("/a")
+        log.refresh(Verb.TAG, b"red")
+        late = [visitors.submit(nginx.get, "/a", headers=english) for _ in range(4)]
+        until(lambda: waiting(nginx) == 1 + 4)
+        held.release()
+        assert old.result().body.startswith("v1")
+        seen = [each.result() for each in late]
+
+    assert [(each.status, each.body) for each in seen if each.body.startswith("v1")] == []
+    for each in seen:
+        assert each.body.startswith("v2") or (each.status == 503 and "cache-control" not in each.headers), each
+    never_again(nginx, "/a", "v1", **english)
+    nginx.get("/a", headers=english).hit("v2 en" if vary else "v2")
 
 
 # nginx's own ways

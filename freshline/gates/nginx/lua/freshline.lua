@@ -7,10 +7,13 @@ local memory = require "freshline.memory"
 local journal = require "freshline.journal"
 local lease = require "freshline.lease"
 local rules = require "freshline.rules"
+local tags = require "freshline.tags"
 local state = memory.state
 
 local M = {}
-local asking = {}            -- request -> true: fetches of ours that are in this worker
+local lapses                 -- whether a request wants a lease
+local apart, requests = nil, 0
+local asking, asked = {}, 0  -- request -> true: fetches of ours that are in this worker, and how many
 
 local function request_id() return ngx.var.connection .. " " .. ngx.var.connection_requests end
 
@@ -18,8 +21,8 @@ local function request_id() return ngx.var.connection .. " " .. ngx.var.connecti
 local function recall()
   local sentinel = memory.random()
   state:set("sentinel", sentinel)                           -- first: workers with an older `rules` stop taking batches
-  state:set("serving", memory.throw_away("boot"))
   lease.finish()
+  memory.serve(memory.throw_away("boot"))
   memory.rules:flush_all()
   memory.rules:flush_expired()
   local touched = {}
@@ -48,6 +51,7 @@ end
 -- In init_by_lua.
 function M.start(config)
   for name, value in pairs(config) do memory.config[name] = value end
+  lapses = config.lapse ~= "serve"
   if memory.tags and not memory.tags:get("\1") then
     state:set("evicted", state:get("reach") or -1)
     memory.tags:set("\1", true)
@@ -57,15 +61,13 @@ function M.start(config)
   if not (state:get("generation") and memory.sound()) then recall() end
 end
 
-local apart, lapses = nil, 0
-
 -- A request that began without a lease: what is stored is not for it, nor is for others what it stores.
 local function lapsed(var)
   var.freshline_lapsed = "1"
   if memory.config.lapse == "refuse" then ngx.header["retry-after"] = "1" end
   apart = apart or memory.throw_away("lapsed")
-  lapses = lapses + 1
-  return apart .. "-" .. lapses .. ".0"
+  requests = requests + 1
+  return apart .. "-" .. requests .. ".0"
 end
 
 -- $freshline_epoch: "<generation>.<position>".
@@ -74,20 +76,21 @@ function M.epoch()
   local token = var.http_freshline_fetch
   if token then
     ngx.req.clear_header("freshline-fetch")
-    if token == state:get("token") then asking[request_id()] = true end
+    local id = request_id()
+    if token == state:get("token") and not asking[id] then asking[id], asked = true, asked + 1 end
   end
-  local generation, position = rules.epoch(var.host, var.request_uri)
-  if memory.config.lapse ~= "serve" and not lease.held(generation) and not asking[request_id()] then return lapsed(var) end
-  return generation .. "." .. string.format("%d", position)
+  local key, version = rules.key(var)
+  if lapses and not lease.held(version) and not asking[request_id()] then return lapsed(var) end
+  return key
 end
 
 -- In header_filter.
 function M.learn()
-  require("freshline.tags").learn()
-  if next(asking) and not ngx.is_subrequest then
+  tags.learn()
+  if asked > 0 and not ngx.is_subrequest then
     local id = request_id()
     if asking[id] then
-      asking[id] = nil
+      asking[id], asked = nil, asked - 1
       require("freshline.fetch").expose()
     end
   end

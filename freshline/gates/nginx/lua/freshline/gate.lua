@@ -127,8 +127,8 @@ end
 -- Out of room, or the journal is lost: everything fetched before now goes out of use. Too much rather than too little.
 local function collapse(why, log, position, mark, hold)
   ngx.log(ngx.ERR, "freshline: ", why, ": the whole cache is out of use")
-  state:set("serving", memory.throw_away("collapse"))
   lease.finish()
+  memory.serve(memory.throw_away("collapse"))
   rules.clear(hold)
   local generation = memory.random()
   state:set("generation", generation)                       -- before anything can fail: the rules of the old one are gone
@@ -136,7 +136,7 @@ local function collapse(why, log, position, mark, hold)
   state:set("evicted", -1)
   state:incr("collapses", 1, 0)
   memory.stand(log, position, mark)
-  state:set("serving", generation)
+  memory.serve(generation)
 end
 
 local function put_all(todo, hold)
@@ -191,7 +191,7 @@ local function apply(batch, hold)
     position, mark = batch.upto, batch.mark
   end
   if batch.live and batch.upto == position and batch.mark == mark then
-    state:set("serving", state:get("generation"))
+    memory.serve(state:get("generation"))
   end
   return 200, format("ok %d %s\n%s", position, mark, refused)
 end
@@ -201,7 +201,7 @@ local function flush(log, position, mark, hold)
   local generation = memory.random()
   local ok, why = journal.begin(generation, log, position, mark)
   if not ok then return 500, "failed journal: " .. why .. "\n" end
-  state:set("serving", memory.throw_away("flush"))          -- what is fetched while the rules go is of no use either
+  memory.serve(memory.throw_away("flush"))          -- what is fetched while the rules go is of no use either
   rules.clear(hold)
   if memory.tags then memory.tags:flush_all() end
   state:set("evicted", -1)
@@ -209,7 +209,7 @@ local function flush(log, position, mark, hold)
   state:set("reach", position)
   state:set("generation", generation)
   memory.stand(log, position, mark)
-  state:set("serving", generation)
+  memory.serve(generation)
   return 200, format("ok %d %s\n", position, mark)
 end
 

@@ -1,7 +1,7 @@
 -- Until when the gate may rely on being told (docs/gates.md, "Clock and lease").
 --
 -- In `state`: boot, the name of this start's clock; lease, the time on that clock in milliseconds at which the lease ends.
--- A worker remembers that time and looks at the dict again when it has passed, or when `serving` is another.
+-- A worker remembers that time and looks at the dict again when it has passed, or when anything changed.
 local ffi = require "ffi"
 local memory = require "freshline.memory"
 local state = memory.state
@@ -54,10 +54,10 @@ function M.left()
 end
 
 local known, until_ms = nil, 0
-function M.held(serving)
+function M.held(version)
   local now = clock()
-  if serving == known and now < until_ms then return true end
-  known, until_ms = serving, state:get("lease") or 0
+  if version == known and now < until_ms then return true end
+  known, until_ms = version, state:get("lease") or 0
   return now < until_ms
 end
 

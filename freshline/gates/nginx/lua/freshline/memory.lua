@@ -4,6 +4,7 @@
 --        generation  a random id, new whenever the gate is flushed, overflows, or starts without a valid journal
 --        at          "<log> <position> <mark>", one value so that nobody reads half of it
 --        reach       the last position that may have been put into `rules`: ahead of `at` while a batch is being applied
+--        version     another number whenever an answer of rules.lua may have become another
 --        sentinel    equal to the one in `rules`, or `rules` is not the memory that `at` speaks of
 local M = {
   state = ngx.shared.freshline_state,
@@ -21,6 +22,14 @@ function M.random()
 end
 
 function M.throw_away(why) return why .. "-" .. M.random() end
+
+-- After the change can be seen, and before anybody is told that it was made.
+function M.changed() state:incr("version", 1, 0) end
+
+function M.serve(generation)
+  state:set("serving", generation)
+  M.changed()
+end
 
 function M.at()
   local log, position, mark = state:get("at"):match("^(%S+) (%d+) (%S+)$")

@@ -6,7 +6,8 @@
 --   tag      position of the host's newest tag refresh          depth  slashes in its deepest directory rule
 --   list     changes when the patterns change                   from, to  where its patterns are: r<host> <from> ... <to>
 --   newest   position up to which all of the host's rules are there; a pattern may bear a newer one, ahead of its line
--- Each worker remembers the answer per URL, and it holds while H<host> stays as it is.
+-- Each worker remembers the answer per URL, and it holds while H<host> stays as it is. In front of that it keeps the very
+-- words of the answers for as long as nothing at all changes, so that most hits cost one look into the dict.
 local lrucache = require "resty.lrucache"
 local memory = require "freshline.memory"
 local target_of = require "freshline.target"
@@ -14,11 +15,12 @@ local state, rules, tags = memory.state, memory.rules, memory.tags
 
 local M = {}
 local MEMO = 10000          -- URLs remembered per worker
+local WORDS = 10000         -- URLs whose very words are kept
 local MEMO_LENGTH = 512     -- bytes; a longer URL is looked up each time
 local HOSTS = 2000          -- hosts whose patterns a worker holds
 local byte, find, sub, match, gmatch, gsub, format =
   string.byte, string.find, string.sub, string.match, string.gmatch, string.gsub, string.format
-local tonumber, max = tonumber, math.max
+local tonumber, type, max = tonumber, type, math.max
 local memo, hosts = assert(lrucache.new(MEMO)), assert(lrucache.new(HOSTS))
 
 local function read_host(text)
@@ -104,18 +106,19 @@ end
 
 function M.tag_key(generation, host, target) return ngx.md5_bin(generation .. " " .. host .. target) end
 
--- The generation in use, and the position of the newest refresh that covers the URL (0: none).
+-- The generation in use, and the position of the newest refresh that covers the URL (0: none). And "host" if that is so
+-- for all of the host, "url" if for this URL, nil if for this very request.
 function M.epoch(host, target)
   local key = #target <= MEMO_LENGTH and host .. target
   for _ = 1, 10 do
     local generation, text = state:get("serving"), rules:get("H" .. host)
     if not text then
-      if state:get("serving") == generation then return generation, 0 end
+      if state:get("serving") == generation then return generation, 0, "host" end
     else
       local bump = state:get("bump")
       local known = key and memo:get(key)
       if known and known.text == text and known.generation == generation and known.bump == bump then
-        return generation, known.epoch
+        return generation, known.epoch, "url"
       end
       local h = host_of(host, text)
       if h then
@@ -126,12 +129,44 @@ function M.epoch(host, target)
               text = h.text, generation = generation, bump = bump, epoch = epoch, pattern = by_pattern, seen = seen,
             })
           end
-          return generation, epoch
+          return generation, epoch, "url"
         end
       end
     end
   end
   return memory.throw_away("torn"), 0
+end
+
+local words, kept, since = {}, 0, nil
+
+-- "<generation>.<position>" as M.epoch has them, and the version they are of.
+function M.key(var)
+  local version, host = state:get("version"), var.host
+  if version ~= since then words, kept, since = {}, 0, version end
+  local of_host = words[host]
+  if type(of_host) == "string" then return of_host, version end
+  local target = var.request_uri
+  local word = of_host and of_host[target]
+  if word then return word, version end
+  local generation, position, holds = M.epoch(host, target)
+  word = generation .. "." .. format("%d", position)
+  if not holds or (holds == "url" and #target > MEMO_LENGTH) then return word, version end
+  if kept >= WORDS then words, kept, of_host = {}, 0, nil end
+  kept = kept + 1
+  if holds == "host" then
+    words[host] = word
+  else
+    if not of_host then of_host = {}; words[host] = of_host end
+    of_host[target] = word
+  end
+  return word, version
+end
+
+-- Position of the newest refresh of the tag, 0: none; without one, of any of the host's tags.
+function M.tagged(host, tag)
+  if tag then return rules:get("t" .. host .. " " .. tag) or 0 end
+  local text = rules:get("H" .. host)
+  return text and read_host(text).tag or 0
 end
 
 -- Writing: only under the gate's lock.
@@ -203,6 +238,7 @@ function M.publish(touched)
     local line = format("%d %d %d %d %d %d %d", version, h.tag, h.depth, h.list, h.from, h.to, h.newest)
     if not set("H" .. host, line) then return nil end
   end
+  memory.changed()
   for host, h in pairs(touched) do
     for n = h.cleared or h.from, h.from - 1 do
       local rule = rules:get("r" .. host .. " " .. n)

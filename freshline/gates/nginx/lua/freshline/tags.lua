@@ -8,8 +8,11 @@ local rules = require "freshline.rules"
 local state, tags = memory.state, memory.tags
 
 local M = {}
+local find, match = string.find, string.match
 local FETCHED = {MISS = true, EXPIRED = true, BYPASS = true, REVALIDATED = true}
 local HEADERS = {["Cache-Tag"] = "cache_tag", ["Surrogate-Key"] = "surrogate_key", ["xkey"] = "xkey"}
+local LATE = "\1"            -- in a record: tags came that had been refreshed when they came
+local LATE_SECONDS = 3600    -- longer than anybody waits for another's fetch
 local LOCK_SECONDS = 60
 local SPIN_SECONDS = 2
 
@@ -57,15 +60,23 @@ local function remember(key, epoch, found)
   end
 end
 
--- In header_filter of the site.
-function M.learn()
-  if not tags then return end
-  local var = ngx.var
-  if not FETCHED[var.upstream_cache_status or ""] or var.freshline_lapsed == "1" then return end
-  local generation, epoch = string.match(var.freshline_epoch or "", "^(.*)%.(%d+)$")
+local function split(epoch)
+  local generation, position = match(epoch or "", "^(.*)%.(%d+)$")
+  return generation, tonumber(position)
+end
+
+-- Was a tag of these refreshed since the epoch?
+local function overtaken(host, found, epoch)
+  for _, tag in ipairs(found) do
+    if rules.tagged(host, tag) > epoch then return true end
+  end
+  return false
+end
+
+local function learn(var)
+  local generation, epoch = split(var.freshline_epoch)
   local found = generation and said()
   if not found then return end
-  epoch = tonumber(epoch)
   local host = var.host
   local key = rules.tag_key(generation, host, var.request_uri)
   local lock, deadline = "tag " .. key, nil
@@ -77,17 +88,48 @@ function M.learn()
       state:set("evicted", state:get("reach") or 0)
       state:set("distrust", state:get("reach") or 0)
       state:incr("bump", 1, 0)
+      memory.changed()
       return
     end
   end
   remember(key, epoch, found)
+  local late = overtaken(host, found, epoch)                -- looked at last: a refresh from here on finds the tags
+  if late then
+    found[#found + 1] = LATE
+    remember(key, epoch, found)
+    state:set("late", true, LATE_SECONDS)
+    state:incr("bump", 1, 0)                                -- other workers' memos of this URL are out of date
+    memory.changed()
+  end
   state:delete(lock)
-  for _, tag in ipairs(found) do                            -- refreshed while the answer was under way: other workers'
-    local position = memory.rules:get("t" .. host .. " " .. tag)
-    if position and position > epoch then                   -- memos of this URL are out of date
-      state:incr("bump", 1, 0)
-      return
-    end
+end
+
+-- Who waited for another's fetch (proxy_cache_lock) while that fetch brought a tag which nobody knew of, and which had been
+-- refreshed meanwhile, is not given what it brought: 503, and the next to ask fetches anew.
+local function withhold(var)
+  local generation, epoch = split(var.freshline_epoch)
+  local host = var.host
+  if not generation or rules.tagged(host) <= epoch then return end
+  local record = tags:get(rules.tag_key(generation, host, var.request_uri))
+  if record and tonumber(match(record, "^%d+")) == epoch and not find(record, LATE, 1, true) then return end
+  local found = said()
+  if not (found and overtaken(host, found, epoch)) then return end
+  if ngx.ctx.freshline_withheld then return end             -- the 503 itself passes here
+  ngx.ctx.freshline_withheld = true
+  for name in pairs(ngx.resp.get_headers(0)) do ngx.header[name] = nil end
+  ngx.header["retry-after"] = "1"
+  return ngx.exit(503)
+end
+
+-- In header_filter of the site.
+function M.learn()
+  if not tags then return end
+  local var = ngx.var
+  local status = var.upstream_cache_status
+  if FETCHED[status] then
+    if var.freshline_lapsed ~= "1" then learn(var) end
+  elseif status and state:get("late") then
+    withhold(var)
   end
 end
 
