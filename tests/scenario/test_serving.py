@@ -8,6 +8,8 @@ import shutil
 import signal
 import socket
 import sqlite3
+import subprocess
+import sys
 import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +20,7 @@ from freshline import wiring
 from freshline.cli.client import ApiError
 from freshline.config import load
 from tests.scenario.stack import Stack
-from tests.servers.base import SITE, until
+from tests.servers.base import SITE, free_port, until
 
 
 @pytest.fixture
@@ -153,3 +155,18 @@ def test_a_file_of_another_version(tmp_path: Path, version: int, advice: str) ->
 
     assert f"inventory.db is a freshline inventory of version {version}; this program needs version " in bare.log()
     assert advice in bare.log()
+
+
+def test_a_demo_of_another_version(tmp_path: Path) -> None:
+    """It keeps nothing of value, so the way out is said."""
+    data = tmp_path / "data"
+    data.mkdir()
+    Stack(data, [])
+    with sqlite3.connect(data / "inventory.db") as db:
+        db.execute("UPDATE file SET version = 1")
+    command = [sys.executable, "-m", "freshline", "demo", "--port", str(free_port()), "--run-dir", str(tmp_path)]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 1
+    assert f"rm -r {tmp_path}" in done.stderr and "of version 1; this program needs version" in done.stderr
