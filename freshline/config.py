@@ -59,6 +59,9 @@ class Service:
     )
     enforce_protocols: bool = setting(False, "refuse over http what the vendor has over https only")
     say_retry_after: bool = setting(True, "throttled answers say in x-acs-retry-after how long to wait")
+    audit_days: int = setting(
+        90, "days that the audit trail is kept, who asked for what; 0: none is written", least=0, most=3_650
+    )
     log_level: str = setting("info", "what is written to standard error", one_of=("debug", "info", "warning", "error"))
 
 

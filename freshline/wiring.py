@@ -19,8 +19,14 @@ from freshline.ambient import Ambient
 from freshline.api import probes
 from freshline.api.app import App
 from freshline.api.app import Settings as AppSettings
+from freshline.api.asgi import ASGIApp
 from freshline.api.connection import Connection
+from freshline.api.control import NAME as CONTROL
+from freshline.api.control import control
+from freshline.api.control import listen as listen_for_orders
 from freshline.api.tls import BadCertificate, Certificate
+from freshline.api.trail import Trail
+from freshline.audit import Audit
 from freshline.config import Settings, split_address
 from freshline.delivery.feed import Feed
 from freshline.delivery.fleet import Fleet, Post
@@ -50,6 +56,7 @@ LOOK_SECONDS = 1.0  #: how often it is asked which scheduled prefetches are due,
 DROP_EVERY_SECONDS = 600.0  #: how often whole days that are past are dropped
 STOP_SECONDS = 10  #: what a call under way has to end in when the service stops
 CALLS = 2048  #: under way at once; beyond, callers are told to come back
+AUDIT = "audit"  #: in data_dir
 ROWS_SECONDS = 5.0  #: how long the counts of rows by status are good for a monitor
 BACKLOG = 2048  #: connections the kernel holds for us
 
@@ -120,6 +127,7 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
         monotonic=ambient.monotonic(),
         known=log.head > 0,
     )
+    audit = Audit(_home(settings) / AUDIT)
     feed, origins = Feed(log), OriginSlots(settings.gates.fetches_per_domain)
 
     def runner(post: Post) -> EdgeRunner:
@@ -172,10 +180,11 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
         media=media,
         nonces=Nonces(window_seconds, settings.limits.nonces, burnt),
         calls=CALLS,
+        trail=Trail(audit) if settings.service.audit_days else None,
     )
     beside = [
         asyncio.create_task(fleet.run(), name="fleet"),
-        asyncio.create_task(_drop_days(log, settings, ambient), name="drop days"),
+        asyncio.create_task(_drop_days(log, audit, settings, ambient), name="drop days"),
         asyncio.create_task(_run_due(app.desk), name="scheduled prefetches"),
         asyncio.create_task(_tell_trouble(log), name="trouble"),
     ]
@@ -235,11 +244,32 @@ async def serve(
             else:
                 loop.add_signal_handler(signal.SIGHUP, logger.info, "SIGHUP: without TLS there is nothing to reload")
             logger.info("listening on %s:%d%s", *sock.getsockname()[:2], " with TLS" if certificate else "")
-            await server.serve(sockets=[sock])
+            async with _orders(settings, control(fleet, app.desk.log.task)):
+                await server.serve(sockets=[sock])
             for task in beside:
                 task.cancel()
     finally:
         sock.close()
+
+
+@contextlib.asynccontextmanager
+async def _orders(settings: Settings, app: ASGIApp) -> AsyncIterator[None]:
+    """The operator's socket beside the API. A service without it is a service all the same."""
+    try:
+        sock = listen_for_orders(_home(settings))
+    except OSError as error:
+        logger.warning("takes no orders: %s", error)
+        yield
+        return
+    server = _Server(uvicorn.Config(app, loop="none", lifespan="off", log_config=None, access_log=False))
+    serving = asyncio.create_task(server.serve(sockets=[sock]), name="orders")
+    try:
+        yield
+    finally:
+        server.stop()
+        await serving
+        sock.close()
+        (Path(settings.service.data_dir) / CONTROL).unlink(missing_ok=True)
 
 
 class _Server(uvicorn.Server):
@@ -314,13 +344,14 @@ async def _tell_trouble(log: SqliteLog) -> None:
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _drop_days(log: SqliteLog, settings: Settings, ambient: Ambient) -> None:
+async def _drop_days(log: SqliteLog, audit: Audit, settings: Settings, ambient: Ambient) -> None:
     while True:
         try:
             newest = log.read(log.head - 1, 1)
             # A clock that jumps ahead, perhaps for a second, must not drop what was asked for today.
             sure = min(ambient.now(), newest[0].created + DAY_SECONDS) if newest else ambient.now()
             await log.drop_before(int(sure) - settings.limits.kept_seconds)
+            audit.drop(sure, settings.service.audit_days)
         except Exception:
             logger.exception("could not drop past days; trying again in %g s", DROP_EVERY_SECONDS)
         await asyncio.sleep(DROP_EVERY_SECONDS)

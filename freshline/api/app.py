@@ -25,6 +25,7 @@ from freshline.api.authentication import Authentication, Caller
 from freshline.api.authorization import Authorization
 from freshline.api.body import Gone
 from freshline.api.peer import Network, Peers
+from freshline.api.trail import Trail, changes
 from freshline.domain.errors import Fault, Refused, Unavailable
 from freshline.inventory.base import Inventory
 from freshline.log.base import Log
@@ -101,6 +102,7 @@ class App:
         media: MediaJobs | None = None,
         nonces: Nonces | None = None,
         calls: int | None = None,
+        trail: Trail | None = None,
     ) -> None:
         """
         :param routes: other applications by exact path, such as the probes
@@ -109,6 +111,7 @@ class App:
         :param media: jobs of refreshes and prefetches by media id; likewise
         :param nonces: those that are used up already; else none are
         :param calls: that may be under way at once; more are put off. Other routes are always answered
+        :param trail: where calls that would change something are written down
         :raises SpecError: the tables do not fit the handlers
         """
         self._spec = spec
@@ -126,6 +129,7 @@ class App:
             log, inventory, self._limits, ambient, schedule or MemorySchedule(), media or MemoryMediaJobs()
         )
         self._calls, self._under_way = calls, 0
+        self._trail = trail
         self._steps: list[Callable[[Exchange], None]] = [
             self._read_claim,
             self._authenticate,
@@ -190,6 +194,8 @@ class App:
             status, content, extra = self._refusal(exchange, Refused(Fault.UNAVAILABLE))
         except Exception as trouble:
             status, content, extra = self._refusal(exchange, _refused(trouble, exchange))
+        if self._trail is not None:
+            self._note(exchange, status, content)
         await _send(send, status, content, exchange.format, exchange.request_id, extra)
         if self._observe is not None:
             action = exchange.bound.operation.action if exchange.bound else "-"
@@ -214,6 +220,22 @@ class App:
         values = await handler.run(self.desk, call, handler.args(**exchange.arguments))
         values["request_id"] = exchange.request_id
         return render.answer(operation.action, operation.result, values, exchange.format)
+
+    def _note(self, exchange: Exchange, status: int, content: bytes) -> None:
+        """Calls of somebody we know, for something that would change anything."""
+        bound = exchange.bound
+        if self._trail is not None and bound is not None and changes(bound.operation):
+            self._trail.note(
+                bound.operation,
+                exchange.caller.principal,
+                exchange.request,
+                key=exchange.claim.key_id,
+                source=exchange.source,
+                request_id=exchange.request_id,
+                now=exchange.now,
+                status=status,
+                content=content,
+            )
 
     # -- the steps ------------------------------------------------------------
     def _read_claim(self, exchange: Exchange) -> None:

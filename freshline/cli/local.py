@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from freshline.audit import Audit
 from freshline.cli.output import fail
 
 if TYPE_CHECKING:  # what they import takes longer than most commands
@@ -58,6 +61,7 @@ class Place:
             inventory = open_inventory(settings, new=new)
         except (WrongFile, WrongKey, CannotStart, OSError, sqlite3.Error) as error:
             fail(_said(error))
+        before = inventory.changes
         try:
             yield inventory
         except ValueError as error:
@@ -65,7 +69,20 @@ class Place:
         except sqlite3.Error as error:
             fail(f"the inventory in {settings.service.data_dir}: {error}")
         finally:
+            if inventory.changes != before:
+                self.note(" ".join(sys.argv[1:]))
             inventory.close()
+
+    def note(self, what: str) -> None:
+        """In the audit trail, under the name of whoever is logged in here."""
+        settings = self.settings().service
+        if settings.audit_days:
+            from freshline.wiring import AUDIT
+
+            try:
+                Audit(Path(settings.data_dir) / AUDIT).ordered(time.time(), what)
+            except OSError as error:
+                print(f"note: the audit trail cannot be written: {error}", file=sys.stderr)
 
     def log(self) -> ReadOnlyLog | None:
         """The log beside the service that writes it; nothing if there is none yet."""

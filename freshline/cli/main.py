@@ -14,7 +14,21 @@ from pathlib import Path
 from cyclopts import App, CycloptsError, Parameter
 
 from freshline import __version__
-from freshline.cli import access, configuration, fleet, gate, media, people, policies, roles, run, spec, tasks, users
+from freshline.cli import (
+    access,
+    configuration,
+    fleet,
+    gate,
+    media,
+    orders,
+    people,
+    policies,
+    roles,
+    run,
+    spec,
+    tasks,
+    users,
+)
 from freshline.cli.output import fail
 
 INTERRUPTED = 130  # as shells have it: 128 + SIGINT
@@ -38,6 +52,10 @@ COMMANDS: list[Callable[..., None]] = [
     tasks.task,
     tasks.quota,
     tasks.sign,
+    orders.evidence,
+    orders.retry,
+    orders.cancel,
+    orders.audit,
     fleet.edges,
     configuration.config,
 ]

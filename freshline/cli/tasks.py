@@ -13,6 +13,7 @@ from freshline.access.limits import PER_CALL
 from freshline.cli import urls as lines
 from freshline.cli import waiting as following
 from freshline.cli.caller import NOBODY, Caller, Flag, Product
+from freshline.cli.local import HERE, Place
 from freshline.cli.output import as_json, fail, table
 from freshline.cli.waiting import AT_ONCE, Waiting
 
@@ -30,8 +31,10 @@ def refresh(
     tag: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
     domain: str | None = None,
     force: Flag = False,
+    plan: Flag = False,
     waiting: Waiting = AT_ONCE,
     caller: Caller = NOBODY,
+    place: Place = HERE,
 ) -> None:
     """Refresh URLs, directories, patterns or tags on every edge.
 
@@ -39,6 +42,7 @@ def refresh(
     freshline refresh http://img.example.com/a.png --wait
     freshline refresh --type Directory http://img.example.com/2026/
     freshline refresh --domain www.example.com --tag news --tag sports
+    freshline refresh http://img.example.com/a.png --plan
     git diff --name-only | sed s,^,www.example.com/, | freshline refresh
     ```
 
@@ -56,12 +60,17 @@ def refresh(
         The domain whose tags are meant.
     force
         Drop what a directory, pattern or tag covers, instead of revalidating it with the origin.
+    plan
+        Only say which edges it would go to and, of files, how many of them have it now. On the service's machine.
     """
     waiting.check()
+    if tag and (not domain or urls or file):
+        fail("--tag takes --domain and no URLs", 2)
+    if plan:
+        _plan([domain or ""] if tag else lines.read(urls, file), "tag" if tag else type, place, caller.json)
+        return
     if tag:
-        if not domain or urls or file:
-            fail("--tag takes --domain and no URLs", 2)
-        params = {"DomainName": domain, "CacheTag": ",".join(tag), "Force": str(force).lower()}
+        params = {"DomainName": domain or "", "CacheTag": ",".join(tag), "Force": str(force).lower()}
         ids = caller.call("RefreshObjectCacheByCacheTag", params)["RefreshTaskId"].split(",")
     else:
         if domain:
@@ -69,6 +78,14 @@ def refresh(
         common = {"ObjectType": type, "Force": str(force).lower()}
         ids = _submit(caller, "RefreshObjectCaches", common, lines.read(urls, file), PER_CALL[BUCKETS[type]])
     _finish(caller, ids, waiting, REFRESH_SECONDS)
+
+
+def _plan(wanted: Sequence[str], kind: str, place: Place, json: bool) -> None:
+    from freshline.cli import plan
+    from freshline.domain.task import Kind
+
+    kinds = {"File": Kind.FILE, "Directory": Kind.DIRECTORY, "Regex": Kind.REGEX, "IgnoreParams": Kind.IGNORE_PARAMS}
+    plan.show(wanted, kinds.get(kind, Kind.TAG), place, json)
 
 
 def prefetch(

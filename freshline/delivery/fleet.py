@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from freshline.delivery.events import Above
 from freshline.delivery.runner import EdgeRunner
-from freshline.domain.edge import Edge
+from freshline.domain.edge import Edge, Progress
+from freshline.domain.ranges import Ranges
+from freshline.domain.task import Task
 from freshline.domain.topology import Scope, Topology
 from freshline.inventory.base import Inventory
 from freshline.log.base import Log
@@ -50,6 +52,38 @@ class Fleet:
         for child in self.topology.children(name):
             if child in self.runners:
                 self.runners[child].wake()
+
+    # -- orders ---------------------------------------------------------------
+    def retry(self, task: Task) -> dict[str, int]:
+        """Do what edges gave up of a task after all: how many rows of which edge."""
+        return self._order(
+            task,
+            lambda progress, rows: rows & progress.failures(),
+            lambda runner, rows: runner.retry(rows, prefetch=task.wish.kind.is_prefetch),
+        )
+
+    def cancel(self, task: Task) -> dict[str, int]:
+        """Begin no more of a prefetch: how many rows of which edge were open. Some of them may be under way."""
+        return self._order(
+            task,
+            lambda progress, rows: rows - progress.done() - progress.failures(),
+            lambda runner, rows: runner.cancel(rows),
+        )
+
+    def _order(
+        self,
+        task: Task,
+        concerned: Callable[[Progress, Ranges], Ranges],
+        give: Callable[[EdgeRunner, Ranges], None],
+    ) -> dict[str, int]:
+        told: dict[str, int] = {}
+        for edge in self.topology.taking(task.wish):
+            runner = self.runners.get(edge.name)
+            first = max(task.id, edge.joined + 1)
+            if runner is not None and (rows := concerned(runner.machine.progress, Ranges([(first, task.last)]))):
+                give(runner, rows)
+                told[edge.name] = rows.size()
+        return told
 
     async def run(self) -> None:
         """Until cancelled. What goes wrong with the inventory or one edge is logged, and tried again."""

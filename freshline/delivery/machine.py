@@ -408,8 +408,7 @@ class EdgeDelivery:
     def _cancelled(self, rows: Ranges) -> None:
         """Those that are under way end by themselves."""
         busy = Ranges((p, p) for p, owed in self.prefetches.owed.items() if owed.sent is not None)
-        settled = self._base() - self.progress.again
-        rows = (rows & Ranges([(1, self.head)])) - settled - busy - self.progress.failures()
+        rows = (rows & Ranges([(1, self.head)])) - self.progress.done() - busy - self.progress.failures()
         if not rows:
             return
         self.progress = self.progress.with_failures(Reason.CANCELLED, rows)

@@ -37,7 +37,7 @@ from freshline.delivery.events import (
 from freshline.delivery.feed import Feed, ScopedReader
 from freshline.delivery.machine import EdgeDelivery, Lane, Pace
 from freshline.domain.action import Fetch
-from freshline.domain.edge import Edge, Evidence, Progress
+from freshline.domain.edge import Duty, Edge, Evidence, Progress
 from freshline.domain.ranges import NOTHING, Range, Ranges
 from freshline.domain.topology import Scope
 from freshline.drivers.base import Adrift, Applied, Driver, Fault, Gate, Lease, Trouble
@@ -121,9 +121,12 @@ class EdgeRunner:
     def wake(self) -> None:
         """The log has grown, or a parent has come further.
 
-        An edge that is out of reach looks by itself when its pause is over, unless rows can be settled without it.
+        An edge that is out of reach looks by itself when its pause is over, unless rows can be settled without it, or
+        it is paused for good.
         """
-        if not self._grown and (self.machine.lane is not Lane.LOST or self.machine.lease.lapses):
+        machine = self.machine
+        looks = machine.lane is Lane.LOST and machine.duty is not Duty.PAUSED and not machine.lease.lapses
+        if not self._grown and not looks:
             self._grown = True
             self._events.put_nowait(Ticked())
 

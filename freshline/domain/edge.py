@@ -52,6 +52,10 @@ class Progress:
     def settled(self, position: int) -> bool:
         return (position <= self.cursor or position in self.ahead) and position not in self.again
 
+    def done(self) -> Ranges:
+        """Every row that is settled."""
+        return Ranges([(1, self.cursor), *self.ahead]) - self.again
+
     def passed(self) -> int:
         """No row beyond this one is settled."""
         return max([self.cursor, *(last for _, last in self.ahead)])

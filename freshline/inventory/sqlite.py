@@ -152,6 +152,11 @@ class SqliteInventory:
     def edge(self, name: str) -> Edge | None:
         return next((edge for edge in self._now().edges if edge.name == name), None)
 
+    @property
+    def changes(self) -> int:
+        """Rows changed by us since it was opened."""
+        return self._db.total_changes
+
     # -- changing -----------------------------------------------------------------------------------------------
 
     def add_account(self, name: str) -> Account:

@@ -149,8 +149,8 @@ class Log(Protocol):
         """Drop all that is known of an edge."""
         ...
 
-    def evidence(self, edge: str, position: int) -> list[Evidence]:
-        """What was said about a position, oldest first."""
+    def evidence(self, edge: str, first: int, last: int | None = None) -> list[Evidence]:
+        """What was said about any of some positions, or about one, oldest first."""
         ...
 
     def on_append(self, wake: Callable[[], None]) -> None:

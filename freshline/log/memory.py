@@ -125,10 +125,11 @@ class MemoryLog:
         self._progress.pop(edge, None)
         self._evidence = [piece for piece in self._evidence if piece.edge != edge]
 
-    def evidence(self, edge: str, position: int) -> list[Evidence]:
-        if not self.oldest <= position <= self._head:
+    def evidence(self, edge: str, first: int, last: int | None = None) -> list[Evidence]:
+        first, last = max(first, self.oldest), first if last is None else last
+        if not first <= last or first > self._head:
             return []
-        return [piece for piece in self._evidence if piece.edge == edge and piece.first <= position <= piece.last]
+        return [it for it in self._evidence if it.edge == edge and it.first <= last and it.last >= first]
 
     def on_append(self, wake: Callable[[], None]) -> None:
         self._wakes.append(wake)

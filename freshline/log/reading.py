@@ -99,14 +99,16 @@ class Reading:
         version: int = self._db.execute("PRAGMA data_version").fetchone()[0]
         return version
 
-    def evidence(self, edge: str, position: int) -> list[Evidence]:
+    def evidence(self, edge: str, first: int, last: int | None = None) -> list[Evidence]:
         out: list[Evidence] = []
+        last = first if last is None else last
         with self._view() as view:
             known = self._db.execute("SELECT id FROM edge WHERE name = ?", (edge,)).fetchone()
-            if known is None or not view.holds(position):
+            first = max(first, view.oldest)
+            if known is None or first > last or not view.holds(first):
                 return out
-            for day in view.days[view.days.index(view.day_of(position)) :]:
-                found = self._db.execute(day.sql["evidence"], (known[0], position))
+            for day in view.days[view.days.index(view.day_of(first)) :]:
+                found = self._db.execute(day.sql["evidence"], (known[0], first, last))
                 out += [Evidence(edge, *piece) for piece in found]
         return out
 

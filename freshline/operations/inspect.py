@@ -134,8 +134,6 @@ def _mean(rows: Sequence[RowState]) -> str:
 
 def _ended(desk: Desk, task: Task) -> str:
     """When the last gate answered for the last row it had to do; nothing where no gate did."""
-    latest = 0.0
-    for edge, _ in desk.standing(task.wish).fleet:
-        for position in range(task.id, task.last + 1):
-            latest = max([latest, *(evidence.answered for evidence in desk.log.evidence(edge.name, position))])
+    found = (desk.log.evidence(edge.name, task.id, task.last) for edge, _ in desk.standing(task.wish).fleet)
+    latest = max((evidence.answered for of_edge in found for evidence in of_edge), default=0.0)
     return times.write(int(latest)) if latest else ""

@@ -97,13 +97,18 @@ class Stage(MemoryLog):
         self._moved += 1
         return self._moved
 
-    def evidence(self, edge: str, position: int) -> list[Evidence]:
+    def evidence(self, edge: str, first: int, last: int | None = None) -> list[Evidence]:
+        return [
+            Evidence(edge, position, position, float(task.created), end, "scripted")
+            for position in range(first, (first if last is None else last) + 1)
+            if (task := self.task_of(position)) and (end := self._end_of(position, task)) is not None
+        ]
+
+    def _end_of(self, position: int, task: Task) -> float | None:
         act = next((act for act in self._open if act.first <= position <= act.last), None)
-        task = self.task_of(position)
-        if task is None or (act is not None and self._clock.now() < act.end):
-            return []
-        end = float(task.created) if act is None else act.end
-        return [Evidence(edge, position, position, float(task.created), end, "scripted")]
+        if act is None:
+            return float(task.created)
+        return act.end if self._clock.now() >= act.end else None
 
     def task_of(self, position: int) -> Task | None:
         return next(iter(self.read(position - 1, 1)), None)

@@ -112,6 +112,6 @@ SELECT entries FROM digest_$day WHERE id BETWEEN ?1 * 4294967296 AND ?1 * 429496
 WITH RECURSIVE size(width) AS (SELECT 0 UNION ALL SELECT width + 1 FROM size WHERE width < 48)
 SELECT about.first, about.last, about.sent, about.answered, about.said
 FROM size CROSS JOIN evidence_$day AS about
-ON about.edge = ?1 AND about.width = size.width AND about.first BETWEEN ?2 - (1 << size.width) + 1 AND ?2
+ON about.edge = ?1 AND about.width = size.width AND about.first BETWEEN ?2 - (1 << size.width) + 1 AND ?3
 WHERE about.last >= ?2
 ORDER BY about.id
