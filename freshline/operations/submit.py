@@ -237,7 +237,7 @@ def _domain(desk: Desk, call: Call, name: str) -> Domain:
 
 # -- what a line of each kind must look like; each gives the domain it is about ----
 def _file(line: str) -> str:
-    return target.parse(line).domain
+    return target.domain(line)
 
 
 def _directory(line: str) -> str:
