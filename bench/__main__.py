@@ -7,6 +7,7 @@ kept; ``--against`` prints the results kept now beside those of another commit.
 from __future__ import annotations
 
 import argparse
+import logging
 import time
 
 from bench import report
@@ -26,6 +27,7 @@ def main() -> None:
     if asked.against:
         report.against(asked.against)
         return
+    logging.getLogger("freshline").setLevel(logging.ERROR)  # gates that are new are flushed, as they should be
     bench = Bench(quick=asked.quick)
     bench.home.mkdir(exist_ok=True)
     for name in [] if asked.report else asked.cases or NAMES:

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.harness import Bench, Line, Sample, compare, interleave
+from bench.moto import Moto
 from bench.service import Bare, Service, filled
 from bench.wrk import wrk
 
@@ -19,6 +20,7 @@ ACTION = "DescribeRefreshTaskById"
 IDS = 10
 CALLERS = 1_000  #: in the polled case: each asks for its own ten, again and again
 CONNECTIONS = 16
+MOTO_CONNECTIONS = 8  #: with more of them it does less
 CALLS_A_SECOND = 9_000  #: more than are ever answered
 
 
@@ -50,10 +52,19 @@ def run(bench: Bench) -> list[Line]:
                 interleave(bench.rounds, {"ours": partial(side, service, calls), "bare": partial(side, bare, calls)})
                 for calls in (polls, strangers)
             ]
+            with Moto(Path(home)) as moto:
+
+                def theirs() -> Sample:
+                    return wrk(
+                        moto.address, [moto.get], seconds=bench.seconds, connections=MOTO_CONNECTIONS, pid=moto.pid
+                    ).sample()
+
+                beside = interleave(bench.pick(2, 3), {"ours": partial(side, service, polls), "moto": theirs})
     what = f"`{ACTION}`, signed, {IDS} ids of {books.rows:,} rows"
     floor = "the same server, the same bytes"
     polled, strange = f"{what}, {CALLERS:,} callers who poll", f"{what}, other ids each time"
     return [
+        compare("describe.moto", polled, "moto `GetInvalidation`", beside["ours"], beside["moto"], reach=20),
         compare("describe.polled", polled, floor, pairs[0]["ours"], pairs[0]["bare"], reach=0.5),
         compare("describe.strange", strange, floor, pairs[1]["ours"], pairs[1]["bare"], reach=None),
     ]

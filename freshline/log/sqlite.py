@@ -21,10 +21,12 @@ from freshline.log.digest import Tail
 from freshline.log.group import Append, Drop, Op, Settle
 from freshline.log.reading import Reading, ReadOnlyLog
 from freshline.log.statements import script
+from freshline.log.view import Recent
 from freshline.log.writer import Writer
 
 VERSION = 2  #: of the schema
 CHECKPOINT_PAGES = 4_000  #: the write-ahead log is folded into the file when it is this long
+MARKS_KEPT = 1_024  #: of the positions asked for last
 WAL_BYTES = 64 << 20  #: what it may keep of the disk after it grew longer
 
 
@@ -46,6 +48,7 @@ class SqliteLog(Reading):
         self._wakes: list[Callable[[], None]] = []
         self._waiting: list[Op] = []  #: handed to the writer together, once per turn of the loop
         self._closed = False
+        self._marks: Recent[int, str] = Recent(MARKS_KEPT)
         self._writer = Writer(writing, tail, self._announce)
 
     @classmethod
@@ -122,6 +125,15 @@ class SqliteLog(Reading):
             self._oldest = super().oldest
         return self._oldest
 
+    def mark(self, position: int) -> str | None:
+        """Asked for by every edge at every answer, and never another one while the position is kept."""
+        if not self.oldest <= position <= self.head:
+            return super().mark(position)
+        known = self._marks.get(position)
+        if known is None and (known := super().mark(position)) is not None:
+            self._marks.put(position, known)
+        return known
+
     def on_append(self, wake: Callable[[], None]) -> None:
         self._wakes.append(wake)
 
@@ -140,9 +152,9 @@ class SqliteLog(Reading):
     async def _submit(self, op: Op) -> list[Task]:
         if self._closed:
             raise LogUnavailable("the log is closed")
-        if trouble := self._place.trouble():  # it could be written, and nobody would ever read it
-            raise LogUnavailable(trouble)
-        if not self._waiting:
+        if not self._waiting:  # who comes in the same turn of the loop goes into the same commit
+            if trouble := self._place.trouble():  # it could be written, and nobody would ever read it
+                raise LogUnavailable(trouble)
             op.done.get_loop().call_soon(self._hand_over)
         self._waiting.append(op)
         result: list[Task] = await op.done
