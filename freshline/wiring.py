@@ -31,9 +31,10 @@ from freshline.config import Settings, split_address
 from freshline.delivery.feed import Feed
 from freshline.delivery.fleet import Fleet, Post
 from freshline.delivery.runner import EdgeRunner, OriginSlots, lag
-from freshline.domain.edge import Edge
+from freshline.domain.edge import Edge, Progress
 from freshline.drivers.base import Driver
 from freshline.drivers.nginx import NginxDriver
+from freshline.drivers.plain import BanDriver, PurgeDriver
 from freshline.drivers.varnish import VarnishDriver
 from freshline.inventory.sqlite import SqliteInventory
 from freshline.log.reading import ReadOnlyLog
@@ -49,7 +50,12 @@ from freshline.wire.render import Format
 
 logger = logging.getLogger("freshline")
 
-DRIVERS: dict[str, Callable[[Edge], Driver]] = {"nginx": NginxDriver, "varnish": VarnishDriver}
+DRIVERS: dict[str, Callable[[Edge], Driver]] = {
+    "nginx": NginxDriver,
+    "varnish": VarnishDriver,
+    "plain-purge": PurgeDriver,
+    "plain-ban": BanDriver,
+}
 
 DAY_SECONDS = 86_400
 LOOK_SECONDS = 1.0  #: how often it is asked which scheduled prefetches are due, and whether all is well
@@ -110,6 +116,15 @@ def driver(edge: Edge) -> Driver:
     return DRIVERS[edge.kind](edge)
 
 
+def _standing(made: Driver, edge: Edge, log: SqliteLog) -> Driver:
+    """A server without a gate cannot say where it stands; it is where we left it, if that is still known."""
+    if isinstance(made, PurgeDriver):
+        cursor = (log.progress(edge.name) or Progress(cursor=edge.joined)).cursor
+        if (mark := log.mark(cursor)) is not None:
+            made.stand(log.id, cursor, mark)
+    return made
+
+
 @contextlib.asynccontextmanager
 async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIterator[tuple[App, Fleet]]:
     """The API and delivery, for as long as the context lasts."""
@@ -133,7 +148,7 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
     def runner(post: Post) -> EdgeRunner:
         return EdgeRunner(
             post.edge,
-            driver(post.edge),
+            _standing(driver(post.edge), post.edge, log),
             log,
             feed,
             ambient,

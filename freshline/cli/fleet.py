@@ -152,7 +152,7 @@ def add(
     name: str,
     /,
     *,
-    kind: Literal["nginx", "varnish"],
+    kind: Literal["nginx", "varnish", "plain-purge", "plain-ban"],
     gate: str,
     site: str,
     group: str = "default",
@@ -174,9 +174,11 @@ def add(
     Parameters
     ----------
     kind
-        What runs there.
+        What runs there. The plain ones are servers without a gate, driven by their own PURGE, and in Varnish BAN: what
+        they answer is not proven.
     gate
-        Where its gate listens, host:port; an address that only this service reaches.
+        Where its gate listens, host:port; an address that only this service reaches. Of a plain one, where it takes a
+        PURGE.
     site
         Where visitors reach it, host:port.
     group
@@ -192,7 +194,9 @@ def add(
     from freshline.domain.edge import Edge
 
     secret = _secret(secret_file) if secret_file else secrets.token_urlsafe(32)
-    _apart(gate, site)
+    plain = kind.startswith("plain-")
+    if not plain:
+        _apart(gate, site)
     with place.inventory(new=True) as inventory:
         log = place.log()
         # A new edge owes nothing that was asked for before it was there.
@@ -200,6 +204,8 @@ def add(
         inventory.add_edge(made)
     if json:
         as_json(_lag(made, log))
+    elif plain:
+        print(f"{name} is declared; without a gate nothing that it answers is proven (docs/gates.md)")
     else:
         print(f"{name} is declared; `freshline gate {kind} {name}` prints the files that go into it")
 
@@ -252,7 +258,7 @@ def set_edge(
     secret = _secret(secret_file) if secret_file else None
     with place.inventory() as inventory:
         before = inventory.edge(name)
-        if before is not None:
+        if before is not None and not before.kind.startswith("plain-"):
             _apart(gate or before.gate, site or before.site)
         where = None if area is None else area.replace("any", "")
         inventory.change_edge(name, gate=gate, site=site, group=group, secret=secret, parents=parents, area=where)
@@ -382,6 +388,8 @@ def check(name: str, /, *, url: str | None = None, json: AsJson = False, place: 
         known = target is None or inventory.domain(target.domain) is not None
     if found is None:
         fail(f"there is no edge {name}", 2)
+    if found.kind.startswith("plain-"):
+        fail(f"{name} is a {found.kind}: it has no gate that could be checked", 2)
     if target and not known:
         fail(f"--url {url}: {target.domain} is no domain of the inventory", 2)
     findings = asyncio.run(check_edge(found, driver, target))
