@@ -1,12 +1,13 @@
 # make run    sets up what is missing and starts the service with a small fleet of its own
 # make test   sets up what is missing and runs every check and test
 # make bench  sets up what is missing, measures everything against its floor and writes docs/performance.md
+# make prove  sets up what is missing, tries for ten minutes to catch it lying, and writes docs/proof.md
 PORT ?= 8080
 RUN_DIR ?= .run
 VENV ?= .venv
 export VENV
 
-.PHONY: run test lint types layers soak bench clean
+.PHONY: run test lint types layers soak bench prove clean
 
 run:
 	@scripts/setup run
@@ -35,6 +36,10 @@ soak: setup-test
 bench:
 	@scripts/setup bench
 	$(VENV)/bin/python -m bench $(CASE)
+
+prove: setup-test
+	@scripts/setup prove
+	$(VENV)/bin/python -m tests.proof
 
 clean:
 	rm -rf "$(RUN_DIR)" "$(VENV)" .bench

@@ -47,6 +47,11 @@ class CacheServer(Protocol):
     kind: str
     edge: Edge
 
+    @property
+    def pid(self) -> int:
+        """The first of its processes; the others descend from it."""
+        ...
+
     def start(self) -> None: ...
 
     def stop(self) -> None: ...

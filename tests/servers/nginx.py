@@ -60,7 +60,10 @@ http {{
 
 
 class Nginx:
-    """``gated=False`` is the same nginx with its usual key and no gate: what tests are held against."""
+    """``gated=False`` is the same nginx with its usual key and no gate: what tests are held against.
+
+    ``blind=True`` has a gate that answers all it is told, and a cache whose key holds nothing of it.
+    """
 
     kind = "nginx"
 
@@ -70,6 +73,7 @@ class Nginx:
         origin: Origin,
         *,
         gated: bool = True,
+        blind: bool = False,
         settings: Mapping[str, object] | None = None,
         location: str = "",
         lapse: str = "serve",
@@ -83,9 +87,17 @@ class Nginx:
         self.settings: dict[str, object] = dict(settings or {})
         self.lapse = lapse
         self._origin, self._gated, self._location = origin, gated, location
+        if blind:
+            self._location += "proxy_cache_key $scheme://$host$request_uri;"
         self.site, self.gate = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
         self.edge = Edge(self.name, self.kind, "group", self.gate, self.site, SECRET)
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Of the master."""
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def journal(self) -> Path:

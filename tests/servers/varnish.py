@@ -19,6 +19,7 @@ from tests.servers.base import SECRET, SITE, Seen, free_port, get, listens, unti
 from tests.servers.origin import Origin
 
 STOP_SECONDS = 20
+GUARD = "freshline.guard();"  #: what judges each lookup
 
 READ_TIMEOUT_SECONDS = 60
 OPERATOR = """
@@ -39,6 +40,8 @@ def library() -> Path:
 
 
 class Varnish:
+    """``guarded=False`` has no gate; ``blind=True`` has one that answers all it is told, and guards no lookup."""
+
     kind = "varnish"
 
     def __init__(
@@ -48,6 +51,7 @@ class Varnish:
         *,
         operator: str = "",
         guarded: bool = True,
+        blind: bool = False,
         rules: int = gate.RULES,
         lapse: str = "serve",
         read_timeout_seconds: int = READ_TIMEOUT_SECONDS,
@@ -58,12 +62,18 @@ class Varnish:
         self.edge = Edge(self.name, self.kind, "default", self._gate, self._site, SECRET)
         self._home = Path(tempfile.mkdtemp(prefix="vd-"))  # short: a socket's path has its limit
         self._log = tmp_path / "varnishd.log"
-        self._guarded, self._rules, self.lapse = guarded, rules, lapse
+        self._guarded, self._blind, self._rules, self.lapse = guarded, blind, rules, lapse
         self.read_timeout_seconds = read_timeout_seconds
         self._origin, self._operator = origin, operator
         self._parameters = dict(parameters or {})
         self._loads = 0
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Of the manager."""
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def home(self) -> Path:
@@ -144,9 +154,11 @@ class Varnish:
     def _vcl(self) -> Path:
         text = "vcl 4.1;\n"
         if self._guarded:
-            (self._home / "freshline.vcl").write_text(
-                gate.render(library(), SECRET, rules=self._rules, lapse=self.lapse)
-            )
+            vcl = gate.render(library(), SECRET, rules=self._rules, lapse=self.lapse)
+            if self._blind:
+                assert GUARD in vcl
+                vcl = vcl.replace(GUARD, "")
+            (self._home / "freshline.vcl").write_text(vcl)
             text += f'include "{self._home}/freshline.vcl";\n'
         path = self._home / "site.vcl"
         backend = OPERATOR % {"port": self._origin.port, "seconds": self.read_timeout_seconds}
