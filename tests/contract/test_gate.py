@@ -419,6 +419,19 @@ def test_an_empty_batch_moves_the_position(log):
     assert (log.status().position, log.status().mark) == (40, log.mark(40))
 
 
+def test_a_batch_that_is_not_the_last_counts_at_once(origin, cache, log):
+    """Of a gate that is in use and gets behind, what it was told counts, though more is to come."""
+    origin.serves("/a", "v1")
+    for _ in range(ASKS):
+        cache.get("/a")
+    log.accept((Verb.FILE, b"/a"), (Verb.FILE, b"/b"))
+    origin.serves("/a", "v2")
+    answer = log.apply(log.batch(0, 1))
+
+    assert isinstance(answer, Applied) and answer.position == 1
+    never_again(cache, "/a", "v1")
+
+
 def test_a_batch_from_further_on_is_not_taken(origin, cache, log):
     """A gate that lacks what came before says so, and applies nothing."""
     origin.serves("/a", "v1")

@@ -8,7 +8,7 @@ local target_of = require "freshline.target"
 local state = memory.state
 
 local M = {}
-local LOCK_SECONDS = 15      -- a lock whose worker died
+local LOCK_SECONDS = 15      -- a lock whose worker died and left its number to another process
 local LOCK_WAIT_SECONDS = 10
 local BREATH = 1000          -- commands between two breaths
 local NUMBER = 15            -- digits of a position: a double counts that far
@@ -37,8 +37,9 @@ end
 
 -- One at a time, in any worker. `hold()` keeps the lock, and fails if it was lost; `hold(true)` lets others run as well.
 local function locked(work)
-  local mine, waited = memory.random(), 0
+  local mine, waited = memory.owner(), 0
   while not state:safe_add("lock", mine, LOCK_SECONDS) do
+    if memory.unlock_dead("lock") then state:set("ragged", true) end      -- it may have died in the middle of writing
     if waited > LOCK_WAIT_SECONDS then return 500, "failed another batch is being applied\n" end
     waited = waited + 0.01
     ngx.sleep(0.01)

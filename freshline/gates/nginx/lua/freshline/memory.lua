@@ -6,6 +6,10 @@
 --        reach       the last position that may have been put into `rules`: ahead of `at` while a batch is being applied
 --        version     another number whenever an answer of rules.lua may have become another
 --        sentinel    equal to the one in `rules`, or `rules` is not the memory that `at` speaks of
+local ffi = require "ffi"
+ffi.cdef [[ int freshline_kill(int pid, int signal) __asm__("kill"); ]]
+local NO_SUCH_PROCESS = 3
+
 local M = {
   state = ngx.shared.freshline_state,
   rules = ngx.shared.freshline_rules,
@@ -22,6 +26,21 @@ function M.random()
 end
 
 function M.throw_away(why) return why .. "-" .. M.random() end
+
+-- Locks: keys of `state` that safe_add makes, with what `owner` says as the value.
+function M.owner() return ngx.worker.pid() .. " " .. M.random() end
+
+-- Nobody waits for a worker that died. True if it was so and the lock is gone.
+function M.unlock_dead(name)
+  local owner = state:get(name)
+  local pid = type(owner) == "string" and tonumber(owner:match("^%d+"))
+  if not pid or ffi.C.freshline_kill(pid, 0) == 0 or ffi.errno() ~= NO_SUCH_PROCESS then return false end
+  if not state:safe_add("unlocking", true, 1) then return false end       -- or two would do it, one of them to a new owner
+  local mine = state:get(name) == owner
+  if mine then state:delete(name) end
+  state:delete("unlocking")
+  return mine
+end
 
 -- After the change can be seen, and before anybody is told that it was made.
 function M.changed() state:incr("version", 1, 0) end

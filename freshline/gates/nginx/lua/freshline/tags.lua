@@ -73,6 +73,7 @@ local function overtaken(host, found, epoch)
   return false
 end
 
+local me                     -- a worker does one thing at a time
 local function learn(var)
   local generation, epoch = split(var.freshline_epoch)
   local found = generation and said()
@@ -80,7 +81,9 @@ local function learn(var)
   local host = var.host
   local key = rules.tag_key(generation, host, var.request_uri)
   local lock, deadline = "tag " .. key, nil
-  while not state:safe_add(lock, true, LOCK_SECONDS) do     -- held for microseconds; a filter may not sleep
+  me = me or memory.owner()
+  while not state:safe_add(lock, me, LOCK_SECONDS) do       -- held for microseconds; a filter may not sleep
+    memory.unlock_dead(lock)
     ngx.update_time()
     deadline = deadline or ngx.now() + SPIN_SECONDS
     if ngx.now() > deadline then
