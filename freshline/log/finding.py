@@ -91,8 +91,12 @@ class _Strand:
     @classmethod
     def of(cls, view: View, day: Day, thread: _Thread) -> _Strand | None:
         runs, counts = [], []
+        known = view.counts
         for first, last in thread.within.within(day.first, day.last):
-            count = thread.between(view, day, first, last)
+            run = (thread.ids, first, last)
+            count = known.get(run)
+            if count is None:
+                count = known.put(run, thread.between(view, day, first, last))
             if count:
                 runs.append((first, last))
                 counts.append(count)

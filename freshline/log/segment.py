@@ -1,7 +1,9 @@
 """A stretch of the log as two kinds of blob: one head that says which tasks it holds, and chunks of their paths.
 
-The head costs a few bytes per task and nothing per row, so counting never touches a path. Chunks are small enough
-that one row can be looked up without unpacking a thousand.
+The head costs a few bytes per task and nothing per row, so counting never touches a path. It is read by every look-up
+that meets a segment for the first time, so its columns lie there as they are used, as narrow as they can be, and what
+tasks have in common is unpacked when a task is. Chunks are small enough that one row can be looked up without
+unpacking a thousand.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from typing import overload
 
 import msgspec
 
@@ -19,9 +22,10 @@ from freshline.domain.ranges import Range
 from freshline.domain.task import Kind, Task
 from freshline.log import share
 
-CHUNK_ROWS = 128
+CHUNK_ROWS = 64
 MATCHES_KEPT = 8  #: per segment: which of its tasks answer one query
 FEW_ROWS = 16  #: as many are counted one by one
+WIDTHS = "BHI"  #: of a column's numbers: 8, 16 or 32 bits
 ANY_DOMAIN = "*"  #: what rows of any domain are counted under; no host is spelt so
 
 Key = tuple[str | None, Kind]  #: a domain (``None``: any) and a kind, within one account
@@ -41,10 +45,41 @@ class Shape(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Head(msgspec.Struct, array_like=True):
-    shapes: list[Shape]
+    shapes: bytes  #: a list of them, packed
     created: int  #: of the first task
-    tasks: bytes  #: three columns of 32-bit numbers, see Segment
-    marks: bytes  #: one column of 32-bit ends, then four bytes each
+    columns: list[tuple[str, bytes]]  #: of numbers, each with its width; see Segment
+    marks: bytes  #: four bytes each
+
+
+class _Shapes(Sequence[Shape]):
+    """Unpacked one by one: a look-up wants one of hundreds."""
+
+    def __init__(self, blob: bytes) -> None:
+        self._blob = blob
+        self._raw: list[msgspec.Raw] | None = None
+        self._known: dict[int, Shape] = {}
+
+    def __len__(self) -> int:
+        return len(self._unpacked())
+
+    @overload
+    def __getitem__(self, place: int) -> Shape: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Shape]: ...
+
+    def __getitem__(self, place: int | slice) -> Shape | Sequence[Shape]:
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self)))]
+        shape = self._known.get(place)
+        if shape is None:
+            shape = self._known[place] = _decode_shape(self._unpacked()[place])
+        return shape
+
+    def _unpacked(self) -> list[msgspec.Raw]:
+        if self._raw is None:
+            self._raw = _decode_raw(zlib.decompress(self._blob))
+        return self._raw
 
 
 class Segment:
@@ -65,7 +100,7 @@ class Segment:
     )
 
     def __init__(
-        self, first: int, shapes: list[Shape], created: int, columns: Sequence[array[int]], marks: list[str]
+        self, first: int, shapes: Sequence[Shape], created: int, columns: Sequence[array[int]], marks: str
     ) -> None:
         self.first = first
         self.base = first - 1
@@ -73,7 +108,7 @@ class Segment:
         self.created = created
         #: per task: its shape, its last row (1 is the segment's first row), seconds since the first task
         self.which, self.ends, self.ages, self.mark_ends = columns
-        self.marks = marks
+        self.marks = marks  #: eight letters each, for the rows up to each of ``mark_ends``
         self.last = self.base + self.ends[-1]
         self._matches: dict[tuple[str, frozenset[Key]], _Matches | None] = {}
 
@@ -98,14 +133,13 @@ class Segment:
             which.append(index.setdefault(shape, len(index)))
             ends.append(task.last - base)
             ages.append(task.created - created)
-        return cls(tasks[0].id, list(index), created, (which, ends, ages, array("I", [ends[-1]])), [mark])
+        return cls(tasks[0].id, list(index), created, (which, ends, ages, array("I", [ends[-1]])), mark)
 
     @classmethod
     def joined(cls, parts: Sequence[Segment]) -> Segment:
         """Neighbouring segments as one. Positions, tasks and marks stay what they were."""
         index: dict[Shape, int] = {}
         which, ends, ages, mark_ends = array("I"), array("I"), array("I"), array("I")
-        marks: list[str] = []
         base, created = parts[0].base, parts[0].created
         for part in parts:
             places = [index.setdefault(shape, len(index)) for shape in part.shapes]
@@ -114,22 +148,19 @@ class Segment:
             ends.extend([end + shift for end in part.ends])
             ages.extend([age + aged for age in part.ages])
             mark_ends.extend([end + shift for end in part.mark_ends])
-            marks += part.marks
+        marks = "".join(part.marks for part in parts)
         return cls(parts[0].first, list(index), created, (which, ends, ages, mark_ends), marks)
 
     def encode(self) -> bytes:
-        tasks = _pack(self.which) + _pack(self.ends) + _pack(self.ages)
-        marks = _pack(self.mark_ends) + bytes.fromhex("".join(self.marks))
-        return zlib.compress(msgspec.msgpack.encode(_Head(self.shapes, self.created, tasks, marks)), 1)
+        shapes = zlib.compress(msgspec.msgpack.encode(list(self.shapes)), 1)
+        columns = [_pack(column) for column in (self.which, self.ends, self.ages, self.mark_ends)]
+        return msgspec.msgpack.encode(_Head(shapes, self.created, columns, bytes.fromhex(self.marks)))
 
     @classmethod
     def decode(cls, first: int, blob: bytes) -> Segment:
-        head = _decode_head(zlib.decompress(blob))
-        column, half = len(head.tasks) // 3, len(head.marks) // 2
-        columns = [_unpack(head.tasks[at : at + column]) for at in (0, column, 2 * column)]
-        word = head.marks[half:].hex()
-        marks = [word[at : at + 8] for at in range(0, len(word), 8)]
-        return cls(first, head.shapes, head.created, (*columns, _unpack(head.marks[:half])), marks)
+        head = _decode_head(blob)
+        columns = [_unpack(width, raw) for width, raw in head.columns]
+        return cls(first, _Shapes(head.shapes), head.created, columns, head.marks.hex())
 
     def __len__(self) -> int:
         """How many tasks."""
@@ -148,7 +179,8 @@ class Segment:
         return self.base + (self.ends[task - 1] if task else 0) + 1, self.base + self.ends[task]
 
     def mark(self, position: int) -> str:
-        return self.marks[bisect_left(self.mark_ends, position - self.base)]
+        at = 8 * bisect_left(self.mark_ends, position - self.base)
+        return self.marks[at : at + 8]
 
     def since(self, seconds: int) -> int | None:
         """The first position created at or after a time."""
@@ -240,20 +272,24 @@ def decode_chunk(blob: bytes) -> list[str]:
     return _decode_paths(zlib.decompress(blob))
 
 
+_decode_raw = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+_decode_shape = msgspec.msgpack.Decoder(Shape).decode
 _decode_head = msgspec.msgpack.Decoder(_Head).decode
 _decode_paths = msgspec.msgpack.Decoder(list[str]).decode
 
 
-def _pack(column: array[int]) -> bytes:
-    """Little-endian whatever the machine, so a file can move."""
+def _pack(column: array[int]) -> tuple[str, bytes]:
+    """As narrow as its largest number allows; little-endian whatever the machine, so a file can move."""
+    largest = max(column)
+    width = next(width for width in WIDTHS if largest < 1 << 8 * array(width).itemsize)
+    narrow = array(width, column)
     if sys.byteorder == "big":
-        column = column[:]
-        column.byteswap()
-    return column.tobytes()
+        narrow.byteswap()
+    return width, narrow.tobytes()
 
 
-def _unpack(raw: bytes) -> array[int]:
-    column = array("I")
+def _unpack(width: str, raw: bytes) -> array[int]:
+    column: array[int] = array(width)
     column.frombytes(raw)
     if sys.byteorder == "big":
         column.byteswap()

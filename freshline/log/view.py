@@ -20,7 +20,8 @@ from freshline.log.segment import ANY_DOMAIN, CHUNK_ROWS, Segment, decode_chunk
 from freshline.log.statements import Statements
 
 SEGMENTS_KEPT = 256
-CHUNKS_KEPT = 1024
+CHUNKS_KEPT = 2048
+COUNTS_KEPT = 2048
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -53,6 +54,9 @@ class Kept:
     segments: Recent[Range, Segment] = field(default_factory=lambda: Recent(SEGMENTS_KEPT))
     chunks: Recent[tuple[int, int, int], list[str]] = field(default_factory=lambda: Recent(CHUNKS_KEPT))
     keys: dict[tuple[str, str, Kind], int] = field(default_factory=dict)
+    #: How many rows of some keys (their ids, as JSON) lie in a run of positions. Rows never change, so that stays true,
+    #: and the runs of a status are nearly the same from one query to the next.
+    counts: Recent[tuple[str, int, int], int] = field(default_factory=lambda: Recent(COUNTS_KEPT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,10 @@ class View:
         self._kept = kept
         self._firsts = [day.first for day in days]
         self._span = (0, -1)  #: of the segment looked at last
+
+    @property
+    def counts(self) -> Recent[tuple[str, int, int], int]:
+        return self._kept.counts
 
     @property
     def oldest(self) -> int:
