@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 import secrets
 import shutil
@@ -21,6 +22,7 @@ from freshline.domain.edge import Edge, Progress
 from freshline.domain.ranges import Ranges
 from freshline.domain.task import Kind, Reason, Wish
 from freshline.inventory.sqlite import SqliteInventory
+from freshline.log.sqlite import VERSION as FORMAT
 from freshline.log.sqlite import SqliteLog
 from freshline.wire import signature
 from tests.servers.base import free_port, listens
@@ -30,7 +32,7 @@ VERSION = "2018-05-10"
 STALE_SECONDS = 20 * 3600  #: a log as old as this is built anew: its oldest rows would soon be out of reach
 SPAN_SECONDS = 36 * 3600  #: the rows are spread over so much
 FAILED_RUNS = 100  #: of ten rows each, on the first edge
-BUILT = 5  #: changes when what is built changes
+BUILT = [5, FORMAT]  #: changes when what is built changes
 
 #: Nobody is held up by what protects a service from one caller; else as it is shipped.
 LIMITS = """
@@ -98,6 +100,7 @@ def filled(rows: int) -> Books:
     asyncio.run(_fill(made, rows, end))
     known = {"account": made.account, "key_id": made.key_id, "secret": made.secret, "rows": rows}
     known["first"] = int(end - SPAN_SECONDS)
+    os.sync()  # or the first to measure would wait for the disk
     card.write_text(json.dumps({**known, "built": BUILT}))
     return Books(home, **known)
 
@@ -151,7 +154,10 @@ class Service(AbstractContextManager["Service"]):
         self.process.__exit__()
 
     def _is_up(self) -> bool:
-        return listens(self.address) and self.look(self._up) is not None
+        try:
+            return bool(self.look(self._up))
+        except OSError:
+            return False
 
     def look(self, path: str) -> str:
         with urllib.request.urlopen(f"http://{self.address}{path}", timeout=30) as answer:
