@@ -68,7 +68,7 @@ class Service:
 @dataclass(frozen=True)
 class Gates:
     fetches_per_domain: int = setting(
-        8, "prefetches of one domain under way, over all edges: warming is no attack", least=1, most=10_000
+        32, "prefetches of one domain under way, over all edges: warming is no attack", least=1, most=10_000
     )
 
 

@@ -30,7 +30,8 @@ from freshline.audit import Audit
 from freshline.config import Settings, split_address
 from freshline.delivery.feed import Feed
 from freshline.delivery.fleet import Fleet, Post
-from freshline.delivery.runner import EdgeRunner, OriginSlots, lag
+from freshline.delivery.origins import OriginSlots
+from freshline.delivery.runner import EdgeRunner, lag
 from freshline.domain.edge import Edge, Progress
 from freshline.drivers.base import Driver
 from freshline.drivers.nginx import NginxDriver

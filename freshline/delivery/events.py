@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,14 +23,24 @@ class Grew:
 
 
 @dataclass(frozen=True, slots=True)
+class Warm:
+    """An unbroken run of rows that are to be prefetched, of one account and one domain."""
+
+    first: int
+    last: int
+    account: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stretch:
-    """The rows of ``(after, upto]`` that concern this edge."""
+    """The rows of ``(after, upto]`` that concern this edge. Prefetches are named here, and read when they are due."""
 
     after: int
     upto: int
     mark: str  #: the log's mark at ``upto``
     commands: tuple[GateCommand, ...] = ()
-    fetches: tuple[Fetch, ...] = ()
+    warms: tuple[Warm, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +62,13 @@ class Answered:
 class FetchAnswered:
     position: int
     answer: Fetched | Trouble
+
+
+@dataclass(frozen=True, slots=True)
+class FetchesAnswered:
+    """Some at once: what thousands a second do is settled together."""
+
+    each: tuple[FetchAnswered, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +106,19 @@ class Ticked:
     pass
 
 
-Event = Grew | Stands | Answered | FetchAnswered | Overdue | Retried | Cancelled | Noted | Ticked | Trouble
+Event = (
+    Grew
+    | Stands
+    | Answered
+    | FetchAnswered
+    | FetchesAnswered
+    | Overdue
+    | Retried
+    | Cancelled
+    | Noted
+    | Ticked
+    | Trouble
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +181,10 @@ class Reader(Protocol):
         """Rows after ``after``, at most to ``upto``, some thousands of them."""
         ...
 
+    def fetches(self, after: int, upto: int) -> Sequence[Fetch]:
+        """The prefetches of ``(after, upto]`` that concern this edge, in order."""
+        ...
+
 
 class Above(Protocol):
     """How far the parents of an edge are; plain calls too."""
@@ -162,6 +196,21 @@ class Above(Protocol):
     def settled(self, position: int) -> bool:
         """Every parent is done with a prefetch, well or badly."""
         ...
+
+
+class Places(Protocol):
+    """Places at the origins, which all edges share; a plain call again."""
+
+    def take(self, host: str) -> bool:
+        """One of the domain's; false if there is none. It is given back once the fetch has ended."""
+        ...
+
+
+class Plenty:
+    """Places for whoever comes."""
+
+    def take(self, host: str) -> bool:
+        return True
 
 
 class Origin:

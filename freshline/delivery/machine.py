@@ -17,6 +17,7 @@ next (commands); ``runner.py`` does the doing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
@@ -28,12 +29,15 @@ from freshline.delivery.events import (
     Command,
     Event,
     FetchAnswered,
+    FetchesAnswered,
     Flush,
     Go,
     Grew,
     Noted,
     Origin,
     Overdue,
+    Places,
+    Plenty,
     Reader,
     Retried,
     Send,
@@ -66,7 +70,9 @@ class Pace:
     flush_again_seconds: float = setting(
         300.0, "the most that two flushes of an edge are held apart", least=0, most=86_400
     )
-    fetch_window: int = setting(16, "prefetches under way on one edge", least=1, most=1_000)
+    fetch_window: int = setting(
+        32, "prefetches under way on one edge; twice as many where accounts would wait for others", least=1, most=1_000
+    )
     fetch_tries: int = setting(3, "before an origin's failure is final", least=1, most=100)
 
 
@@ -94,6 +100,7 @@ class EdgeDelivery:
     pace: Pace = Pace()
     above: Above = field(default_factory=Origin)
     duty: Duty = Duty.ACTIVE
+    places: Places = field(default_factory=Plenty)
     head: int = 0
     oldest: int = 1
     lane: Lane = Lane.LOST
@@ -120,7 +127,7 @@ class EdgeDelivery:
         self.reached = self.refreshed = self.progress.cursor
         pace, progress = self.pace, self.progress
         self.prefetches = Prefetches(
-            self.reader, self.above, pace.fetch_window, pace.fetch_tries, progress.cursor, progress.again
+            self.reader, self.above, pace.fetch_window, pace.fetch_tries, progress.cursor, progress.again, self.places
         )
         active = self.duty is Duty.ACTIVE
         self.lease = Leasehold(
@@ -145,8 +152,10 @@ class EdgeDelivery:
                 self._lost(said, when, wait=self.failures > 0)
             case Answered(Trouble(fault, said)):
                 self._lost(f"{fault}: {said}", when)
-            case FetchAnswered(position, answer):
-                self._fetched(position, answer, when)
+            case FetchAnswered():
+                self._fetched([event], when)
+            case FetchesAnswered(answers):
+                self._fetched(answers, when)
             case Overdue(rows, again):
                 self._overdue(rows, again)
             case Retried(rows, prefetch):
@@ -282,19 +291,20 @@ class EdgeDelivery:
     def _reach(self, stretch: Stretch, *evidence: Evidence) -> None:
         """All refreshes of the stretch are settled. Its prefetches are not, unless they were before."""
         done = self._refreshes(stretch)
+        self.prefetches.note(stretch.warms)
         self.reached = stretch.upto
         self.refreshed = max(self.refreshed, self.reached)
         self._settle(self._with(done), *evidence)
 
     def _refreshes(self, stretch: Stretch) -> Ranges:
-        owed = (fetch.position for fetch in stretch.fetches if not self.progress.settled(fetch.position))
-        return Ranges([(stretch.after + 1, stretch.upto)]) - Ranges((position, position) for position in owed)
+        warms = Ranges((warm.first, warm.last) for warm in stretch.warms)
+        return Ranges([(stretch.after + 1, stretch.upto)]) - (warms - (self._base() - self.progress.again))
 
     def _forget_the_dropped(self) -> None:
         """The edge was away for longer than the log reaches back: what was dropped there is answered by the flush."""
         self.reached = self.oldest - 1
         self.refreshed = max(self.refreshed, self.reached)
-        self.prefetches.looked = max(self.prefetches.looked, self.reached)
+        self.prefetches.noted = max(self.prefetches.noted, self.reached)
         self.progress = self._with(Ranges([(1, self.reached)]))
 
     def _lost(self, said: str, when: When, *, wait: bool = True) -> None:
@@ -352,25 +362,41 @@ class EdgeDelivery:
     def _prefetch(self, when: When) -> None:
         if not self.synced:
             return  # what it stored now, it would throw away
-        if late := self.prefetches.take_up(self.reached, self.progress):
+        if late := self.prefetches.take_up(self.progress):
             self._settle(self._with(late))
         self.out += map(Go, self.prefetches.ready(when, self.reached))
 
-    def _fetched(self, position: int, answer: Fetched | Trouble, when: When) -> None:
-        if (found := self.prefetches.answered(position)) is None:
-            return
-        owed, sent = found
-        reason = _reason(answer)
-        if reason is not None and self.prefetches.worth_another_try(owed, answer):
-            owed.due = when.clock + self._delay(owed.tries, when)
-            return
-        row = Ranges([(position, position)])
-        self.prefetches.give_up(row)
-        if reason is not None:
-            self.progress = self.progress.with_failures(reason, row)
-            url = f"{owed.fetch.scheme}://{owed.fetch.host}{owed.fetch.target}"
-            self.out.append(Warn(f"{self.edge} did not prefetch {url}: {answer.said}"))
-        self._settle(self._with(row), Evidence(self.edge, position, position, sent, when.wall, answer.said))
+    def _fetched(self, answers: Sequence[FetchAnswered], when: When) -> None:
+        """Settled together, with one piece of evidence for neighbours that were answered alike."""
+        ended: list[tuple[int, float, str]] = []
+        for answered in answers:
+            position, answer = answered.position, answered.answer
+            if (found := self.prefetches.answered(position)) is None:
+                continue
+            owed, sent = found
+            reason = _reason(answer)
+            if reason is not None and self.prefetches.worth_another_try(owed, answer):
+                self.prefetches.rest(owed, when.clock + self._delay(owed.tries, when))
+                continue
+            self.prefetches.done(position)
+            if reason is not None:
+                self.progress = self.progress.with_failures(reason, Ranges([(position, position)]))
+                url = f"{owed.fetch.scheme}://{owed.fetch.host}{owed.fetch.target}"
+                self.out.append(Warn(f"{self.edge} did not prefetch {url}: {answer.said}"))
+            ended.append((position, sent, answer.said))
+        if ended:
+            proofs = self._proofs(sorted(ended), when)
+            self._settle(self._with(Ranges((position, position) for position, *_ in ended)), *proofs)
+
+    def _proofs(self, ended: Sequence[tuple[int, float, str]], when: When) -> list[Evidence]:
+        proofs: list[Evidence] = []
+        for position, sent, said in ended:
+            before = proofs[-1] if proofs else None
+            if before is not None and before.last == position - 1 and before.said == said:
+                proofs[-1] = replace(before, last=position, sent=min(before.sent, sent))
+            else:
+                proofs.append(Evidence(self.edge, position, position, sent, when.wall, said))
+        return proofs
 
     # -- what is settled ------------------------------------------------------
     def _grew(self, head: int, oldest: int) -> None:
@@ -380,7 +406,7 @@ class EdgeDelivery:
             gone = Ranges([(1, oldest - 1)])
             again = self.progress.again.beyond(oldest - 1)
             self.progress = replace(self.progress.without_failures(gone), again=again)
-            self.prefetches.again = self.prefetches.again.beyond(oldest - 1)
+            self.prefetches.forget(oldest)
         self.oldest = oldest
 
     def _overdue(self, rows: Ranges, again: bool) -> None:

@@ -1,20 +1,61 @@
-"""The prefetches one edge owes: which are taken up, under way, to be tried again."""
+"""The prefetches one edge owes: which are taken up, under way, to be tried again.
+
+They wait in lanes, one for each account and domain, and lanes take turns: an account that asks for a hundred thousand
+objects holds up nobody who asks for ten, nor does an origin that hangs.
+
+1. A lane knows where in the log its rows are, as a few spans, and holds only some of them itself. So memory grows with
+   accounts and domains, never with rows.
+2. The account with the fewest under way is next, and of its domains the one that was served longest ago.
+3. ``window`` are under way at most. An account that has none under way may begin one beyond that, up to twice as many
+   in all: those that hang do not shut others out.
+4. What has no place at its origin is not begun, so it takes no room in the window.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter, OrderedDict, deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from freshline.delivery.events import Above, Reader, When
+from freshline.delivery.events import Above, Places, Plenty, Reader, Warm, When
 from freshline.domain.action import Fetch
 from freshline.domain.edge import Progress
-from freshline.domain.ranges import NOTHING, Ranges
+from freshline.domain.ranges import NOTHING, Range, Ranges
 from freshline.drivers.base import Fetched, FetchOutcome, Trouble
 
+SPANS = 64  #: of one lane; beyond, the last one covers what lies between, and is searched
+READ_ROWS = 64  #: taken up by a lane at once
+HELD_ROWS = 4 * READ_ROWS  #: that a lane has taken up and not done: no more are taken up beyond
+READS = 32  #: at most in one go: others have their turn in between
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """What one account wants of one domain."""
+
+    account: str
+    host: str
+    spans: deque[Range] = field(default_factory=deque)  #: where in the log more of it is
+    waiting: OrderedDict[int, Owed] = field(default_factory=OrderedDict)  #: taken up, to be begun
+    held: int = 0  #: taken up: those that wait, rest or are under way
+
+    def note(self, first: int, last: int) -> None:
+        if self.spans:
+            before, end = self.spans[-1]
+            if first == end + 1 or len(self.spans) >= SPANS:
+                self.spans[-1] = min(before, first), max(end, last)
+                return
+        self.spans.append((first, last))
+
+    @property
+    def is_hungry(self) -> bool:
+        return bool(self.spans) and not self.waiting and self.held < HELD_ROWS
+
+
+@dataclass(slots=True, eq=False)
 class Owed:
     fetch: Fetch
+    lane: Lane
     tries: int = 0
     due: float = 0.0
     sent: float | None = None  #: wall clock of the try under way
@@ -22,68 +63,90 @@ class Owed:
 
 @dataclass(slots=True)
 class Prefetches:
-    """A window of them at a time; the others wait in the log."""
-
     reader: Reader
     above: Above
     window: int
     tries: int  #: before an origin's failure is final
-    looked: int  #: every one up to here has been taken up
-    again: Ranges = NOTHING  #: asked for once more, and not taken up yet
-    owed: dict[int, Owed] = field(default_factory=dict)
+    noted: int  #: every one up to here is in a lane
+    again: Ranges = NOTHING  #: asked for once more, and in no lane yet
+    places: Places = field(default_factory=Plenty)
+    owed: dict[int, Owed] = field(default_factory=dict)  #: everything that lanes hold
+    busy: int = 0
+    _lanes: OrderedDict[tuple[str, str], Lane] = field(default_factory=OrderedDict)  #: the next to be served first
+    _hungry: dict[Lane, None] = field(default_factory=dict)
+    _busy: Counter[str] = field(default_factory=Counter)  #: under way, by account
+    _resting: dict[int, Owed] = field(default_factory=dict)  #: to be tried again later
 
-    def take_up(self, reached: int, progress: Progress) -> Ranges:
-        """Look for more, up to where refreshes are applied. Those that failed before they were begun are returned."""
-        late: Ranges = NOTHING
-        while self.again and self._has_room():
+    def note(self, warms: Iterable[Warm]) -> None:
+        """These rows have their refreshes applied."""
+        for warm in warms:
+            if warm.last > self.noted:
+                self._note(warm, max(warm.first, self.noted + 1))
+                self.noted = warm.last
+
+    def forget(self, oldest: int) -> None:
+        """The log holds nothing before this any more."""
+        self.again = self.again.beyond(oldest - 1)
+        for lane in list(self._lanes.values()):
+            lane.spans = deque((max(first, oldest), last) for first, last in lane.spans if last >= oldest)
+            self._look_after(lane)
+
+    def take_up(self, progress: Progress) -> Ranges:
+        """Read more of what is to be done. Those that failed before they were begun are returned."""
+        late: list[Range] = []
+        left = READS
+        while self.again and left:
+            left -= 1
             first, last = next(iter(self.again))
             stretch = self.reader.stretch(first - 1, last)
             self.again = self.again.beyond(stretch.upto)
-            wanted = (fetch for fetch in stretch.fetches if fetch.position in progress.again)
-            self.owed = {fetch.position: Owed(fetch) for fetch in wanted} | self.owed
-        while self.looked < reached and self._has_room():
-            stretch = self.reader.stretch(self.looked, reached)
-            self.looked = stretch.upto
-            for fetch in stretch.fetches:
-                if progress.settled(fetch.position) or fetch.position in self.owed:
-                    continue
-                if progress.failure(fetch.position) is not None:
-                    late |= Ranges([(fetch.position, fetch.position)])
-                else:
-                    self.owed[fetch.position] = Owed(fetch)
-        return late
+            for warm in stretch.warms:
+                self._note(warm, warm.first)
+        while self._hungry and left:
+            left -= 1
+            lane = next(iter(self._hungry))
+            late += self._read(lane, progress)
+            del self._hungry[lane]
+            self._look_after(lane)  # at the end of the line, if it has not found anything
+        return Ranges(late)
 
     def ready(self, when: When, reached: int) -> Iterator[Fetch]:
         """Those to be begun now; they are under way from here."""
-        free = self.window - self.busy
-        for owed in self.owed.values():
-            if free <= 0:
-                return
-            if owed.sent is None and owed.due <= when.clock and owed.fetch.position <= reached:
-                if not self.above.settled(owed.fetch.position):
-                    continue
-                owed.sent, owed.tries = when.wall, owed.tries + 1
-                free -= 1
-                yield owed.fetch
-
-    @property
-    def busy(self) -> int:
-        return sum(owed.sent is not None for owed in self.owed.values())
+        self._wake(when)
+        tried: set[Lane] = set()
+        while (lane := self._next_lane(tried)) is not None:
+            owed = self._begin(lane, reached)
+            if owed is None:
+                tried.add(lane)
+                continue
+            owed.sent, owed.tries = when.wall, owed.tries + 1
+            self.busy += 1
+            self._busy[lane.account] += 1
+            self._lanes.move_to_end((lane.account, lane.host))
+            self._look_after(lane)
+            yield owed.fetch
 
     def next_due(self) -> float:
         """Monotonic seconds; a full window waits for an answer, not for a time."""
+        if self.again or self._hungry:
+            return 0.0
         if self.busy >= self.window:
             return float("inf")
-        moments = (owed.due for owed in self.owed.values() if owed.sent is None and owed.due > 0)
-        return min(moments, default=float("inf"))
+        return min((owed.due for owed in self._resting.values()), default=float("inf"))
 
     def answered(self, position: int) -> tuple[Owed, float] | None:
         """The one that is no longer under way, and when it was sent; nothing if it was given up meanwhile."""
         owed = self.owed.get(position)
         if owed is None or owed.sent is None:
             return None
-        sent, owed.sent = owed.sent, None
+        sent = owed.sent
+        self._end(owed)
         return owed, sent
+
+    def rest(self, owed: Owed, until: float) -> None:
+        """It is tried again then."""
+        owed.due = until
+        self._resting[owed.fetch.position] = owed
 
     def worth_another_try(self, owed: Owed, answer: Fetched | Trouble) -> bool:
         if isinstance(answer, Trouble):
@@ -96,9 +159,92 @@ class Prefetches:
         """Those of the rows that are owed are so no more. What comes of a try that is under way is of no interest."""
         given = [p for p, owed in self.owed.items() if p in rows and (under_way or owed.sent is None)]
         for position in given:
-            del self.owed[position]
+            self.done(position)
         self.again -= rows
         return Ranges((position, position) for position in given)
 
-    def _has_room(self) -> bool:
-        return len(self.owed) < 2 * self.window
+    def done(self, position: int) -> None:
+        """It has come to its end, or is given up."""
+        owed = self.owed.pop(position)
+        if owed.sent is not None:
+            self._end(owed)
+        self._resting.pop(position, None)
+        owed.lane.waiting.pop(position, None)
+        owed.lane.held -= 1
+        self._look_after(owed.lane)
+
+    def _end(self, owed: Owed) -> None:
+        owed.sent = None
+        self.busy -= 1
+        self._busy[owed.lane.account] -= 1
+        if not self._busy[owed.lane.account]:
+            del self._busy[owed.lane.account]
+
+    def _note(self, warm: Warm, first: int) -> None:
+        key = warm.account, warm.host
+        if (lane := self._lanes.get(key)) is None:
+            lane = self._lanes[key] = Lane(*key)
+        lane.note(first, warm.last)
+        self._look_after(lane)
+
+    def _look_after(self, lane: Lane) -> None:
+        if lane.is_hungry:
+            self._hungry[lane] = None
+        else:
+            self._hungry.pop(lane, None)
+            if not (lane.spans or lane.held):
+                self._lanes.pop((lane.account, lane.host), None)
+
+    def _read(self, lane: Lane, progress: Progress) -> list[Range]:
+        """A piece of the lane's first span."""
+        first, last = lane.spans.popleft()
+        upto = min(last, first + READ_ROWS - 1)
+        if upto < last:
+            lane.spans.appendleft((upto + 1, last))
+        late: list[Range] = []
+        for fetch in self.reader.fetches(first - 1, upto):
+            position = fetch.position
+            if fetch.host != lane.host or position in self.owed or progress.settled(position):
+                continue
+            if progress.failure(position) is not None:
+                late.append((position, position))
+            else:
+                self.owed[position] = lane.waiting[position] = Owed(fetch, lane)
+                lane.held += 1
+        return late
+
+    def _wake(self, when: When) -> None:
+        for owed in [owed for owed in self._resting.values() if owed.due <= when.clock]:
+            del self._resting[owed.fetch.position]
+            owed.lane.waiting[owed.fetch.position] = owed
+            self._look_after(owed.lane)
+
+    def _next_lane(self, tried: set[Lane]) -> Lane | None:
+        """Whose turn it is.
+
+        :param tried: those that have nothing to be begun now
+        """
+        if self.busy >= 2 * self.window:
+            return None
+        crowded = self.busy >= self.window
+        best: Lane | None = None
+        fewest = 0
+        for lane in self._lanes.values():
+            if not lane.waiting or lane in tried:
+                continue
+            has = self._busy[lane.account]
+            if not (crowded and has) and (best is None or has < fewest):
+                best, fewest = lane, has
+                if has * len(self._busy) <= self.busy:
+                    break  # no more than its share: good enough, and those who come first have waited longest
+        return best
+
+    def _begin(self, lane: Lane, reached: int) -> Owed | None:
+        """The lane's first that may be begun. Children wait for their parents, row by row."""
+        for position, owed in lane.waiting.items():
+            if position <= reached and self.above.settled(position):
+                if not self.places.take(lane.host):
+                    return None
+                del lane.waiting[position]
+                return owed
+        return None

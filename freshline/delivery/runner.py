@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from freshline.ambient import Ambient
@@ -21,6 +20,7 @@ from freshline.delivery.events import (
     Command,
     Event,
     FetchAnswered,
+    FetchesAnswered,
     Flush,
     Go,
     Grew,
@@ -36,6 +36,7 @@ from freshline.delivery.events import (
 )
 from freshline.delivery.feed import Feed, ScopedReader
 from freshline.delivery.machine import EdgeDelivery, Lane, Pace
+from freshline.delivery.origins import OriginSlots
 from freshline.domain.action import Fetch
 from freshline.domain.edge import Duty, Edge, Evidence, Progress
 from freshline.domain.ranges import NOTHING, Range, Ranges
@@ -49,6 +50,7 @@ T = TypeVar("T")
 logger = logging.getLogger("freshline.delivery")
 
 SETTLE_AGAIN_SECONDS = 1.0  #: the log could not be written: how soon it is tried again
+AT_ONCE = 1000  #: events looked at together
 OVERDUE_ROWS = 5000  #: rows looked through for deadlines at one go
 LOOK_SECONDS = 1.0  #: how often deadlines are looked at
 IDLE_SECONDS = 3600.0
@@ -60,23 +62,6 @@ class Deadlines:
 
     refresh_seconds: float = setting(600.0, "for a refresh", least=0.1, most=14 * 86_400)
     prefetch_seconds: float = setting(1800.0, "for a prefetch", least=0.1, most=14 * 86_400)
-
-
-@dataclass(slots=True)
-class OriginSlots:
-    """No more than so many prefetches of one domain at a time, over all edges: warming is not an attack.
-
-    One edge has half of them at most, so that an edge whose fetches hang leaves room for the others.
-    """
-
-    each: int = 8
-    _slots: dict[tuple[str, ...], asyncio.Semaphore] = field(default_factory=dict)
-
-    @asynccontextmanager
-    async def one(self, domain: str, edge: str) -> AsyncIterator[None]:
-        share = self._slots.setdefault((domain, edge), asyncio.Semaphore((self.each + 1) // 2))
-        async with share, self._slots.setdefault((domain,), asyncio.Semaphore(self.each)):
-            yield
 
 
 class EdgeRunner:
@@ -101,10 +86,11 @@ class EdgeRunner:
         """:param moved: called with the edge's name when something was settled that its children may wait for"""
         self.edge, self.scope = edge, scope
         self._driver, self._log, self._ambient, self._deadlines = driver, log, ambient, deadlines
-        self._origins, self._observe, self._moved = origins, observe, moved
+        self._observe, self._moved = observe, moved
         progress = log.progress(edge.name) or Progress(cursor=edge.joined, begun=edge.joined)
         reader = ScopedReader(feed, scope)
-        self.machine = EdgeDelivery(edge.name, log.id, reader, progress, pace, above, edge.duty)
+        self._places = origins.of(edge.name, self._tick)
+        self.machine = EdgeDelivery(edge.name, log.id, reader, progress, pace, above, edge.duty, self._places)
         self._groups = {group for group, _ in scope.serves}
         self._again: list[tuple[float, Ranges]] = []  #: deadlines of what was retried, monotonic
         self._expect_again(progress.again, deadlines.prefetch_seconds)
@@ -115,7 +101,7 @@ class EdgeRunner:
         self._settling = False
         self._looked: dict[bool, int] = {False: progress.cursor, True: progress.cursor}
         self._look_again = 0.0
-        self._fetching: dict[int, asyncio.Task[None]] = {}
+        self._fetching: dict[asyncio.Task[None], Fetch] = {}
         self._grown = False
 
     def wake(self) -> None:
@@ -126,7 +112,11 @@ class EdgeRunner:
         """
         machine = self.machine
         looks = machine.lane is Lane.LOST and machine.duty is not Duty.PAUSED and not machine.lease.lapses
-        if not self._grown and not looks:
+        if not looks:
+            self._tick()
+
+    def _tick(self) -> None:
+        if not self._grown:
             self._grown = True
             self._events.put_nowait(Ticked())
 
@@ -161,14 +151,18 @@ class EdgeRunner:
                     self._handle(Grew(self._log.head, self._log.oldest))
                 if rows := self._overdue():
                     self._handle(Overdue(rows))
+                    self._end_what_was_given_up()
                 if rows := self._overdue_again():
                     self._handle(Overdue(rows, again=True))
-                self._end_what_was_given_up()
-                self._handle(event)
+                    self._end_what_was_given_up()
+                for each in self._with_others(event):
+                    self._handle(each)
+                self._places.pass_on()
         finally:
             for doing in list(self._doing):
                 doing.cancel()
             await asyncio.gather(*self._doing, return_exceptions=True)
+            self._places.close()
             await self._driver.close()
 
     async def _next(self) -> Event:
@@ -182,6 +176,18 @@ class EdgeRunner:
                 return await self._events.get()
         except TimeoutError:
             return Ticked()
+
+    def _with_others(self, event: Event) -> Iterator[Event]:
+        """What else has happened meanwhile, the answers to fetches at one go: thousands a second may come."""
+        answers: list[FetchAnswered] = []
+        events = [event, *(self._events.get_nowait() for _ in range(min(self._events.qsize(), AT_ONCE)))]
+        for each in events:
+            if isinstance(each, FetchAnswered):
+                answers.append(each)
+            elif not (isinstance(each, Ticked) and answers):
+                yield each
+        if answers:
+            yield FetchesAnswered(tuple(answers))
 
     def _handle(self, event: Event) -> None:
         when = When(self._ambient.now(), self._ambient.monotonic(), self._ambient.uniform(0, 1))
@@ -202,7 +208,9 @@ class EdgeRunner:
                 assert mark is not None, f"the log lost its mark of {position}"
                 self._start(self._tell(self._driver.flush(self._log.id, position, mark)))
             case Go(fetch):
-                self._fetching[fetch.position] = self._start(self._fetch(fetch))
+                doing = self._start(self._fetch(fetch))
+                self._fetching[doing] = fetch
+                doing.add_done_callback(self._give_back)
             case Settle(progress, evidence):
                 self._to_settle = progress
                 self._proofs += evidence
@@ -214,8 +222,9 @@ class EdgeRunner:
 
     def _end_what_was_given_up(self) -> None:
         """A prefetch past its deadline gives its place at the origin to one that somebody waits for."""
-        for position in [position for position in self._fetching if position not in self.machine.prefetches.owed]:
-            self._fetching.pop(position).cancel()
+        owed = self.machine.prefetches.owed
+        for doing in [doing for doing, fetch in self._fetching.items() if fetch.position not in owed]:
+            doing.cancel()
 
     def _start(self, what: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         doing = asyncio.get_running_loop().create_task(what)
@@ -242,10 +251,15 @@ class EdgeRunner:
         self._events.put_nowait(Answered(answer))
 
     async def _fetch(self, fetch: Fetch) -> None:
-        async with self._origins.one(fetch.host, self.edge.name):
-            answer = await self._call(self._driver.fetch(fetch))
-        self._fetching.pop(fetch.position, None)
+        answer = await self._call(self._driver.fetch(fetch))
+        if (doing := asyncio.current_task()) is not None:
+            self._give_back(doing)  # before the machine looks for places
         self._events.put_nowait(FetchAnswered(fetch.position, answer))
+
+    def _give_back(self, doing: asyncio.Task[None]) -> None:
+        """Also for one that was cancelled before it had begun."""
+        if (fetch := self._fetching.pop(doing, None)) is not None:
+            self._places.give_back(fetch.host)
 
     async def _call(self, call: Coroutine[Any, Any, T]) -> T | Trouble:
         """A fault of ours in a driver is told as the edge's trouble, so the machine goes on, and is logged as ours."""

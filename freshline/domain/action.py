@@ -60,13 +60,15 @@ def commands(task: Task) -> list[Command]:
     ]
 
 
-def fetches(task: Task) -> list[Fetch]:
-    """A prefetch task, row by row."""
+def fetches(task: Task, after: int = 0, upto: int | None = None) -> list[Fetch]:
+    """A prefetch task, row by row; only the rows of ``(after, upto]`` if these are given."""
+    first = max(task.id, after + 1)
+    last = task.last if upto is None else min(task.last, upto)
     out = []
-    for at, path in enumerate(task.wish.paths):
-        target = targets.parse(path)
+    for position in range(first, last + 1):
+        target = targets.parse(task.wish.paths[position - task.id])
         scheme = target.scheme or "http"
-        out.append(Fetch(task.id + at, scheme, target.domain, target.request_target(), task.wish.headers))
+        out.append(Fetch(position, scheme, target.domain, target.request_target(), task.wish.headers))
     return out
 
 

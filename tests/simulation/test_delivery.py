@@ -26,7 +26,7 @@ def test_complete_means_complete_whatever_happens(block: int) -> None:
     ("without", "seeds", "least"),
     [
         ({"stamps": False}, 30, 20),
-        ({"order": False, "tree": {1: (0,), 2: (1,)}}, 60, 3),
+        ({"order": False, "tree": {1: (0,), 2: (1,)}}, 110, 3),
         ({"leases": False}, 40, 4),
     ],
 )

@@ -30,6 +30,7 @@ from freshline.delivery.events import (
     Stands,
     Stretch,
     Ticked,
+    Warm,
     Warn,
     When,
 )
@@ -99,8 +100,14 @@ class SimLog:
             end,
             mark,
             tuple(row for row in rows if isinstance(row, Command)),
-            tuple(row for row in rows if isinstance(row, Fetch)),
+            tuple(
+                Warm(row.position, row.position, f"{row.position % 3}", HOST) for row in rows if isinstance(row, Fetch)
+            ),
         )
+
+    def fetches(self, after: int, upto: int) -> list[Fetch]:
+        rows = [self.rows[p - 1].what for p in range(max(after, self.dropped) + 1, upto + 1)]
+        return [row for row in rows if isinstance(row, Fetch)]
 
 
 @dataclass
@@ -194,6 +201,10 @@ class SimEdge:
         elif how == "wiped":
             self.log, self.position, self.mark, self.rules = None, 0, None, []
             self.generation += 1
+
+
+def warm(row: Fetch) -> Warm:
+    return Warm(row.position, row.position, f"{row.position % 3}", row.host)
 
 
 def covers(rule: Command, path: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from freshline.delivery.events import Above, Command, Event, Origin, Settle, Stretch, When
+from freshline.delivery.events import Above, Command, Event, Origin, Settle, Stretch, Warm, When
 from freshline.delivery.machine import EdgeDelivery, Pace
 from freshline.domain.action import Command as GateCommand
 from freshline.domain.action import Fetch
@@ -25,8 +25,11 @@ class Script:
             end,
             f"m{end}",
             tuple(row for row in rows if isinstance(row, GateCommand)),
-            tuple(row for row in rows if isinstance(row, Fetch)),
+            tuple(Warm(row.position, row.position, "1", row.host) for row in rows if isinstance(row, Fetch)),
         )
+
+    def fetches(self, after: int, upto: int) -> list[Fetch]:
+        return [row for row in self.rows[after:upto] if isinstance(row, Fetch)]
 
 
 class Playbook:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from freshline.delivery.events import Warm
 from freshline.delivery.feed import Feed
 from freshline.domain.task import Kind, Wish
 from freshline.domain.topology import Scope
@@ -24,7 +25,8 @@ async def test_every_refresh_goes_to_every_edge_and_a_prefetch_to_its_group() ->
     east = Feed(log).stretch(EAST, 0, log.head)
 
     assert [(command.position, command.host) for command in east.commands] == [(1, "a.test"), (2, "b.test")]
-    assert [fetch.position for fetch in east.fetches] == [3]
+    assert east.warms == (Warm(3, 3, "1", "a.test"),)
+    assert [fetch.position for fetch in Feed(log).fetches(EAST, 0, log.head)] == [3]
     assert (east.after, east.upto, east.mark) == (0, 4, log.mark(4))
 
 
@@ -37,3 +39,12 @@ async def test_a_stretch_ends_where_it_is_told() -> None:
 
     assert [command.position for command in stretch.commands] == [4, 5, 6, 7]
     assert stretch.upto == 7
+
+
+async def test_prefetches_are_read_over_the_ends_of_tasks() -> None:
+    """A long task fills one read; what stands behind it is not left out."""
+    log = MemoryLog()
+    wish = Wish("1", "a.test", "east", Kind.PRELOAD, tuple(f"http://a.test/{n}" for n in range(100)))
+    await log.append([wish, wish, wish], now=1e9)
+
+    assert [fetch.position for fetch in Feed(log).fetches(EAST, 90, 210)] == list(range(91, 211))

@@ -10,7 +10,8 @@ from freshline.ambient import Ambient
 from freshline.delivery.events import Origin
 from freshline.delivery.feed import Feed
 from freshline.delivery.machine import Pace
-from freshline.delivery.runner import Deadlines, EdgeRunner, OriginSlots
+from freshline.delivery.origins import OriginSlots
+from freshline.delivery.runner import Deadlines, EdgeRunner
 from freshline.domain.action import Fetch
 from freshline.domain.edge import Edge
 from freshline.domain.task import Kind, Wish
