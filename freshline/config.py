@@ -20,6 +20,7 @@ from freshline.access.limits import Limits
 from freshline.api.app import TROUBLESHOOT
 from freshline.delivery.machine import Pace
 from freshline.delivery.runner import Deadlines
+from freshline.drivers.patience import Patience
 from freshline.setting import RULE, Rule, Wrong, is_address, setting, split_address, written
 
 __all__ = ["BadConfig", "Gates", "Service", "Settings", "is_address", "known", "load", "split_address"]
@@ -66,7 +67,7 @@ class Service:
 
 
 @dataclass(frozen=True)
-class Gates:
+class Gates(Patience):
     fetches_per_domain: int = setting(
         32, "prefetches of one domain under way, over all edges: warming is no attack", least=1, most=10_000
     )

@@ -35,6 +35,7 @@ from freshline.delivery.runner import EdgeRunner, lag
 from freshline.domain.edge import Edge, Progress
 from freshline.drivers.base import Driver
 from freshline.drivers.nginx import NginxDriver
+from freshline.drivers.patience import USUAL, Patience
 from freshline.drivers.plain import BanDriver, PurgeDriver
 from freshline.drivers.varnish import VarnishDriver
 from freshline.inventory.sqlite import SqliteInventory
@@ -51,7 +52,7 @@ from freshline.wire.render import Format
 
 logger = logging.getLogger("freshline")
 
-DRIVERS: dict[str, Callable[[Edge], Driver]] = {
+DRIVERS: dict[str, Callable[[Edge, Patience], Driver]] = {
     "nginx": NginxDriver,
     "varnish": VarnishDriver,
     "plain-purge": PurgeDriver,
@@ -113,8 +114,8 @@ def read_log(settings: Settings) -> ReadOnlyLog:
     return SqliteLog.reader(_home(settings) / "log.db")
 
 
-def driver(edge: Edge) -> Driver:
-    return DRIVERS[edge.kind](edge)
+def driver(edge: Edge, patience: Patience = USUAL) -> Driver:
+    return DRIVERS[edge.kind](edge, patience)
 
 
 def _standing(made: Driver, edge: Edge, log: SqliteLog) -> Driver:
@@ -149,7 +150,7 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
     def runner(post: Post) -> EdgeRunner:
         return EdgeRunner(
             post.edge,
-            _standing(driver(post.edge), post.edge, log),
+            _standing(driver(post.edge, settings.gates), post.edge, log),
             log,
             feed,
             ambient,

@@ -9,9 +9,7 @@ from freshline.domain.edge import Edge
 from freshline.drivers import lines
 from freshline.drivers.base import Adrift, Applied, Batch, Fault, Gate, Lease, Trouble
 from freshline.drivers.http import Client, Reply
-
-STATUS_SECONDS = 5.0
-BATCH_SECONDS = 30.0  #: a batch of a hundred thousand commands, written to a busy disk
+from freshline.drivers.patience import USUAL, Patience
 
 T = TypeVar("T")
 
@@ -19,21 +17,24 @@ T = TypeVar("T")
 class GateDriver:
     """Speaks docs/gates.md to one edge."""
 
-    def __init__(self, edge: Edge) -> None:
+    def __init__(self, edge: Edge, patience: Patience = USUAL) -> None:
+        self._patience = patience
         host, _, port = edge.gate.rpartition(":")
         self._client = Client(host.strip("[]"), int(port))
         self._headers = {"host": edge.gate, lines.KEY_HEADER: edge.secret}
 
     async def status(self, lease: Lease | None = None) -> Gate | Trouble:
-        reply = await self._ask("GET", lines.STATUS, b"", STATUS_SECONDS, lease)
+        reply = await self._ask("GET", lines.STATUS, b"", self._patience.status_seconds, lease)
         return understood(reply, _gate)
 
     async def apply(self, batch: Batch, lease: Lease | None = None) -> Applied | Adrift | Trouble:
-        reply = await self._ask("POST", lines.BATCH, lines.batch_body(batch), BATCH_SECONDS, lease)
+        reply = await self._ask("POST", lines.BATCH, lines.batch_body(batch), self._patience.batch_seconds, lease)
         return understood(reply, _answer)
 
     async def flush(self, log: str, position: int, mark: str, lease: Lease | None = None) -> Applied | Trouble:
-        reply = await self._ask("POST", lines.FLUSH, lines.flush_body(log, position, mark), BATCH_SECONDS, lease)
+        reply = await self._ask(
+            "POST", lines.FLUSH, lines.flush_body(log, position, mark), self._patience.batch_seconds, lease
+        )
         answer: Applied | Adrift | Trouble = understood(reply, _answer)
         return Trouble(Fault.GARBAGE, answer.said) if isinstance(answer, Adrift) else answer
 

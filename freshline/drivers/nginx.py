@@ -8,9 +8,6 @@ from freshline.drivers.base import Fault, Fetched, FetchOutcome, Presence, Probe
 from freshline.drivers.gate import GateDriver, understood
 from freshline.drivers.http import Reply
 
-PROBE_SECONDS = 10.0
-FETCH_SECONDS = 1800.0  #: one object, however large; the gate gives up sooner on an origin that says nothing
-
 OUTCOMES = {
     "stored": FetchOutcome.STORED,
     "origin-timeout": FetchOutcome.ORIGIN_TIMEOUT,
@@ -23,11 +20,11 @@ class NginxDriver(GateDriver):
     """Refreshes by batches, probes the disk cache, and lets nginx fetch through its own front door."""
 
     async def probe(self, what: Fetch) -> Probed | Trouble:
-        reply = await self._ask("POST", "/freshline/probe", _body("probe", what), PROBE_SECONDS)
+        reply = await self._ask("POST", "/freshline/probe", _body("probe", what), self._patience.probe_seconds)
         return understood(reply, _probed)
 
     async def fetch(self, what: Fetch) -> Fetched | Trouble:
-        reply = await self._ask("POST", "/freshline/fetch", _body("fetch", what), FETCH_SECONDS)
+        reply = await self._ask("POST", "/freshline/fetch", _body("fetch", what), self._patience.fetch_seconds)
         return understood(reply, _fetched)
 
 

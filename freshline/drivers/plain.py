@@ -28,9 +28,8 @@ from freshline.drivers.base import (
 )
 from freshline.drivers.http import Client, Reply
 from freshline.drivers.lines import KEY_HEADER
+from freshline.drivers.patience import USUAL, Patience
 
-PURGE_SECONDS = 10.0
-FETCH_SECONDS = 900.0
 NOBODY = "freshline.invalid"  #: a host that no site has (RFC 6761 section 6.4)
 AT_ONCE = 32  #: requests under way to one server
 DONE = frozenset([200, 201, 202, 204, 404])  #: 404: it has none
@@ -42,8 +41,8 @@ _KEPT = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567
 class PurgeDriver:
     """Single files, by PURGE of their URL under the site's name."""
 
-    def __init__(self, edge: Edge) -> None:
-        self._edge = edge
+    def __init__(self, edge: Edge, patience: Patience = USUAL) -> None:
+        self._edge, self._patience = edge, patience
         self._door, self._site = _client(edge.gate), _client(edge.site)
         self._stands = Gate(None, 0, None, True)
 
@@ -90,7 +89,9 @@ class PurgeDriver:
         headers = {name.lower(): value for name, value in what.headers} | {"range": "bytes=-1"}
         if any(_breaks_out(text) for header in headers.items() for text in header):
             return Fetched(FetchOutcome.OTHER, 0, 0, "a header that is none")
-        reply = await self._ask(self._site, "GET", what.target, what.host, headers, seconds=FETCH_SECONDS)
+        reply = await self._ask(
+            self._site, "GET", what.target, what.host, headers, seconds=self._patience.fetch_seconds
+        )
         if isinstance(reply, Trouble):
             return reply
         said = f"answered {reply.status}, not proven"
@@ -118,9 +119,10 @@ class PurgeDriver:
         target: str,
         host: str,
         headers: Iterable[tuple[str, str]] | dict[str, str] = (),
-        seconds: float = PURGE_SECONDS,
+        seconds: float | None = None,
     ) -> Reply | Trouble:
         ours = {"host": host, KEY_HEADER: self._edge.secret} if client is self._door else {"host": host}
+        seconds = self._patience.probe_seconds if seconds is None else seconds
         return await client.request(method, target, {**dict(headers), **ours}, seconds=seconds)
 
 

@@ -14,9 +14,6 @@ from freshline.drivers.base import Fetched, FetchOutcome, Presence, Probed, Trou
 from freshline.drivers.gate import GateDriver, understood
 from freshline.drivers.http import Reply
 
-PROBE_SECONDS = 10.0
-FETCH_SECONDS = 900.0  #: the origin's own timeouts, in Varnish, are what ends a fetch
-
 PROBE_HEADER = "freshline-probe"
 PRESENCE_HEADER = "freshline-presence"
 FETCH_HEADER = "freshline-fetch"
@@ -59,13 +56,13 @@ OUTCOMES = {
 
 class VarnishDriver(GateDriver):
     async def probe(self, what: Fetch) -> Probed | Trouble:
-        return understood(await self._head(what, PROBE_HEADER, PROBE_SECONDS), _probed, PRESENCE_HEADER)
+        return understood(await self._head(what, PROBE_HEADER, self._patience.probe_seconds), _probed, PRESENCE_HEADER)
 
     async def fetch(self, what: Fetch) -> Fetched | Trouble:
         for name, value in what.headers:
             if (why := _refusal(name, value)) is not None:
                 return Fetched(FetchOutcome.OTHER, 0, 0, why)
-        return understood(await self._head(what, FETCH_HEADER, FETCH_SECONDS), _fetched, FETCH_HEADER)
+        return understood(await self._head(what, FETCH_HEADER, self._patience.fetch_seconds), _fetched, FETCH_HEADER)
 
     async def _head(self, what: Fetch, errand: str, seconds: float) -> Reply | Trouble:
         asked = {name.lower(): value for name, value in what.headers if _refusal(name, value) is None}
