@@ -14,7 +14,7 @@ run:
 	@exec $(VENV)/bin/freshline demo --port "$(PORT)" --run-dir "$(RUN_DIR)"
 
 test: setup-test lint types layers
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest -n 2 --dist loadfile
 
 .PHONY: setup-test
 setup-test:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import itertools
+import os
 import random
 import socket
 import time
@@ -17,6 +19,11 @@ from freshline.drivers.base import Driver
 SITE = "www.test"  #: the host that tests ask for where they do not say another
 SECRET = "a-secret-of-the-tests-0123456789"
 PATIENCE_SECONDS = 30.0
+
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 2
+PORTS = 11_000
+LOWEST_PORT = 10_000 + _worker * PORTS
+_ports = itertools.count(random.randrange(PORTS))
 
 T = TypeVar("T")
 
@@ -97,11 +104,15 @@ def send(address: str, method: str, target: str, headers: Mapping[str, str], bod
 def free_port(count: int = 1) -> int:
     """The first of ``count`` neighbouring ports that nobody uses.
 
-    Below the range that the kernel takes for outgoing connections: a port of that could be gone before it is used.
+    Below the range that the kernel takes for outgoing connections: a port of that could be gone before it is used. Each
+    of several test processes has a part of its own, and gives no port twice before it has given all: one may be taken
+    and not listened on, for as long as its server is down.
     """
     while True:
-        first = random.randrange(10_000, 32_000)
-        if all(_free(first + at) for at in range(count)):
+        first = LOWEST_PORT + next(_ports) % PORTS
+        if first + count <= LOWEST_PORT + PORTS and all(_free(first + at) for at in range(count)):
+            for _ in range(count - 1):
+                next(_ports)
             return first
 
 
