@@ -90,7 +90,7 @@ def test_every_mistake_is_reported_at_once(tmp_path):
     [
         ("[nope]", "[nope]: no such section; there are service, gates, delivery, deadlines, limits"),
         ("service = 1", "service = 1: must be a section, written [service]"),
-        ("[gates]\nnope = 1", "gates.nope = 1: no such key; there are fetches_per_domain"),
+        ("[gates]\nnope = 1", "gates.nope = 1: no such key; there are status_seconds, batch_seconds"),
         ('[limits]\nnonces = "many"', 'limits.nonces = "many": must be a whole number from 1000 to 1_000_000_000'),
         ("[limits]\nnonces = true", "limits.nonces = true: must be a whole number from 1000 to 1_000_000_000"),
         ("[limits]\nnonces = 1e6", "limits.nonces = 1_000_000: must be a whole number from 1000 to 1_000_000_000"),
