@@ -37,6 +37,7 @@ from freshline.drivers.base import Driver
 from freshline.drivers.nginx import NginxDriver
 from freshline.drivers.patience import USUAL, Patience
 from freshline.drivers.plain import BanDriver, PurgeDriver
+from freshline.drivers.squid import SquidDriver
 from freshline.drivers.varnish import VarnishDriver
 from freshline.inventory.sqlite import SqliteInventory
 from freshline.log.reading import ReadOnlyLog
@@ -55,6 +56,7 @@ logger = logging.getLogger("freshline")
 DRIVERS: dict[str, Callable[[Edge, Patience], Driver]] = {
     "nginx": NginxDriver,
     "varnish": VarnishDriver,
+    "squid": SquidDriver,
     "plain-purge": PurgeDriver,
     "plain-ban": BanDriver,
 }

@@ -11,8 +11,10 @@ import pytest
 
 from tests.servers.base import CacheServer
 from tests.servers.origin import Origin
+from tests.servers.squid import Squid
 
-KINDS = [kind for kind in ("nginx", "varnish") if importlib.util.find_spec(f"tests.servers.{kind}") is not None]
+SERVERS = ("nginx", "varnish", "squid")
+KINDS = [kind for kind in SERVERS if importlib.util.find_spec(f"tests.servers.{kind}") is not None]
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def _running(
         server.read_timeout_seconds = read_timeout_seconds
     server.start()
     yield server
-    server.stop()
+    (server.close if isinstance(server, Squid) else server.stop)()
 
 
 @pytest.fixture(params=KINDS)

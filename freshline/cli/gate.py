@@ -26,6 +26,7 @@ Lapse = Literal["serve", "bypass", "refuse"]
 gate = App(name="gate", help="The files that go into a cache server.")
 
 NGINX_HOME, VARNISH_HOME = Path("/etc/nginx/freshline"), Path("/etc/varnish/freshline")
+SQUID_HOME = Path("/etc/squid/freshline")
 
 
 @gate.command
@@ -105,7 +106,7 @@ def nginx(
     if to is None and not json:
         note = f"\n# and the gate's Lua in {where}/lua: --to DIR writes all of it{note}"
         lua = {}
-    _deliver({**files, **lua}, each.secret, to, note, json)
+    _deliver({**files, **lua}, (each.secret,), to, note, json)
 
 
 @gate.command
@@ -179,7 +180,89 @@ def varnish(
 #   systemctl restart varnish      # once the listener is there, systemctl reload varnish is enough
 # here:
 #   freshline edge check {name}"""
-    _deliver(files, each.secret, to, note, json, readers="varnish")
+    _deliver(files, (each.secret,), to, note, json, readers="varnish")
+
+
+@gate.command
+def squid(
+    name: str,
+    /,
+    *,
+    journal: str = "/var/lib/freshline-gate/journal",
+    door: str = "127.0.0.1:9180",
+    lapse: Lapse = "serve",
+    to: Path | None = None,
+    installed_at: Path | None = None,
+    no_build: Flag = False,
+    json: AsJson = False,
+    place: Place = HERE,
+) -> None:
+    """Print, or write with --to, what goes beside a Squid.
+
+    The gate is a helper that Squid starts. Where PCRE2's headers are, it is built at once. Elsewhere --to writes what
+    it is built from, and a build.sh that builds it on the cache machine.
+
+    ```
+    freshline gate squid eu3 --no-build --to ./eu3 --installed-at /etc/squid/freshline
+    ```
+
+    Parameters
+    ----------
+    journal
+        A file in a directory that Squid's user may write to.
+    door
+        A free address of the loopback interface there, where Squid takes the gate's own requests.
+    lapse
+        What visitors get while nobody tells the gate anything: serve, everything as before; bypass, nothing that is
+        stored; refuse, 503.
+    to
+        A directory for the helper, or what it is built from, and two files with secrets. Where the group proxy exists
+        it may read those.
+    installed_at
+        Where that directory will stand on the cache machine. Without it: where it stands here.
+    no_build
+        Write what is needed to build it elsewhere, even if it could be built here.
+    """
+    from freshline.gates import squid as gates
+
+    if no_build and to is None and not json:
+        fail("--no-build goes with --to", 2)
+    each = _edge(name, "squid", place)
+    where = _installed(to, installed_at, SQUID_HOME)
+    try:
+        if to:
+            _directory(to.absolute())
+        helper = None if no_build else gates.build((to or Path("freshline-gate")).absolute())
+    except gates.Missing as error:
+        if to is None:
+            fail(f"{error}; or --to DIR writes what is needed to build it elsewhere")
+        helper = None
+    except gates.CannotBuild as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}")
+    program = where / (helper.name if helper else gates.HELPER) if to or helper is None else helper
+    try:
+        files = gates.render(
+            gates.Settings(each.secret, each.gate, str(where), str(program), journal, door, lapse=lapse)
+        )
+    except ValueError as error:
+        fail(str(error), 2)
+    building = f"""
+#   apt install gcc libc6-dev libpcre2-dev
+#   sh {quote(f"{where}/{gates.SCRIPT}")}      # builds {gates.HELPER} there"""
+    secrets = " ".join(quote(f"{where}/{file}") for file in ("squid.conf", "gate.conf"))
+    note = f"""
+{_copying(to, where)}
+# there, as root:{"" if helper else building}
+#   chgrp {gates.USER} {secrets}; chmod 640 {secrets}
+#   install -d -o {gates.USER} -m 750 {Path(journal).parent}      # the journal: Squid's user writes it
+# as the first line of squid.conf:   include {where}/squid.conf
+#   squid -k parse && systemctl restart squid
+# here:
+#   freshline edge check {name}"""
+    private = (each.secret, gates.token(each.secret))
+    _deliver({**files, **({} if helper else gates.sources())}, private, to, note, json, readers=gates.USER)
 
 
 def _installed(to: Path | None, installed_at: Path | None, usual: Path) -> Path:
@@ -207,7 +290,12 @@ def _edge(name: str, kind: str, place: Place) -> Edge:
 
 
 def _deliver(
-    files: Mapping[str, str], secret: str, to: Path | None, note: str, json: bool, readers: str | None = None
+    files: Mapping[str, str],
+    secrets: tuple[str, ...],
+    to: Path | None,
+    note: str,
+    json: bool,
+    readers: str | None = None,
 ) -> None:
     if to is None:
         if json:
@@ -219,7 +307,8 @@ def _deliver(
         try:
             for name, text in files.items():
                 _directory((to / name).parent)
-                _write(to / name, text, readers if secret in text else None, private=secret in text)
+                private = any(secret in text for secret in secrets)
+                _write(to / name, text, readers if private else None, private=private)
         except OSError as error:
             fail(f"{error.filename}: {error.strerror}")
         if json:

@@ -220,7 +220,7 @@ print(sorted({heavy} & set(sys.modules)), file=sys.stderr)
         (["account", "key", "add", "x", "--key-id", "y"], ["--key-id and --secret-file go together"]),
         (["edge", "add", "x"], ["--kind"]),
         (["edge", "set", "x"], ["nothing to change"]),
-        (["edge", "add", "x", "--kind", "squid", "--gate", "a:1", "--site", "a:2"], ["squid", "nginx", "varnish"]),
+        (["edge", "add", "x", "--kind", "apache", "--gate", "a:1", "--site", "a:2"], ["apache", "nginx", "varnish"]),
         (["gate", "nginx", "unheard-of"], ["there is no edge unheard-of"]),
         (["gate", "varnish", "dead-1"], ["dead-1 is declared as nginx"]),
         (["gate", "nginx", "dead-1", "--inactive", "1 fortnight"], ["--inactive '1 fortnight': must be a time"]),

@@ -164,7 +164,7 @@ main(void)
 	uint64_t now = 1;
 	int n;
 
-	gate_start("harness", &posix);
+	gate_start("harness", &posix, NULL);
 	flights_start();
 	while (getline(&line, &room, stdin) > 0) {
 		for (n = 0, rest = line; n < 8 && (field[n] = strsep(&rest, " \n")) != NULL && *field[n] != '\0'; n++)

@@ -26,18 +26,9 @@ static char log_name[TOKEN_SIZE + 1] = UNBOUND, mark[TOKEN_SIZE + 1] = "-";
 static uint64_t position;
 
 static const char *kind;
+static const struct keeper *keeper;
 static const struct patterns *patterns;
 static const char NO_MEMORY[] = "no memory";
-
-struct command {
-	uint64_t position;
-	struct slice host, what;
-	void *compiled;
-	enum verb verb;
-	int force;
-	const char *refused;
-	char *text;	/* what `what` or `refused` point to, where it is not the body or a constant */
-};
 
 /* ---- answers ---- */
 
@@ -205,8 +196,8 @@ read_verb(struct slice f, enum verb *verb)
 	return (0);
 }
 
-static const char *
-read_command(struct slice line, struct command *c, uint64_t after, uint64_t upto)
+const char *
+gate_read_command(struct slice line, struct command *c, uint64_t after, uint64_t upto)
 {
 
 	memset(c, 0, sizeof *c);
@@ -248,8 +239,8 @@ quote_prefix(struct command *c)
 }
 
 /* What the gate will never do it refuses row by row: the rest of the batch is none the worse for it. */
-static void
-prepare(struct command *c)
+void
+gate_prepare(struct command *c)
 {
 	char *pattern, why[WHY_SIZE];
 
@@ -286,6 +277,7 @@ struct batch {
 	struct slice log, mark;
 	struct command *commands;
 	size_t n;
+	int live;
 };
 
 static int
@@ -305,7 +297,6 @@ next_line(struct slice *body, struct slice *line)
 static const char *
 read_head(struct slice line, struct batch *b)
 {
-	int live;
 
 	if (!is(field(&line), "batch"))
 		return ("not a batch");
@@ -317,7 +308,7 @@ read_head(struct slice line, struct batch *b)
 	b->mark = field(&line);
 	if (!token(b->mark, TOKEN_SIZE))
 		return ("no mark");
-	if (!flag(line, &live))	/* its cache starts empty, so it never waits for the head of the log */
+	if (!flag(line, &b->live))
 		return ("live is neither 0 nor 1");
 	return (NULL);
 }
@@ -345,7 +336,7 @@ read_batch(struct slice body, struct batch *b, size_t *at)
 		return (why);
 	for (reached = b->after; next_line(&body, &line); b->n++) {
 		++*at;
-		if ((why = read_command(line, &b->commands[b->n], reached, b->upto)) != NULL)
+		if ((why = gate_read_command(line, &b->commands[b->n], reached, b->upto)) != NULL)
 			return (why);
 		reached = b->commands[b->n].position;
 	}
@@ -390,6 +381,7 @@ static struct answer
 take(struct batch *b, uint64_t now)
 {
 	struct answer answer;
+	const char *why = NULL;
 	size_t i;
 
 	if (!is(b->log, log_name) || is(b->log, UNBOUND)) {
@@ -400,14 +392,20 @@ take(struct batch *b, uint64_t now)
 	if (b->after > position)
 		return (stand(409, "behind"));
 	for (i = 0; i < b->n; i++)
-		prepare(&b->commands[i]);
-	if (b->upto > position) {
+		gate_prepare(&b->commands[i]);
+	if (b->upto > position && keeper != NULL)
+		why = keeper->batch(b->commands, b->n, position, b->upto, b->mark);
+	if (b->upto > position && why == NULL) {
 		apply(b, now);
 		stand_at(b->log, b->upto, b->mark);
 	} else	/* a repeat: what was refused is said again, as the first answer may be lost */
 		for (i = 0; i < b->n; i++)
 			if (b->commands[i].compiled != NULL)
 				patterns->release(b->commands[i].compiled);
+	if (why == NULL && keeper != NULL)
+		why = keeper->applied(position, b->live && b->upto == position && is(b->mark, mark));
+	if (why != NULL)
+		return (failed(why));
 	answer = stand(200, "ok");
 	for (i = 0; i < b->n; i++)
 		if (b->commands[i].refused != NULL)
@@ -443,6 +441,7 @@ struct answer
 gate_flush(char *body, size_t size)
 {
 	struct slice rest = {body, size}, line, end, log, new_mark;
+	const char *why = NULL;
 	struct answer answer;
 	uint64_t at;
 
@@ -452,9 +451,15 @@ gate_flush(char *body, size_t size)
 	    !number(field(&line), &at) || !token(new_mark = line, TOKEN_SIZE))
 		return (bad("no flush", 1));
 	pthread_mutex_lock(&turn);
-	rules_renew(at);
-	stand_at(log, at, new_mark);
-	answer = stand(200, "ok");
+	if (keeper != NULL && (why = keeper->flush(log, at, new_mark)) != NULL)
+		answer = failed(why);
+	else {
+		rules_renew(at);
+		stand_at(log, at, new_mark);
+		if (keeper != NULL)
+			(void)keeper->applied(at, 1);
+		answer = stand(200, "ok");
+	}
 	pthread_mutex_unlock(&turn);
 	return (answer);
 }
@@ -466,7 +471,8 @@ gate_status(void)
 	struct rules_size size = rules_count();
 
 	pthread_mutex_lock(&standing);
-	say(&answer, "gate %s 1\nlog %s\nposition %" PRIu64 "\nmark %s\nsynced 1\n", kind, log_name, position, mark);
+	say(&answer, "gate %s 1\nlog %s\nposition %" PRIu64 "\nmark %s\nsynced %d\n", kind, log_name, position, mark,
+	    keeper == NULL || keeper->synced());
 	pthread_mutex_unlock(&standing);
 	say(&answer, "lapse %s\nlease %" PRIu64 "\n", lease_lapse_word(), lease_left_ms());
 	say(&answer, "rules %" PRIu64 "\nregexes %" PRIu64 "\nhosts %" PRIu64 "\ndropped %" PRIu64 "\nlife %016" PRIx64 "\n",
@@ -479,7 +485,7 @@ gate_renew(const char *header)
 {
 
 	pthread_mutex_lock(&standing);
-	if (strcmp(log_name, UNBOUND) != 0)
+	if (strcmp(log_name, UNBOUND) != 0 && (keeper == NULL || keeper->synced()))
 		lease_take(header, position);
 	pthread_mutex_unlock(&standing);
 }
@@ -493,17 +499,25 @@ gate_fresh(void)
 	pthread_mutex_lock(&standing);
 	bound = strcmp(log_name, UNBOUND) != 0;
 	pthread_mutex_unlock(&standing);
-	if (!bound || !lease_held())
+	if (!bound || !lease_held() || (keeper != NULL && !keeper->synced()))
 		answer.status = 503;
 	say(&answer, answer.status == 200 ? "fresh\n" : "not fresh\n");
 	return (answer);
 }
 
 void
-gate_start(const char *is_kind, const struct patterns *use)
+gate_stand(struct slice log, uint64_t at, struct slice new_mark)
+{
+
+	stand_at(log, at, new_mark);
+}
+
+void
+gate_start(const char *is_kind, const struct patterns *use, const struct keeper *kept_by)
 {
 
 	kind = is_kind;
+	keeper = kept_by;
 	patterns = use;
 	lease_start();
 	rules_start(use);

@@ -18,8 +18,40 @@ struct answer {
 	size_t size;
 };
 
-/* `kind` is what its status calls it. */
-void gate_start(const char *kind, const struct patterns *patterns);
+struct command {
+	uint64_t position;
+	struct slice host, what;
+	void *compiled;
+	enum verb verb;
+	int force;
+	const char *refused;
+	char *text;	/* what `what` or `refused` point to, where it is not the body or a constant */
+};
+
+/*
+ * A memory that outlives the process, for a cache that does. Called one at a time. What could not be kept does not
+ * happen: they return NULL, or why not, and then the gate answers that it failed.
+ */
+struct keeper {
+	/* Before anything of it counts. Commands that are refused are not kept. */
+	const char *(*batch)(const struct command *commands, size_t n, uint64_t after, uint64_t upto, struct slice mark);
+	/* Everything of it counts. `live`: it is the head of the log. NULL as well for a repeat. */
+	const char *(*applied)(uint64_t upto, int live);
+	/* All that was fetched before now is out of use; called before the rules are dropped. */
+	const char *(*flush)(struct slice log, uint64_t position, struct slice mark);
+	int (*synced)(void);
+};
+
+/* `kind` is what its status calls it. Without a keeper it remembers nothing, and is in sync from the start. */
+void gate_start(const char *kind, const struct patterns *patterns, const struct keeper *keeper);
+
+/* Where it stood, as the keeper knows; before the first batch. */
+void gate_stand(struct slice log, uint64_t position, struct slice mark);
+
+/* A command of a batch, its position between the two, or why it is none. The line is overwritten. */
+const char *gate_read_command(struct slice line, struct command *command, uint64_t after, uint64_t upto);
+/* Compiles its pattern, or says in it what is refused. */
+void gate_prepare(struct command *command);
 
 struct answer gate_status(void);
 

@@ -18,6 +18,7 @@ static const char *const words[LAPSES] = {"serve", "bypass", "refuse"};
 
 static char boot[BOOT_SIZE + 1];
 static _Atomic uint64_t until_ms;
+static uint64_t *shared_until;
 static _Atomic int without = LAPSE_SERVE;
 
 /* Goes on while the machine sleeps, and is nobody's to set. */
@@ -107,6 +108,30 @@ lease_take(const char *header, uint64_t position)
 	before = atomic_load(&until_ms);
 	while (before < until && !atomic_compare_exchange_weak(&until_ms, &before, until))
 		;
+	if (shared_until != NULL)
+		*shared_until = atomic_load(&until_ms);
+}
+
+void
+lease_share(char *shared_boot, uint64_t *until)
+{
+
+	if (*shared_boot == '\0')
+		memcpy(shared_boot, boot, BOOT_SIZE);
+	else {
+		memcpy(boot, shared_boot, BOOT_SIZE);
+		atomic_store(&until_ms, *until);
+	}
+	shared_until = until;
+}
+
+void
+lease_end(void)
+{
+
+	atomic_store(&until_ms, 0);
+	if (shared_until != NULL)
+		*shared_until = 0;
 }
 
 uint64_t

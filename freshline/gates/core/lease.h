@@ -26,6 +26,16 @@ void lease_set_lapse(enum lapse lapse);
 enum lapse lease_lapse(void);
 const char *lease_lapse_word(void);
 
+/*
+ * Keeps clock and lease where they outlive the process, and takes up what is there. `boot` has room for LEASE_BOOT_SIZE
+ * bytes, all zero at first; a server that was not started anew goes on with the clock it had.
+ */
+void lease_share(char *boot, uint64_t *until);
+#define LEASE_BOOT_SIZE	25
+
+/* The gate flushed itself. */
+void lease_end(void);
+
 /* "<boot> <milliseconds>" */
 void lease_clock(char to[LEASE_CLOCK_SIZE]);
 

@@ -104,6 +104,13 @@ rules_start(const struct patterns *use)
 	rules_renew(0);
 }
 
+void
+rules_seed(uint64_t key[2], int set)
+{
+
+	memcpy(set ? hash_key : key, set ? key : hash_key, sizeof hash_key);
+}
+
 /* ---- finding ---- */
 
 static uint64_t
@@ -344,6 +351,130 @@ rules_stamp(void)
 	return (stamp);
 }
 
+/* ---- positions ---- */
+
+static uint64_t
+newest_of(struct newest_of found)
+{
+
+	return (max(found.hard, found.soft));
+}
+
+uint64_t
+rules_newest(const struct name *name, uint64_t known, uint64_t at, uint64_t *tag)
+{
+	struct newest_of found = {known, 0};
+	char room[ONSTACK], *url = room;
+	const struct host *host;
+	uint64_t host_key, answer;
+	size_t i, path_size, size;
+	uint32_t where;
+
+	*tag = 0;
+	host_key = host_key_of(name->host);
+	pthread_rwlock_rdlock(&lock);
+	where = find_host(host_key);
+	if (where == NONE) {
+		pthread_rwlock_unlock(&lock);
+		return (0);
+	}
+	host = &hosts[where];
+	*tag = host->newest_by[VERB_TAG];
+	found.hard = max(found.hard, host->floor);
+	if (host->newest > at) {
+		if (name->url.size + 2 > sizeof room && (url = malloc(name->url.size + 2)) == NULL) {
+			answer = host->newest;
+			pthread_rwlock_unlock(&lock);
+			return (answer);
+		}
+		size = canonical_url(url, name->url.at, name->url.size, &path_size);
+		if (host->newest_by[VERB_FILE] > at)
+			probe(&found, VERB_FILE, host_key, url, size);
+		if (host->newest_by[VERB_PATH] > at)
+			probe(&found, VERB_PATH, host_key, url, path_size);
+		if (host->newest_by[VERB_DIR] > at)
+			for (i = 0; i < path_size; i++)
+				if (url[i] == '/')
+					probe(&found, VERB_DIR, host_key, url, i + 1);
+		if (host->newest_by[VERB_REGEX] > at) {
+			found.hard = found.soft = newest_of(found);	/* older patterns say nothing more */
+			probe_regexes(&found, host, url, path_size, size, max(at, found.hard));
+		}
+		if (url != room)
+			free(url);
+	}
+	answer = newest_of(found);
+	pthread_rwlock_unlock(&lock);
+	return (answer);
+}
+
+uint64_t
+rules_life(void)
+{
+
+	return (atomic_load(&life));
+}
+
+uint64_t
+rules_host(struct slice host)
+{
+
+	return (host_key_of(host));
+}
+
+uint64_t
+rules_tag(uint64_t host, struct slice tag)
+{
+
+	return (key_of(VERB_TAG, host, tag.at, tag.size));
+}
+
+uint64_t
+rules_tag_newest(uint64_t tag)
+{
+	struct newest_of found = {0, 0};
+	uint32_t at;
+
+	pthread_rwlock_rdlock(&lock);
+	if ((at = find_entry(tag)) != NONE)
+		found = (struct newest_of){entries[at].hard, entries[at].soft};
+	pthread_rwlock_unlock(&lock);
+	return (newest_of(found));
+}
+
+uint64_t
+rules_floor(struct slice host)
+{
+	uint32_t at;
+	uint64_t floor;
+
+	pthread_rwlock_rdlock(&lock);
+	at = find_host(host_key_of(host));
+	floor = at == NONE ? 0 : hosts[at].floor;
+	pthread_rwlock_unlock(&lock);
+	return (floor);
+}
+
+int
+rules_hold(enum verb verb, struct slice host_name, struct slice what, uint64_t position)
+{
+	uint64_t host_key = host_key_of(host_name), newest = 0;
+	const struct regex *r;
+	uint32_t at, entry;
+
+	pthread_rwlock_rdlock(&lock);
+	if ((at = find_host(host_key)) == NONE || hosts[at].floor > position)
+		;
+	else if (verb == VERB_REGEX) {
+		for (r = hosts[at].newest_regex; r != NULL && newest == 0; r = r->older)
+			if (r->size == what.size && memcmp(r->pattern, what.at, what.size) == 0)
+				newest = max(r->hard, r->soft);
+	} else if ((entry = find_entry(key_of(verb, host_key, what.at, what.size))) != NONE)
+		newest = max(entries[entry].hard, entries[entry].soft);
+	pthread_rwlock_unlock(&lock);
+	return (newest == position);
+}
+
 /* ---- forgetting ---- */
 
 static void
@@ -463,6 +594,14 @@ rules_expire(uint64_t now)
 		for (i = 0; i < hosts_used; i++)
 			while (hosts[i].oldest_regex != NULL && hosts[i].oldest_regex->seen + age < now)
 				drop_oldest_regex(&hosts[i]);
+}
+
+void
+rules_keep(uint64_t rules)
+{
+
+	while (held > rules)
+		drop_oldest_entry();
 }
 
 void
@@ -614,8 +753,9 @@ add_regex(struct host *host, int force, struct slice pattern, void *compiled, ui
 	host->newest_regex = r;
 	host->regexes++;
 	held_regexes++;
-	if (host->regexes > REGEX_CAP)
-		drop_oldest_regex(host);
+	if (host->regexes > REGEX_CAP)		/* many at once: each time the floor rises, what lies below it is fetched anew */
+		while (host->regexes > REGEX_CAP / 2)
+			drop_oldest_regex(host);
 	return (1);
 }
 

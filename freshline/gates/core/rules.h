@@ -87,4 +87,35 @@ void rules_close(void);
 
 struct rules_size rules_count(void);
 
+/*
+ * For gates that keep an object under the position of the newest rule that covers it, and so must never see a rule go
+ * without its position staying behind: they let go of many at once, since each time a floor rises its host's objects
+ * are fetched anew.
+ */
+
+/* What rules_key and the names of tags are hashed with, to be the same in the process that comes after this one. */
+void rules_seed(uint64_t key[2], int set);
+
+/*
+ * The newest position of a file, path, directory or pattern rule that covers the name, or of its host's floor; 0 where
+ * there is none. `known` is what the answer was while the table was complete up to `at`. Leaves in *tag the position of
+ * the host's newest tag rule.
+ */
+uint64_t rules_newest(const struct name *name, uint64_t known, uint64_t at, uint64_t *tag);
+
+/* Another one whenever everything was forgotten, floors too. An answer counts if this is the same after it as before. */
+uint64_t rules_life(void);
+
+/* Numbers for a host and for a tag of that host, and the newest position that the tag was refreshed at. */
+uint64_t rules_host(struct slice host);
+uint64_t rules_tag(uint64_t host, struct slice tag);
+uint64_t rules_tag_newest(uint64_t tag);
+
+/* Whether this very rule still says something: no newer one has taken its place, and no floor covers it. */
+int rules_hold(enum verb verb, struct slice host, struct slice what, uint64_t position);
+uint64_t rules_floor(struct slice host);
+
+/* Lets go of the oldest until so many are left. */
+void rules_keep(uint64_t rules);
+
 #endif

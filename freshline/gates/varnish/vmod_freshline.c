@@ -129,7 +129,7 @@ static void __attribute__((constructor))
 load(void)
 {
 
-	gate_start("varnish", &vre);
+	gate_start("varnish", &vre, NULL);
 	flights_start();
 }
 

@@ -1,0 +1,14 @@
+/*
+ * Is an object there, and: bring it there. Asked of Squid as a visitor would ask it, at ports that are for us alone.
+ */
+
+#ifndef FRESHLINE_VISIT_H
+#define FRESHLINE_VISIT_H
+
+#include "gate.h"
+
+/* Bodies as in docs/gates.md, "Probe and fetch". */
+struct answer visit_probe(char *body, size_t size);
+struct answer visit_fetch(char *body, size_t size);
+
+#endif
