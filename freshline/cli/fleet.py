@@ -284,10 +284,10 @@ def pause(name: str, /, *, json: AsJson = False, place: Place = HERE) -> None:
 
 @edge.command
 def drain(name: str, /, *, json: AsJson = False, place: Place = HERE) -> None:
-    """Take a cache server out of rotation: it is kept up to date, but nothing waits for it any more.
+    """Take a cache server out of rotation: it is kept up to date, but soon nothing waits for it any more.
 
-    Its gate is granted no more leases, so a load balancer that asks /freshline/fresh sends it no visitors. Until it is
-    resumed nobody answers for what it serves.
+    Its gate is granted no more leases, so a load balancer that asks /freshline/fresh sends it no visitors once the last
+    one is over; until then tasks wait for it. Then nobody answers for what it serves, until it is resumed.
 
     ```
     freshline edge drain eu1
@@ -300,7 +300,7 @@ def drain(name: str, /, *, json: AsJson = False, place: Place = HERE) -> None:
 def resume(name: str, /, *, json: AsJson = False, place: Place = HERE) -> None:
     """Put a cache server that was paused or drained back to work.
 
-    One that was drained answers for tasks accepted from now on, and is fresh again once it has caught up.
+    One that was drained is fresh again once it has caught up.
 
     ```
     freshline edge resume eu1
@@ -313,14 +313,11 @@ def _order(name: str, duty: str, place: Place, json: bool) -> None:
     from freshline.domain.edge import Duty
 
     with place.inventory() as inventory:
-        before = inventory.edge(name)
-        log = place.log()
-        back = before is not None and before.duty is Duty.DRAINED and duty == Duty.ACTIVE
-        inventory.change_edge(name, duty=Duty(duty), joined=log.head if back and log else None)
+        inventory.change_edge(name, duty=Duty(duty))
         now = inventory.edge(name)
     assert now is not None, f"edge {name} went away"
     if json:
-        as_json(_lag(now, log))
+        as_json(_lag(now, place.log()))
     else:
         print(f"{name} is {duty}")
 
@@ -328,6 +325,8 @@ def _order(name: str, duty: str, place: Place, json: bool) -> None:
 @edge.command
 def remove(name: str, /, *, json: AsJson = False, place: Place = HERE) -> None:
     """Forget a cache server. Open tasks no longer wait for it.
+
+    Where visitors may still be sent to it, drain it first, and remove it when it is not fresh any more.
 
     ```
     freshline edge remove eu1

@@ -21,6 +21,7 @@ class Leasehold:
     noted_seconds: float  #: the longest that may be out, as it stands in the log
     lapses: bool  #: without one it serves nothing that is stored
     granting: bool = True
+    drained: bool = False  #: without one, no load balancer sends it anybody
     until: float | None = None  #: from here on it holds none; ``None``: nobody knows
     clock: Clock | None = None
     heard: float = 0.0  #: when it was
@@ -45,8 +46,16 @@ class Leasehold:
         return self.clock is not None and self.until is not None and now < self.until
 
     def lapsed(self, now: float) -> bool:
-        """It surely holds none, and serves nothing that is stored."""
-        return self.lapses and self.until is not None and now >= self.until
+        """It surely holds none, and serves nothing that is stored, or nobody."""
+        over = self.over
+        return over is not None and now >= over
+
+    @property
+    def over(self) -> float | None:
+        """From when on it is so; ``None``: nobody knows, or it goes on serving."""
+        if self.drained and self.until is None and not self.noted_seconds:
+            return 0.0  # nobody ever granted it any
+        return self.until if self.lapses or self.drained else None
 
     @property
     def can_grant(self) -> bool:

@@ -129,9 +129,12 @@ class EdgeDelivery:
         self.prefetches = Prefetches(
             self.reader, self.above, pace.fetch_window, pace.fetch_tries, progress.cursor, progress.again, self.places
         )
-        active = self.duty is Duty.ACTIVE
         self.lease = Leasehold(
-            pace.lease_heartbeats * pace.heartbeat_seconds, progress.leased_seconds, progress.lapses, granting=active
+            pace.lease_heartbeats * pace.heartbeat_seconds,
+            progress.leased_seconds,
+            progress.lapses,
+            granting=self.duty is Duty.ACTIVE,
+            drained=self.duty is Duty.DRAINED,
         )
 
     def handle(self, event: Event, when: When) -> list[Command]:
@@ -184,8 +187,8 @@ class EdgeDelivery:
             moments.append(0.0)
         if self.lane in WARMING:
             moments.append(self.prefetches.next_due())
-        if self.lease.lapses and self.lease.until is not None and max(self.reached, self.excused) < self.limit:
-            moments.append(self.lease.until)
+        if self.lease.over is not None and self._can_be_excused():
+            moments.append(self.lease.over)
         return min(moments)
 
     # -- the conversation with the gate ---------------------------------------
@@ -206,7 +209,7 @@ class EdgeDelivery:
                 self.out.append(Ask(self._renewal(when)))
         if self.lane in WARMING:
             self._prefetch(when)
-        if self.lease.lapsed(when.clock) and max(self.reached, self.excused) < self.limit:
+        if self.lease.lapsed(when.clock) and self._can_be_excused():
             self._excuse(when)
 
     def _stands(self, gate: Gate, ours: bool, when: When) -> None:
@@ -350,8 +353,27 @@ class EdgeDelivery:
         if self.lease.clock and (longest, lapses) != (self.progress.leased_seconds, self.progress.lapses):
             self._settle(replace(self.progress, leased_seconds=longest, lapses=lapses))
 
+    def _can_be_excused(self) -> bool:
+        if self.duty is Duty.DRAINED:
+            return self.progress.cursor < self.limit or bool(self.progress.again)
+        return max(self.reached, self.excused) < self.limit
+
     def _excuse(self, when: When) -> None:
-        """It is cut off and serves nothing that is stored: the refreshes of the next stretch are as good as applied."""
+        """It is cut off and serves nothing that is stored: the refreshes of the next stretch are as good as applied.
+
+        One that is drained serves nobody, so nothing at all waits for it.
+        """
+        if self.duty is Duty.DRAINED:
+            self.excused = self.limit
+            self.refreshed = max(self.refreshed, self.excused)
+            first = min(self.progress.cursor + 1, self.excused)
+            rows = Ranges([(first, self.excused)]) | self.progress.again
+            self.prefetches.give_up(rows)
+            self._settle(
+                self._with(rows),
+                Evidence(self.edge, first, self.excused, when.wall, when.wall, "drained, without a lease"),
+            )
+            return
         stretch = self.reader.stretch(max(self.reached, self.excused), self.limit)
         self.excused = stretch.upto
         self.refreshed = max(self.refreshed, self.excused)

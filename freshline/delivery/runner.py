@@ -108,10 +108,10 @@ class EdgeRunner:
         """The log has grown, or a parent has come further.
 
         An edge that is out of reach looks by itself when its pause is over, unless rows can be settled without it, or
-        it is paused for good.
+        it is paused or drained for good.
         """
         machine = self.machine
-        looks = machine.lane is Lane.LOST and machine.duty is not Duty.PAUSED and not machine.lease.lapses
+        looks = machine.lane is Lane.LOST and machine.duty is Duty.ACTIVE and not machine.lease.lapses
         if not looks:
             self._tick()
 

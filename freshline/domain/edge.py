@@ -14,7 +14,7 @@ class Duty(StrEnum):
 
     ACTIVE = "active"
     PAUSED = "paused"  #: it is told nothing, and tasks wait for it
-    DRAINED = "drained"  #: it is kept up to date, out of rotation, and nothing waits for it
+    DRAINED = "drained"  #: it is kept up to date, out of rotation, and nothing waits for it once its lease is over
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from freshline.domain.edge import Duty, Edge
+from freshline.domain.edge import Edge
 from freshline.domain.task import Wish
 
 
@@ -39,9 +39,8 @@ class Topology:
     """The fleet at one moment. Cheap to ask, dear to make: keep it for as long as the edges stay the same."""
 
     def __init__(self, edges: Iterable[Edge]) -> None:
-        """Parents that are no edges are passed over. ``counted`` are those that anybody waits for."""
+        """Parents that are no edges are passed over."""
         self.edges = {edge.name: edge for edge in edges}
-        self.counted = tuple(edge for edge in self.edges.values() if edge.duty is not Duty.DRAINED)
         self._children: dict[str, list[str]] = {name: [] for name in self.edges}
         for edge in self.edges.values():
             for parent in edge.parents:
@@ -52,9 +51,9 @@ class Topology:
         self._tiers: dict[str, int] = {}
 
     def parents(self, name: str) -> list[Edge]:
-        """Those an edge has to wait for. A drained one serves nobody, so nobody waits for it."""
+        """Those an edge has to wait for."""
         own = self.edges[name].parents if name in self.edges else ()
-        return [self.edges[each] for each in own if each in self.edges and self.edges[each].duty is not Duty.DRAINED]
+        return [self.edges[each] for each in own if each in self.edges]
 
     def children(self, name: str) -> list[str]:
         return self._children.get(name, [])
@@ -69,8 +68,7 @@ class Topology:
         """The edges a task of the group waits for, by name."""
         if group not in self._serving:
             names = self._with_ancestors(edge.name for edge in self.edges.values() if edge.group == group)
-            found = [self.edges[name] for name in sorted(names)]
-            self._serving[group] = tuple(edge for edge in found if edge.duty is not Duty.DRAINED)
+            self._serving[group] = tuple(self.edges[name] for name in sorted(names))
         return self._serving[group]
 
     def taking(self, wish: Wish) -> Sequence[Edge]:

@@ -284,7 +284,6 @@ class SqliteInventory:
         parents: Sequence[str] | None = None,
         area: str | None = None,
         duty: Duty | None = None,
-        joined: int | None = None,
     ) -> None:
         """What is not given stays, and so do its name and its kind."""
         if group is not None:
@@ -305,7 +304,7 @@ class SqliteInventory:
             self._db.execute(
                 "UPDATE edge SET gate = coalesce(?, gate), site = coalesce(?, site), grouped = coalesce(?, grouped), "
                 "secret = coalesce(?, secret), parents = coalesce(?, parents), area = coalesce(?, area), "
-                "duty = coalesce(?, duty), joined = coalesce(?, joined) WHERE name = ?",
+                "duty = coalesce(?, duty) WHERE name = ?",
                 (
                     gate,
                     site,
@@ -314,7 +313,6 @@ class SqliteInventory:
                     None if parents is None else json.dumps(tuple(parents)),
                     area,
                     duty,
-                    joined,
                     name,
                 ),
             )

@@ -47,7 +47,7 @@ class Desk:
     def fleet(self, group: str | None = None) -> Fleet:
         """The edges that tasks of a group wait for, or of any, and how far each has come at this moment."""
         topology = self.inventory.topology
-        return self._now(topology.counted if group is None else topology.serving(group))
+        return self._now(tuple(topology.edges.values()) if group is None else topology.serving(group))
 
     def standing(self, wish: Wish) -> Standing:
         """How far those are that have something to do for a task; the same until one has moved, come or gone."""

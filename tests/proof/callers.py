@@ -52,7 +52,7 @@ def wish(dice: random.Random, pages: Sequence[Page]) -> Wish:
     match kind:
         case "File" | "Prefetch":
             chosen = dice.sample(pages, dice.choice((1, 1, 2, 5)))
-            lines = tuple(spelled(dice, page) for page in chosen)
+            lines = tuple(spelled(dice, page) if kind == "File" else page.url for page in chosen)
             return Wish(kind, lines, "", force, tuple(page.id for page in chosen) if kind == "File" else ())
         case "Directory":
             below = dice.choice(DIRECTORIES)

@@ -9,7 +9,7 @@
 4. Every task that was answered is there whenever it was looked for, with all its lines.
 5. Every line came to its end: ``Complete``, or ``Failed`` no sooner than its deadline (a prefetch also when the origin
    or a cache would not).
-6. Nothing was refused but by a service that was not there.
+6. No call was refused, but by a service that was stopping.
 
 A read that failed or was refused returned nothing, so it broke no promise.
 """
@@ -177,7 +177,7 @@ def check(home: Path) -> Verdict:
                     by_id[id_] = task
             case "unanswered":
                 verdict.unanswered += 1
-                if event["status"] is not None and event["status"] < 500:
+                if event["status"] not in (None, 503):
                     verdict.broken.append(f"refused: {event['why']}")
             case "seen":
                 _seen(by_id[event["id"]], event["rows"], at, verdict)

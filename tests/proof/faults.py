@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -23,6 +23,7 @@ from tests.proof.visitors import Visitors
 
 AT_ONCE = 3
 SHORT = (0.1, 3.0)  #: seconds that most of them last
+TAKEN_UP_SECONDS = 1.5  #: after which the service goes by a changed inventory
 QUIET = (0.2, 1.5)  #: between two of the same hand
 
 
@@ -110,6 +111,18 @@ async def reload_server(world: World, dice: random.Random) -> None:
     member = _standing(world, dice)
     async with member.turn, noted(world, "reload a server", member.name):
         await member.do("reload")
+
+
+async def lose_journal(world: World, dice: random.Random) -> None:
+    """A server that keeps its disk, and loses what its gate knew of it."""
+    found = [member for member in world.fleet.members if hasattr(member.server, "journal") and not member.place.guest]
+    if not found:
+        return
+    member = dice.choice(found)
+    async with member.turn, noted(world, "lose a journal", member.name):
+        await member.do("kill")
+        member.server.journal.unlink(missing_ok=True)  # type: ignore[attr-defined]
+        await member.do("start")
 
 
 # -- networks -------------------------------------------------------------------
@@ -204,8 +217,45 @@ async def drain_edge(world: World, dice: random.Random) -> None:
         await world.visitors.put_in(member)
 
 
+async def drain_what_is_cut_off(world: World, dice: random.Random) -> None:
+    """It misses what is refreshed meanwhile, and is asked whether it is fresh as soon as it is back."""
+    member = dice.choice(world.fleet.leaves())
+    async with member.duty_turn, member.gate_turn, noted(world, "drain while cut off", member.name):
+        await world.visitors.take_out(member)
+        await member.gate.set(Way.REFUSE)
+        try:
+            await world.service.order("drain", member.name)
+            await asyncio.sleep(dice.uniform(0, 2))
+            await world.service.order("resume", member.name)
+        finally:
+            await member.gate.set(Way.OPEN)
+        await world.visitors.put_in(member)
+
+
+async def change_parents(world: World, dice: random.Random) -> None:
+    """A child is moved from its parents to others and back: it waits for both while it is moved."""
+    shields = {name: world.fleet[name] for member in world.fleet.members for name in member.place.parents}
+    children = [member for member in world.fleet.leaves() if member.place.parents]
+    if not children:
+        return
+    member = dice.choice(children)
+    other = dice.choice(sorted(shields))
+    async with member.duty_turn, noted(world, "freshline edge set --parent", member.name):
+        for parents in ((other,), member.place.parents):
+            await world.service.order("set", member.name, *_parents({*shields}))
+            await asyncio.sleep(TAKEN_UP_SECONDS)
+            member.up.targets = [shields[name].site for name in parents]
+            await member.up.cut()
+            await world.service.order("set", member.name, *_parents(parents))
+            await asyncio.sleep(dice.uniform(*SHORT))
+
+
+def _parents(names: Iterable[str]) -> list[str]:
+    return [word for name in sorted(names) for word in ("--parent", name)]
+
+
 async def guest(world: World, dice: random.Random) -> None:
-    """A server joins, new or with the disk of its last visit, and leaves again."""
+    """A server joins, new or with the disk of its last visit, and leaves again; now and then it is back at once."""
     members = [member for member in world.fleet.members if member.place.guest]
     if not members:
         return
@@ -215,9 +265,23 @@ async def guest(world: World, dice: random.Random) -> None:
         await world.service.add(member)
         await world.visitors.put_in(member)
         await asyncio.sleep(dice.uniform(1, 6))
-        await world.visitors.take_out(member)
-        await world.service.order("remove", member.name)
+        await _remove(world, member)
+        if dice.random() < 0.5:
+            await asyncio.sleep(dice.uniform(0, 1))
+            await world.service.add(member)
+            await world.visitors.put_in(member)
+            await asyncio.sleep(dice.uniform(1, 3))
+            await _remove(world, member)
         await member.do(dice.choice(("stop", "kill")))
+
+
+async def _remove(world: World, member: Member) -> None:
+    """As docs/operations.md has it: drained first, and removed when it is not fresh any more."""
+    await world.visitors.take_out(member)
+    await world.service.order("drain", member.name)
+    while await member.fresh():
+        await asyncio.sleep(0.05)
+    await world.service.order("remove", member.name)
 
 
 FAULTS: dict[str, tuple[int, Fault]] = {
@@ -226,6 +290,7 @@ FAULTS: dict[str, tuple[int, Fault]] = {
     "pause a server": (5, pause_server),
     "restart a server": (4, restart_server),
     "reload a server": (3, reload_server),
+    "lose a journal": (2, lose_journal),
     "cut off a gate": (6, part_gate),
     "cut off a gate for long": (1, part_gate_for_long),
     "cut off from above": (5, part_parents),
@@ -239,5 +304,7 @@ FAULTS: dict[str, tuple[int, Fault]] = {
     "freshline edge pause": (3, pause_edge),
     "freshline edge drain": (3, drain_edge),
     "freshline edge add and remove": (3, guest),
+    "freshline edge set --parent": (2, change_parents),
+    "drain while cut off": (3, drain_what_is_cut_off),
 }
 FEW = ["kill a server", "cut off a gate", "kill the service", "slow bodies", "reload a server", "pause a server"]

@@ -1,6 +1,8 @@
 """Visitors: one process, many connections, a read at a time on each, all the time, and each of them written down.
 
-    python -m tests.proof.reader UNIVERSE OUT SEED
+    python -m tests.proof.reader UNIVERSE OUT SEED RATE
+
+RATE is the most reads in a second, 0 for as many as there can be.
 
 On standard input come lines ``in NUMBER HOST:PORT`` (this edge is in rotation), ``out NUMBER`` (no read of it begins
 any more) and ``end``; each is answered on standard output by the same words once it is so. Once a second there is a
@@ -48,12 +50,16 @@ class Connection:
     request: Request | None = None  #: under way
     begun: int = 0
     again: int = 0  #: not before
+    idle: bool = False  #: it waits for its next read to be allowed
     got: bytearray = field(default_factory=bytearray)
 
 
 class Reader:
-    def __init__(self, universe: Path, out: Path, seed: int) -> None:
+    def __init__(self, universe: Path, out: Path, seed: str, rate: int) -> None:
         self.dice = random.Random(seed)
+        self.share = rate * LOOK_NS // 1_000_000_000  #: reads between two looks
+        self.left = self.share
+        self.waiting: list[Connection] = []  #: for the next look
         self.requests = requests(json.loads(universe.read_text()))
         self.out = out.open("ab", buffering=0)
         self.lines: list[str] = []
@@ -74,8 +80,11 @@ class Reader:
                     if not self.obey():
                         return
                 elif (connection := self.by_fd.get(fd)) is not None:
-                    if connection.request is None:
-                        self.begin(connection)  # it is connected, or failed to
+                    if connection.idle:
+                        self.close(connection)  # the server hung up
+                    elif connection.request is None:
+                        self.poll.modify(fd, select.EPOLLIN)  # it is connected, or failed to
+                        self.begin(connection)
                     elif event:
                         self.receive(connection)
             now = time.monotonic_ns()
@@ -112,6 +121,11 @@ class Reader:
                 self.connections.remove(connection)
             elif connection.sock is None and now >= connection.again:
                 self.connect(connection, now)
+        self.left, waiting, self.waiting = self.share, self.waiting, []
+        for connection in waiting:
+            if connection.idle:
+                connection.idle = False
+                self.begin(connection)
         self.write()
 
     def write(self) -> None:
@@ -134,7 +148,11 @@ class Reader:
         if connection.edge not in self.edges:
             self.close(connection)
             return
-        fresh = connection.request is None
+        if self.share and not self.left:
+            connection.idle = True
+            self.waiting.append(connection)
+            return
+        self.left -= 1
         connection.request = request = self.dice.choice(self.requests)
         connection.got.clear()
         connection.begun = time.monotonic_ns()
@@ -142,9 +160,6 @@ class Reader:
             connection.sock.send(request[2])
         except OSError:
             self.fail(connection)
-            return
-        if fresh:
-            self.poll.modify(connection.sock, select.EPOLLIN)
 
     def receive(self, connection: Connection) -> None:
         assert connection.sock is not None
@@ -210,7 +225,7 @@ class Reader:
         assert connection.sock is not None
         del self.by_fd[connection.sock.fileno()]
         connection.sock.close()
-        connection.sock, connection.request = None, None
+        connection.sock, connection.request, connection.idle = None, None, False
         connection.again = 0
 
 
@@ -242,4 +257,4 @@ def say(line: str) -> None:
 
 if __name__ == "__main__":
     os.nice(10)  # the service and the caches go first
-    Reader(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])).run()
+    Reader(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])).run()

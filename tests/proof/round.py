@@ -22,6 +22,7 @@ from tests.proof.universe import pages
 from tests.proof.visitors import Visitors
 
 THREADS = 48
+LEASE_HEARTBEATS = (2, 5, 20)  #: of 0.3 s
 SETTLE_SECONDS = REFRESH_SECONDS + PREFETCH_SECONDS + 60.0
 AFTERWARDS_SECONDS = 1.0  #: of reading, when everything has ended
 
@@ -35,6 +36,7 @@ class Plan:
     wrong: Sequence[str] = ()  #: names of faults
     hands: int = faults.AT_ONCE
     readers: int = 2
+    rate: int = 0  #: the most reads in a second; 0: as many as there can be
     callers: int = 3
     pause_seconds: float = 0.3  #: of a caller between two calls, on average
 
@@ -63,11 +65,12 @@ async def _play(plan: Plan, home: Path) -> None:
     origin = Origin(universe, recorder, random.Random(f"{plan.seed} origin"))
     await origin.start()
     fleet = Fleet(home, origin, plan.places, random.Random(f"{plan.seed} fleet"), plan.blind)
-    visitors = Visitors(home, universe, recorder, plan.seed, plan.readers)
+    visitors = Visitors(home, universe, recorder, plan.seed, plan.readers, plan.rate)
     service: Service | None = None
     try:
         await asyncio.gather(fleet.start(), visitors.start())
-        service = Service(home / "service", fleet.members)
+        lease = random.Random(f"{plan.seed} lease").choice(LEASE_HEARTBEATS)
+        service = Service(home / "service", fleet.members, lease)
         await asyncio.to_thread(service.start)
         callers = Callers(service, origin, recorder, universe, plan.seed, plan.callers, plan.pause_seconds)
         world = faults.World(fleet, origin, service, callers, visitors, recorder)

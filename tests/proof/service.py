@@ -19,7 +19,6 @@ REFRESH_SECONDS = 12  #: after which what was not done reads Failed
 PREFETCH_SECONDS = 20
 
 MINE = {
-    "FRESHLINE_DELIVERY_LEASE_HEARTBEATS": "5",
     "FRESHLINE_DEADLINES_REFRESH_SECONDS": str(REFRESH_SECONDS),
     "FRESHLINE_DEADLINES_PREFETCH_SECONDS": str(PREFETCH_SECONDS),
     "FRESHLINE_LIMITS_RATES": "{DescribeRefreshTaskById = 1e6, RefreshObjectCaches = 1e6, PushObjectCache = 1e6,"
@@ -28,9 +27,10 @@ MINE = {
 
 
 class Service(Stack):
-    def __init__(self, home: Path, members: Iterable[Member]) -> None:
+    def __init__(self, home: Path, members: Iterable[Member], lease_heartbeats: int) -> None:
         home.mkdir()
-        super().__init__(home, [], {**SETTINGS, **MINE})
+        lease = {"FRESHLINE_DELIVERY_LEASE_HEARTBEATS": str(lease_heartbeats)}
+        super().__init__(home, [], {**SETTINGS, **MINE, **lease})
         inventory = SqliteInventory.open(home / "inventory.db")
         (account,) = inventory.accounts()
         for host in HOSTS:

@@ -104,7 +104,7 @@ def _failed(recording: Recording, at: int) -> None:
         (lambda r: r.event("seen").update(rows=[["http://a.test/d/", "Refreshing", ""]]), "never ended"),
         (lambda r: _failed(r, 2_000_000_000), "Failed after 2.0 s"),
         (lambda r: r.events.append({**r.event("seen"), "rows": [["http://a.test/d/", "Failed", ""]]}), "and then"),
-        (lambda r: r.events.append({"what": "unanswered", "t": 1, "status": 400, "why": "no"}), "refused: no"),
+        (lambda r: r.events.append({"what": "unanswered", "t": 1, "status": 500, "why": "no"}), "refused: no"),
         (lambda r: r.events.remove(r.event("over")), "no end"),
         (lambda r: r.reads.append("0 0 0 5 6 200 H -1 -1"), "not a whole page"),
         (lambda r: r.reads.append("0 0 0 5 6 200 H 1 4"), "another version"),

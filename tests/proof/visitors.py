@@ -16,9 +16,14 @@ FRESH_SECONDS = 60.0
 
 
 class Visitors:
-    def __init__(self, home: Path, pages: Sequence[Page], recorder: Recorder, seed: int, processes: int) -> None:
+    def __init__(
+        self, home: Path, pages: Sequence[Page], recorder: Recorder, seed: int, processes: int, rate: int
+    ) -> None:
+        """
+        :param rate: the most reads in a second, of all of them; 0: as many as there can be
+        """
         self._home, self._pages, self._recorder = home, pages, recorder
-        self._seed, self._count = seed, processes
+        self._seed, self._count, self._rate = seed, processes, rate
         self._processes: list[asyncio.subprocess.Process] = []
         self._listening: list[asyncio.Task[None]] = []
         self._said: list[set[str]] = []
@@ -30,14 +35,8 @@ class Visitors:
         universe.write_text(json.dumps([page.as_json() for page in self._pages]))
         for number in range(self._count):
             out = self._home / f"reads-{number}.txt"
-            words = [
-                sys.executable,
-                "-m",
-                "tests.proof.reader",
-                str(universe),
-                str(out),
-                str(self._seed * 100 + number),
-            ]
+            words = [sys.executable, "-m", "tests.proof.reader", str(universe), str(out)]
+            words += [f"{self._seed}.{number}", str(self._rate // self._count)]
             process = await asyncio.create_subprocess_exec(
                 *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
             )

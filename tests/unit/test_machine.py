@@ -428,6 +428,39 @@ def test_a_drained_edge_is_kept_up_to_date_without_a_lease() -> None:
     assert book >> ok(1) >> Noted(book.progress) << None
 
 
+def test_nothing_waits_for_a_drained_edge_once_its_lease_is_over() -> None:
+    """A load balancer may send it visitors until then, however fast it is drained and resumed."""
+    progress = Progress(leased_seconds=100.0)
+    book = Playbook([purge_1, fetch_2], progress=progress, duty=Duty.DRAINED) >> Grew(2, 1) << Ask() >> silent << None
+    assert book.at(101.9) >> Ticked() << Ask() >> silent << None
+    assert book.progress.cursor == 0
+
+    assert book.machine.wake_at() == 102.0
+    assert book.at(102.1) >> Ticked() << None
+    assert book.progress.cursor == 2
+
+
+def test_an_edge_that_is_resumed_is_fresh_only_where_it_has_caught_up() -> None:
+    """What did not wait for it while it was drained it has to have all the same."""
+    progress = Progress(cursor=2, begun=2, leased_seconds=300.0)
+    book = Playbook([purge_1, purge_2], progress=progress) >> Grew(2, 1) << Ask()
+    (
+        book
+        >> leased(0, clock=5, lapse=Lapse.SERVE)
+        << Send(Batch("L", 0, 2, "m2", True, (purge_1, purge_2)), Lease(Clock("b", 5), 300.0, 2))
+    )
+    assert book
+
+
+def test_a_drained_edge_that_never_held_a_lease_is_waited_for_by_nobody() -> None:
+    """Neither its refreshes nor its prefetches, nor what was retried."""
+    again = Progress(cursor=1, begun=2, again=Ranges([(1, 1)]))
+    book = Playbook([fetch_1, purge_2], progress=again, duty=Duty.DRAINED) >> Grew(2, 1) << Ask() >> silent << None
+
+    assert book
+    assert (book.progress.cursor, book.progress.again, book.machine.refreshed) == (2, Ranges(), 2)
+
+
 def test_a_prefetch_that_failed_is_done_again() -> None:
     """Its failure is forgotten, and it is owed until it ends once more."""
     book = Playbook([purge_1, fetch_2]) >> Grew(2, 1) << Ask() >> stands(0) << batch(0, 2, purge_1) >> ok(2)

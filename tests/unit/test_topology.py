@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from freshline.domain.edge import Duty, Edge
+from freshline.domain.edge import Edge
 from freshline.domain.task import Kind, Wish
 from freshline.domain.topology import BadTopology, Topology, with_edge
 
 
-def edge(name: str, group: str = "eu", *parents: str, area: str = "", duty: Duty = Duty.ACTIVE) -> Edge:
-    return Edge(name, "nginx", group, "h:1", "h:2", "", 0, parents, area, duty)
+def edge(name: str, group: str = "eu", *parents: str, area: str = "") -> Edge:
+    return Edge(name, "nginx", group, "h:1", "h:2", "", 0, parents, area)
 
 
 def push(group: str = "eu", area: str = "", parents_only: bool = False) -> Wish:
@@ -42,14 +42,6 @@ def test_a_group_is_served_by_all_that_it_fetches_through() -> None:
 def test_tiers_are_counted_from_the_visitors() -> None:
     """L1 is nobody's parent; a parent is above the highest of its children."""
     assert [FLEET.tier(name) for name in ("eu1", "eu2", "us1", "mid", "shield")] == [1, 1, 1, 2, 3]
-
-
-def test_a_drained_edge_is_waited_for_by_nobody() -> None:
-    """Neither by tasks nor by its children."""
-    fleet = Topology([edge("shield", duty=Duty.DRAINED), edge("a", "eu", "shield"), edge("b", duty=Duty.PAUSED)])
-
-    assert names(fleet.serving("eu")) == ["a", "b"]
-    assert fleet.parents("a") == []
 
 
 def test_a_prefetch_for_an_area_takes_the_way_that_leads_there() -> None:
