@@ -87,7 +87,7 @@ def _counted(task: Task, edge: Edge, progress: Progress) -> dict[str, int]:
     from freshline.domain.ranges import Ranges
 
     due = Ranges([(max(task.id, edge.joined + 1), task.last)])
-    failed = due & progress.failures()
+    failed = progress.failures(due)
     proven = (due & progress.done()) - failed
     return {"proven": proven.size(), "failed": failed.size(), "open": (due - proven - failed).size()}
 

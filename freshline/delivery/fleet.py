@@ -58,7 +58,7 @@ class Fleet:
         """Do what edges gave up of a task after all: how many rows of which edge."""
         return self._order(
             task,
-            lambda progress, rows: rows & progress.failures(),
+            lambda progress, rows: progress.failures(rows),
             lambda runner, rows: runner.retry(rows, prefetch=task.wish.kind.is_prefetch),
         )
 
@@ -66,7 +66,7 @@ class Fleet:
         """Begin no more of a prefetch: how many rows of which edge were open. Some of them may be under way."""
         return self._order(
             task,
-            lambda progress, rows: rows - progress.done() - progress.failures(),
+            lambda progress, rows: rows - progress.done() - progress.failures(rows),
             lambda runner, rows: runner.cancel(rows),
         )
 

@@ -436,7 +436,8 @@ class EdgeDelivery:
             late = rows & self.progress.again
         else:
             open_ = Ranges([(self.progress.cursor + 1, self.head)])
-            late = (rows & open_) - self.progress.ahead - self.progress.again - self.progress.failures()
+            late = (rows & open_) - self.progress.ahead - self.progress.again
+            late -= self.progress.failures(late)
         if not late:
             return
         self.progress = self.progress.with_failures(Reason.INTERNAL, late)
@@ -445,7 +446,7 @@ class EdgeDelivery:
 
     def _retried(self, rows: Ranges, prefetch: bool) -> None:
         """Its failures are forgotten. A prefetch that had come to its end is owed once more."""
-        rows &= self.progress.failures()
+        rows = self.progress.failures(rows)
         if not rows:
             return
         again = rows if prefetch else rows - self._base()
@@ -456,7 +457,8 @@ class EdgeDelivery:
     def _cancelled(self, rows: Ranges) -> None:
         """Those that are under way end by themselves."""
         busy = Ranges((p, p) for p, owed in self.prefetches.owed.items() if owed.sent is not None)
-        rows = (rows & Ranges([(1, self.head)])) - self.progress.done() - busy - self.progress.failures()
+        rows = (rows & Ranges([(1, self.head)])) - self.progress.done() - busy
+        rows -= self.progress.failures(rows)
         if not rows:
             return
         self.progress = self.progress.with_failures(Reason.CANCELLED, rows)

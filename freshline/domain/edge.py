@@ -74,9 +74,12 @@ class Progress:
         left = ((reason, rows - ranges) for reason, rows in self.failed)
         return replace(self, failed=tuple((reason, rows) for reason, rows in left if rows))
 
-    def failures(self) -> Ranges:
-        """Every row that was given up, whatever for."""
-        return Ranges(run for _, ranges in self.failed for run in ranges)
+    def failures(self, within: Ranges) -> Ranges:
+        """Those of some rows that were given up, whatever for."""
+        found = NOTHING
+        for _, ranges in self.failed:
+            found |= within & ranges
+        return found
 
 
 @dataclass(frozen=True, slots=True)

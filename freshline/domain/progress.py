@@ -45,14 +45,15 @@ def row_state(position: int, fleet: Fleet) -> RowState:
 def rows_with(status: Status, fleet: Fleet, head: int) -> Ranges:
     """Every position up to ``head`` whose row is in ``status``: the inverse of :func:`row_state`."""
     everything = Ranges([(1, head)])
-    complete, begun, failed = everything, Ranges(), Ranges()
+    complete, begun = everything, Ranges()
+    given_up: set[Ranges] = set()  # what an origin fails, it fails on many edges
     for edge, progress in fleet:
         not_due = Ranges([(1, edge.joined)])
         settled = (Ranges([(1, progress.cursor), *progress.ahead]) & everything) - progress.again
-        failed |= progress.failures() - not_due
+        given_up.update(ranges.beyond(edge.joined) for _, ranges in progress.failed)
         complete &= settled | not_due
         begun |= (settled | Ranges([(1, min(progress.begun, head))])) - not_due
-    failed &= everything
+    failed = Ranges(run for ranges in given_up for run in ranges) & everything
     match status:
         case Status.FAILED:
             return failed

@@ -1,15 +1,18 @@
 """Sets of positions as sorted, disjoint, inclusive ranges.
 
 An edge's state is a cursor and the exceptions beyond it. Exceptions come in runs, so a run costs two numbers however
-long it is.
+long it is. A change of a few runs among many costs two copies of arrays, and no step per run: an origin that fails now
+and then leaves ten thousand of them, and every answer of an edge makes a new set.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
+from operator import sub
 
 Range = tuple[int, int]  #: first and last position, both included
+FEW = 8  #: a set with so many times fewer runs than another is spliced into it
 
 
 class Ranges:
@@ -32,6 +35,20 @@ class Ranges:
         self._lasts = lasts
         self._hash: int | None = None
 
+    @classmethod
+    def of(cls, firsts: list[int], lasts: list[int]) -> Ranges:
+        """The runs that begin and end there, which are in order and part from each other already."""
+        made = cls.__new__(cls)
+        made._firsts, made._lasts, made._hash = firsts, lasts, None
+        return made
+
+    @property
+    def ends(self) -> list[int]:
+        """First and last position of each run, by turns."""
+        out = self._firsts * 2
+        out[::2], out[1::2] = self._firsts, self._lasts
+        return out
+
     def __iter__(self) -> Iterator[Range]:
         return iter(zip(self._firsts, self._lasts, strict=True))
 
@@ -44,7 +61,9 @@ class Ranges:
         return at >= 0 and position <= self._lasts[at]
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Ranges) and self._firsts == other._firsts and self._lasts == other._lasts
+        return other is self or (
+            isinstance(other, Ranges) and self._firsts == other._firsts and self._lasts == other._lasts
+        )
 
     def __hash__(self) -> int:
         if self._hash is None:  # asked for once per domain of a query
@@ -56,12 +75,28 @@ class Ranges:
 
     def size(self) -> int:
         """How many positions."""
-        return sum(last - first + 1 for first, last in self)
+        steps: int = sum(map(sub, self._lasts, self._firsts))
+        return steps + len(self._firsts)
 
     def __or__(self, other: Ranges) -> Ranges:
-        return Ranges([*self, *other])
+        few, many = sorted((self, other), key=len)
+        if not few:
+            return many
+        if len(few) * FEW > len(many):
+            return Ranges([*self, *other])
+        firsts, lasts = many._firsts.copy(), many._lasts.copy()
+        for first, last in few:
+            at = bisect_left(lasts, first - 1)  # what it touches lies from here
+            end = bisect_right(firsts, last + 1)  # to before here
+            if at < end:
+                first, last = min(first, firsts[at]), max(last, lasts[end - 1])
+            firsts[at:end], lasts[at:end] = [first], [last]
+        return Ranges.of(firsts, lasts)
 
     def __and__(self, other: Ranges) -> Ranges:
+        few, many = sorted((self, other), key=len)
+        if len(few) * FEW <= len(many):
+            return Ranges(run for first, last in few for run in many.within(first, last))
         out: list[Range] = []
         mine, theirs = list(self), list(other)
         i = j = 0
@@ -78,6 +113,8 @@ class Ranges:
     def __sub__(self, other: Ranges) -> Ranges:
         if not self._firsts or not other._firsts:
             return self
+        if len(other) * FEW <= len(self):
+            return self._without_few(other)
         out: list[Range] = []
         for first, last in self:
             start = first
@@ -86,6 +123,20 @@ class Ranges:
                 start = hole_last + 1
             out.append((start, last))
         return Ranges(out)
+
+    def _without_few(self, holes: Ranges) -> Ranges:
+        firsts, lasts = self._firsts, self._lasts
+        copied = False
+        for first, last in holes:
+            at, end = bisect_left(lasts, first), bisect_right(firsts, last)
+            if at >= end:
+                continue
+            if not copied:
+                firsts, lasts, copied = firsts.copy(), lasts.copy(), True
+            left = [(firsts[at], first - 1), (last + 1, lasts[end - 1])]
+            kept = [run for run in left if run[0] <= run[1]]
+            firsts[at:end], lasts[at:end] = [run[0] for run in kept], [run[1] for run in kept]
+        return Ranges.of(firsts, lasts) if copied else self
 
     def within(self, first: int, last: int) -> Iterator[Range]:
         """The runs that touch [first, last], cut to it."""
@@ -105,7 +156,12 @@ class Ranges:
     def beyond(self, position: int) -> Ranges:
         """What lies past a position."""
         at = bisect_left(self._lasts, position + 1)
-        return Ranges((max(first, position + 1), last) for first, last in list(self)[at:])
+        if at == 0 and (not self._firsts or self._firsts[0] > position):
+            return self
+        firsts, lasts = self._firsts[at:], self._lasts[at:]
+        if firsts:
+            firsts[0] = max(firsts[0], position + 1)
+        return Ranges.of(firsts, lasts)
 
     def run_after(self, position: int) -> int:
         """The last position of the unbroken run that starts right after ``position``; ``position`` if there is none."""

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 from freshline.domain.progress import COMPLETE, Fleet, RowState, row_state
-from freshline.domain.ranges import Range, Ranges
+from freshline.domain.ranges import Ranges
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,24 +20,21 @@ class Standing:
 
     fleet: Fleet
     passed: int | None  #: every edge is done with the rows up to here; ``None``: there is no edge
-    left: Ranges | None  #: what some edge gave up, or does again
+    left: tuple[Ranges, ...]  #: what edges gave up, or do again; never joined, which costs a step per run
 
     @classmethod
     def of(cls, fleet: Fleet) -> Standing:
-        left: list[Range] = []
-        for _, progress in fleet:
-            left += progress.again
-            for _, ranges in progress.failed:
-                left += ranges
+        left = [progress.again for _, progress in fleet if progress.again]
+        left += [ranges for _, progress in fleet for _, ranges in progress.failed]
         # Rows that an edge joined after are none of its business, and so done.
         passed = min((max(edge.joined, progress.cursor) for edge, progress in fleet), default=None)
-        return cls(fleet, passed, Ranges(left) if left else None)
+        return cls(fleet, passed, tuple(left))
 
     def is_complete(self, first: int, last: int) -> bool:
         """Whether all these rows are, surely; if not, they must be looked at closely."""
         if self.passed is not None and last > self.passed:
             return False
-        return self.left is None or not self.left.touches(first, last)
+        return not any(ranges.touches(first, last) for ranges in self.left)
 
 
 class States:

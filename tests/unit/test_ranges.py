@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from itertools import pairwise
 
 from hypothesis import given
@@ -50,6 +52,48 @@ def test_algebra(left: list[Range], right: list[Range]) -> None:
         assert as_set(got) == want
     assert (a == b) == (as_set(left) == as_set(right))
     assert a != b or hash(a) == hash(b)
+
+
+@given(st.sets(st.integers(1, 300), min_size=60), runs)
+def test_few_among_many(many: set[int], few: list[Range]) -> None:
+    """A few runs spliced into many, or cut out of them, make the set that they should."""
+    a, b = Ranges((number, number) for number in many), Ranges(few)
+
+    for got, want in (
+        (a | b, many | as_set(few)),
+        (b | a, many | as_set(few)),
+        (a & b, many & as_set(few)),
+        (b & a, many & as_set(few)),
+        (a - b, many - as_set(few)),
+        (b - a, as_set(few) - many),
+    ):
+        assert tidy(got)
+        assert as_set(got) == want
+    assert as_set(a) == many and a.size() == len(many)
+
+
+def test_a_change_among_ten_thousand_runs_is_cheap() -> None:
+    """One row more or less costs a small part of making the set anew."""
+    many = Ranges((3 * at, 3 * at) for at in range(10_000))
+    anew = fastest(lambda: Ranges([*many, (40_000, 40_000)]))
+
+    for change in (
+        lambda: many | Ranges([(40_000, 40_000)]),
+        lambda: many - Ranges([(15_000, 15_000)]),
+        lambda: many - Ranges([(1, 9)]),
+        lambda: many & Ranges([(15_000, 15_000)]),
+        lambda: many.beyond(9),
+    ):
+        assert fastest(change) < anew / 4
+
+
+def fastest(do: Callable[[], object]) -> float:
+    times = []
+    for _ in range(20):
+        begun = time.perf_counter()
+        do()
+        times.append(time.perf_counter() - begun)
+    return min(times)
 
 
 @given(runs, points, points)
