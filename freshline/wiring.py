@@ -28,6 +28,7 @@ from freshline.api.tls import BadCertificate, Certificate
 from freshline.api.trail import Trail
 from freshline.audit import Audit
 from freshline.config import Settings, split_address
+from freshline.delivery.ages import Ages
 from freshline.delivery.feed import Feed
 from freshline.delivery.fleet import Fleet, Post
 from freshline.delivery.origins import OriginSlots
@@ -148,6 +149,7 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
     )
     audit = Audit(_home(settings) / AUDIT)
     feed, origins = Feed(log), OriginSlots(settings.gates.fetches_per_domain)
+    ages = Ages(log, ambient)
 
     def runner(post: Post) -> EdgeRunner:
         return EdgeRunner(
@@ -162,6 +164,7 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
             pace=settings.delivery,
             deadlines=settings.deadlines,
             origins=origins,
+            ages=ages,
             observe=lambda name, seconds: metrics.delivered(name, seconds),
         )
 
@@ -169,7 +172,7 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
 
     def lags() -> Iterable[probes.EdgeLag]:
         for name, each in sorted(fleet.runners.items()):
-            entries, seconds = lag(each, log, ambient.now())
+            entries, seconds = lag(each, log)
             yield probes.EdgeLag(name, each.edge.kind, each.fresh, entries, seconds)
 
     def rows() -> dict[str, int]:

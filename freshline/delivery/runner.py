@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from freshline.ambient import Ambient
+from freshline.delivery.ages import Ages
 from freshline.delivery.events import (
     Above,
     Answered,
@@ -80,6 +81,7 @@ class EdgeRunner:
         pace: Pace,
         deadlines: Deadlines,
         origins: OriginSlots,
+        ages: Ages,
         observe: Callable[[str, float], None] = lambda edge, seconds: None,
         moved: Callable[[str], None] = lambda edge: None,
     ) -> None:
@@ -87,6 +89,7 @@ class EdgeRunner:
         self.edge, self.scope = edge, scope
         self._driver, self._log, self._ambient, self._deadlines = driver, log, ambient, deadlines
         self._observe, self._moved = observe, moved
+        self.ages = ages
         progress = log.progress(edge.name) or Progress(cursor=edge.joined, begun=edge.joined)
         reader = ScopedReader(feed, scope)
         self._places = origins.of(edge.name, self._tick)
@@ -290,10 +293,9 @@ class EdgeRunner:
             return NOTHING
         self._look_again = self._ambient.monotonic() + LOOK_SECONDS
         late: list[Range] = []
-        now = self._ambient.now()
         for prefetch, seconds in ((False, self._deadlines.refresh_seconds), (True, self._deadlines.prefetch_seconds)):
             looked = max(self._looked[prefetch], self.machine.progress.cursor, self._log.oldest - 1)
-            until = self._log.position_at(int(now - seconds)) - 1
+            until = self.ages.older_than(seconds)
             for task in self._log.read(looked, OVERDUE_ROWS) if looked < until else ():
                 if task.id > until:
                     break
@@ -311,11 +313,10 @@ class EdgeRunner:
         return Ranges(run for rows in late for run in rows)
 
 
-def lag(runner: EdgeRunner, log: Log, now: float) -> tuple[int, float]:
+def lag(runner: EdgeRunner, log: Log) -> tuple[int, float]:
     """How far an edge is behind: rows, and seconds since the oldest of them was accepted."""
     cursor = runner.machine.progress.cursor
     behind = log.head - cursor
     if behind <= 0:
         return 0, 0.0
-    tasks = log.read(cursor, 1)
-    return behind, max(0.0, now - tasks[0].created) if tasks else 0.0
+    return behind, runner.ages.of(max(cursor + 1, log.oldest))

@@ -6,7 +6,10 @@ import asyncio
 import time
 from dataclasses import replace
 
+import pytest
+
 from freshline.ambient import Ambient
+from freshline.delivery.ages import Ages
 from freshline.delivery.events import Origin
 from freshline.delivery.feed import Feed
 from freshline.delivery.machine import Pace
@@ -14,9 +17,10 @@ from freshline.delivery.origins import OriginSlots
 from freshline.delivery.runner import Deadlines, EdgeRunner
 from freshline.domain.action import Fetch
 from freshline.domain.edge import Edge
+from freshline.domain.ranges import Ranges
 from freshline.domain.task import Kind, Wish
 from freshline.domain.topology import Topology
-from freshline.drivers.base import Applied, Batch, Fetched, FetchOutcome, Gate, Lease, Probed, Trouble
+from freshline.drivers.base import Applied, Batch, Fault, Fetched, FetchOutcome, Gate, Lease, Probed, Trouble
 from freshline.log.memory import MemoryLog
 
 EDGE = Edge("e", "scripted", "g", "127.0.0.1:1", "127.0.0.1:2", "secret")
@@ -30,11 +34,14 @@ class Scripted:
         self.forked = False
         self.flushes = 0
         self.held: list[Fetch] = []
+        self.silent = False
 
     async def status(self, lease: Lease | None = None) -> Gate:
         return self.gate
 
-    async def apply(self, batch: Batch, lease: Lease | None = None) -> Applied:
+    async def apply(self, batch: Batch, lease: Lease | None = None) -> Applied | Trouble:
+        if self.silent:
+            return Trouble(Fault.TIMEOUT, "no answer")
         if self.forked and self.gate.position < batch.upto:
             self.gate = replace(self.gate, position=batch.upto, mark="theirs")
         if batch.upto > self.gate.position:
@@ -59,19 +66,28 @@ class Scripted:
         pass
 
 
-def run(log: MemoryLog, gate: Scripted, edge: Edge = EDGE, origins: OriginSlots | None = None, **deadlines: float):  # type: ignore[no-untyped-def]
+def run(  # type: ignore[no-untyped-def]
+    log: MemoryLog,
+    gate: Scripted,
+    edge: Edge = EDGE,
+    origins: OriginSlots | None = None,
+    ambient: Ambient | None = None,
+    **deadlines: float,
+):
+    ambient = ambient or Ambient()
     pace = Pace(retry_first_seconds=0.01, retry_most_seconds=0.02, heartbeat_seconds=0.05)
     runner = EdgeRunner(
         edge,
         gate,
         log,
         Feed(log),
-        Ambient(),
+        ambient,
         scope=Topology([edge]).scope(edge.name),
         above=Origin(),
         pace=pace,
         deadlines=Deadlines(**deadlines),
         origins=origins or OriginSlots(),
+        ages=Ages(log, ambient),
     )
     log.on_append(runner.wake)
     return asyncio.create_task(runner.run())
@@ -113,3 +129,34 @@ async def test_an_edge_whose_fetches_hang_leaves_room_for_the_others() -> None:
 
     for task in tasks:
         task.cancel()
+
+
+class Stepped(Ambient):
+    """A wall clock that somebody sets."""
+
+    def __init__(self) -> None:
+        self.off = 0.0
+
+    def now(self) -> float:
+        return time.time() + self.off
+
+
+@pytest.mark.parametrize("step", [-86_400.0, 86_400.0], ids=["back", "ahead"])
+async def test_a_deadline_comes_in_time_whatever_becomes_of_the_wall_clock(step: float) -> None:
+    """A clock that is set back delays no deadline, and one that is set ahead brings none."""
+    log, gate, ambient = MemoryLog(), Scripted(), Stepped()
+    task = run(log, gate, ambient=ambient, refresh_seconds=2.0)
+    wish = Wish("1", "a.test", "g", Kind.FILE, ("http://a.test/1",))
+    await log.append([wish], now=ambient.now())
+    await until(lambda: log.progress("e") is not None and log.progress("e").cursor == 1)
+    gate.silent = True
+    asked = time.monotonic()
+    await log.append([wish], now=ambient.now())
+    ambient.off = step
+    await log.append([wish], now=ambient.now())
+
+    await until(lambda: log.progress("e").failed)
+
+    assert 1.9 < time.monotonic() - asked < 8
+    assert log.progress("e").failures(Ranges([(1, 3)])) == Ranges([(2, 3)])
+    task.cancel()
