@@ -180,7 +180,12 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
         return {str(status): count for status, count in rows_by_status(desk, accounts).items()}
 
     desk = Desk(log, inventory, settings.limits)
-    sight = probes.Sight(lambda: log.trouble, Lately(rows, ROWS_SECONDS, ambient), lags, lambda: log.head)
+
+    def fresh(name: str) -> bool | None:
+        runner = fleet.runners.get(name)
+        return None if runner is None else runner.serves_fresh
+
+    sight = probes.Sight(lambda: log.trouble, Lately(rows, ROWS_SECONDS, ambient), lags, lambda: log.head, fresh)
     metrics = probes.Metrics(sight)
     app = App(
         model.load(),
@@ -196,7 +201,7 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
             forbidden_status=settings.service.forbidden_status,
             trusted_proxies=split_networks(settings.service.trusted_proxies),
         ),
-        routes=probes.routes(sight, metrics),
+        routes=probes.Probes(sight, metrics),
         observe=metrics.answered,
         schedule=schedule,
         media=media,

@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from freshline.access.limits import Limits
 from freshline.access.nonces import Nonces
@@ -86,6 +86,15 @@ class Exchange:
     format: Format = field(init=False)  #: of the answer
 
 
+class Routes(Protocol):
+    def get(self, path: str, /) -> ASGIApp | None:
+        """What answers there; ``None``: the API does."""
+        ...
+
+
+NO_ROUTES: dict[str, ASGIApp] = {}
+
+
 class App:
     def __init__(
         self,
@@ -96,7 +105,7 @@ class App:
         *,
         limits: Limits | None = None,
         settings: Settings | None = None,
-        routes: Mapping[str, ASGIApp] | None = None,
+        routes: Routes | None = None,
         observe: Observe | None = None,
         schedule: Schedule | None = None,
         media: MediaJobs | None = None,
@@ -105,7 +114,7 @@ class App:
         trail: Trail | None = None,
     ) -> None:
         """
-        :param routes: other applications by exact path, such as the probes
+        :param routes: other applications by path, such as the probes
         :param observe: told of every answer
         :param schedule: of prefetches that begin later; else they are forgotten with the process
         :param media: jobs of refreshes and prefetches by media id; likewise
@@ -118,7 +127,7 @@ class App:
         self._ambient = ambient
         self._limits = limits or Limits()
         self._settings = settings or Settings()
-        self._routes = routes or {}
+        self._routes: Routes = NO_ROUTES if routes is None else routes
         self._observe = observe
         self._operations = bind(spec)
         self._peers = Peers(self._settings.trusted_proxies)

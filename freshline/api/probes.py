@@ -1,7 +1,8 @@
-"""For load balancers and monitors: ``/healthz``, ``/readyz``, ``/metrics``. No signature, nothing about any caller.
+"""For load balancers and monitors. No signature, nothing about any caller.
 
 ``/healthz`` answers 200 while the process runs. ``/readyz`` answers 200 when tasks can be taken, and 503 with the
-reason when not. ``/metrics`` is Prometheus text.
+reason when not. ``/metrics`` is Prometheus text. ``/edges/NAME/fresh`` is what the gate's own ``/freshline/fresh``
+says, for balancers that cannot reach the gate: 200 or 503 and nothing else, 404 where there is no such edge.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from prometheus_client.registry import Collector
 from freshline.api.app import ASGIApp, Receive, Scope, Send
 
 LATENCY_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+FRESH = {True: (200, "fresh\n"), False: (503, "not fresh\n"), None: (404, "no such edge\n")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Sight:
     rows: Callable[[], Mapping[str, int]]  #: rows kept, by status
     lags: Callable[[], Iterable[EdgeLag]]
     head: Callable[[], int]
+    fresh: Callable[[str], bool | None]  #: whether an edge may be sent visitors; ``None``: there is none of the name
 
 
 @dataclass(slots=True)
@@ -123,20 +126,29 @@ class _Sighted(Collector):
         yield from (entries, seconds, fresh)
 
 
-def routes(sight: Sight, metrics: Metrics) -> dict[str, ASGIApp]:
+@dataclass(frozen=True, slots=True)
+class Probes:
     """The probes by path."""
 
-    def health() -> tuple[int, str]:
-        return 200, "ok\n"
+    sight: Sight
+    metrics: Metrics
 
-    def readiness() -> tuple[int, str]:
-        why = sight.ready()
+    def get(self, path: str, /) -> ASGIApp | None:
+        match path.split("/"):
+            case ["", "healthz"]:
+                return _plain(lambda: (200, "ok\n"))
+            case ["", "readyz"]:
+                return _plain(self._readiness)
+            case ["", "metrics"]:
+                return _plain(lambda: (200, generate_latest(self.metrics.registry).decode()))
+            case ["", "edges", name, "fresh"]:
+                return _plain(lambda: FRESH[self.sight.fresh(name)])
+            case _:
+                return None
+
+    def _readiness(self) -> tuple[int, str]:
+        why = self.sight.ready()
         return (503, f"{why}\n") if why else (200, "ok\n")
-
-    def numbers() -> tuple[int, str]:
-        return 200, generate_latest(metrics.registry).decode()
-
-    return {"/healthz": _plain(health), "/readyz": _plain(readiness), "/metrics": _plain(numbers)}
 
 
 def _plain(look: Callable[[], tuple[int, str]]) -> ASGIApp:

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
+from freshline.delivery.complaints import Complaints
 from freshline.delivery.events import (
     Above,
     Answered,
@@ -53,7 +54,7 @@ from freshline.delivery.prefetches import Prefetches
 from freshline.domain.edge import Duty, Evidence, Progress
 from freshline.domain.ranges import Ranges
 from freshline.domain.task import Reason
-from freshline.drivers.base import Adrift, Applied, Batch, Fetched, FetchOutcome, Gate, Lease, Trouble
+from freshline.drivers.base import Adrift, Applied, Batch, Fault, Fetched, FetchOutcome, Gate, Lease, Trouble
 from freshline.setting import setting
 
 
@@ -107,7 +108,6 @@ class EdgeDelivery:
     due: float = 0.0  #: when the lane may act again
     heard: float = 0.0  #: when the gate last answered
     failures: int = 0  #: in a row
-    trouble: str = ""  #: the last one, for the operator
     synced: bool = True
     reached: int = 0  #: the gate has answered every refresh up to here
     covered: int = 0  #: a flush answered everything up to here
@@ -120,11 +120,13 @@ class EdgeDelivery:
     flushed: float = float("-inf")  #: monotonic
     begun: bool = False
     out: list[Command] = field(default_factory=list)
+    complaints: Complaints = field(init=False)
     prefetches: Prefetches = field(init=False)
     lease: Leasehold = field(init=False)
 
     def __post_init__(self) -> None:
         self.reached = self.refreshed = self.progress.cursor
+        self.complaints = Complaints(self.edge)
         pace, progress = self.pace, self.progress
         self.prefetches = Prefetches(
             self.reader, self.above, pace.fetch_window, pace.fetch_tries, progress.cursor, progress.again, self.places
@@ -147,14 +149,14 @@ class EdgeDelivery:
                 self._grew(head, oldest)
             case Stands(gate, ours):
                 self._stands(gate, ours, when)
-            case Trouble():
-                self._lost(event.said, when)
+            case Trouble(fault, said):
+                self._lost(said, when, fault)
             case Answered(Applied() as answer):
                 self._applied(answer, when)
             case Answered(Adrift(said)):
                 self._lost(said, when, wait=self.failures > 0)
             case Answered(Trouble(fault, said)):
-                self._lost(f"{fault}: {said}", when)
+                self._lost(said, when, fault)
             case FetchAnswered():
                 self._fetched([event], when)
             case FetchesAnswered(answers):
@@ -177,6 +179,15 @@ class EdgeDelivery:
     def limit(self) -> int:
         """As far as it may be told now: its parents come first."""
         return int(min(self.head, self.above.refreshed()))
+
+    def fresh(self, clock: float) -> bool:
+        """Visitors may be sent to it, as far as we know: it hears us, uses its cache, and holds a lease.
+
+        Of a gate that knows no leases: it stands where the log does.
+        """
+        if self.lane not in WARMING or not self.synced or self.duty is not Duty.ACTIVE:
+            return False
+        return self.lease.holds(clock) if self.lease.clock else self.reached >= self.head
 
     def wake_at(self) -> float:
         """Monotonic seconds of the next moment at which a tick would matter."""
@@ -310,20 +321,19 @@ class EdgeDelivery:
         self.prefetches.noted = max(self.prefetches.noted, self.reached)
         self.progress = self._with(Ranges([(1, self.reached)]))
 
-    def _lost(self, said: str, when: When, *, wait: bool = True) -> None:
-        self.trouble, self.under_way = said, None
+    def _lost(self, said: str, when: When, fault: Fault | None = None, *, wait: bool = True) -> None:
+        self.under_way = None
         self.lane = Lane.LOST
         self.failures += 1
         self.due = when.clock + self._delay(self.failures, when) if wait else when.clock
-        if self.failures == COMPLAIN_AFTER:
-            self.out.append(Warn(f"{self.edge} is out of reach: {said}"))
+        if self.failures >= COMPLAIN_AFTER and (words := self.complaints.words(fault, said)):
+            self.out.append(Warn(words))
 
     def _is_well(self, when: When) -> None:
         """It did what it was told. That it answers a question is not enough."""
-        self.heard, self.trouble = when.clock, ""
-        if self.failures >= COMPLAIN_AFTER:
-            self.out.append(Warn(f"{self.edge} is back"))
-        self.failures = 0
+        self.heard, self.failures = when.clock, 0
+        if words := self.complaints.over():
+            self.out.append(Warn(words))
 
     def _delay(self, tries: int, when: When) -> float:
         """Doubling, with the dice choosing between half and whole, so a fleet does not come back in step."""

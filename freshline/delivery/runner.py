@@ -144,6 +144,11 @@ class EdgeRunner:
         stands = machine.lane in (Lane.STANDING, Lane.CHECKING, Lane.SENDING) and machine.synced
         return stands and machine.reached >= self._log.head
 
+    @property
+    def serves_fresh(self) -> bool:
+        """What a load balancer wants to know; unlike :attr:`fresh` it does not waver while batches are on their way."""
+        return self.machine.fresh(self._ambient.monotonic())
+
     async def run(self) -> None:
         """Until cancelled. Cancelling leaves nothing half done: what was not settled is sent again next time."""
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from freshline.domain.edge import Edge
@@ -19,13 +20,14 @@ class GateDriver:
 
     def __init__(self, edge: Edge, patience: Patience = USUAL) -> None:
         self._patience = patience
+        self._kind = edge.kind
         host, _, port = edge.gate.rpartition(":")
         self._client = Client(host.strip("[]"), int(port))
         self._headers = {"host": edge.gate, lines.KEY_HEADER: edge.secret}
 
     async def status(self, lease: Lease | None = None) -> Gate | Trouble:
         reply = await self._ask("GET", lines.STATUS, b"", self._patience.status_seconds, lease)
-        return understood(reply, _gate)
+        return understood(reply, partial(_gate, kind=self._kind))
 
     async def apply(self, batch: Batch, lease: Lease | None = None) -> Applied | Adrift | Trouble:
         reply = await self._ask("POST", lines.BATCH, lines.batch_body(batch), self._patience.batch_seconds, lease)
@@ -63,11 +65,13 @@ def understood(reply: Reply | Trouble, read: Callable[[Reply], T | Trouble], ans
         return Trouble(Fault.GARBAGE, f"{reply.status}: {error}"[: lines.SAID_LIMIT])
 
 
-def _gate(reply: Reply) -> Gate | Trouble:
+def _gate(reply: Reply, kind: str) -> Gate | Trouble:
     if reply.status == 500:
         return Trouble(Fault.FAILED, reply.body.decode("ascii", "replace")[: lines.SAID_LIMIT])
     if reply.status != 200:
         raise lines.BadLines("not a gate's answer")
+    if (found := lines.read_kind(reply.body)) != kind:
+        return Trouble(Fault.WRONG_KIND, f"is a gate of {found}, and the inventory says {kind}")
     return lines.read_status(reply.body, reply.headers.get(lines.CLOCK_HEADER, ""))
 
 

@@ -151,6 +151,15 @@ def read_status(body: bytes, clock: str = "") -> Gate:
     return Gate(bound, position, None if mark == "-" else mark, synced == "1", read_clock(clock), Lapse(lapse), rows)
 
 
+def read_kind(body: bytes) -> str:
+    """Which kind of server the gate is in, by its status."""
+    match _text(body).partition("\n")[0].split(" "):
+        case ["gate", kind, _]:
+            return _token(kind)
+        case _:
+            raise BadLines("no line 'gate'")
+
+
 def read_clock(value: str) -> Clock | None:
     """Of :data:`CLOCK_HEADER`; of a gate that has no clock it is empty."""
     if not value:

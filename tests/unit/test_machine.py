@@ -495,3 +495,31 @@ def test_a_prefetch_that_was_not_begun_is_cancelled() -> None:
     assert book.progress.failure(2) is Reason.CANCELLED
     assert book >> FetchAnswered(1, stored) << None
     assert book.progress.cursor == 2
+
+
+def test_each_kind_of_trouble_is_told_once_and_by_its_name() -> None:
+    """Nobody looks for a broken line where a secret is wrong; and the end is told once for all."""
+    book = Playbook([purge_1]) >> Grew(1, 1) << Ask()
+    clock = 0.0
+    for fault, said in [(Fault.UNREACHABLE, "Connection refused")] * 4 + [(Fault.WRONG_SECRET, "403")] * 3:
+        book >> Trouble(fault, said)
+        clock += 10.0
+        book.at(clock) >> Ticked()
+    told = [line for line in book.actual if line.startswith("<< Warn")]
+
+    assert len(told) == 2
+    assert "e is out of reach: Connection refused" in told[0]
+    assert "e refuses our secret (403)" in told[1] and "freshline edge set e --secret-file" in told[1]
+    book >> stands(0)
+    book >> ok(1)
+    assert [line for line in book.actual if line.startswith("<< Warn")][2:] == [f"<< {Warn('e is back')}"]
+
+
+def test_visitors_are_sent_where_a_lease_is_held() -> None:
+    """Not while it catches up, not when it is drained, and not when it was not heard of."""
+    book = in_touch([purge_1])
+    assert book.machine.fresh(book.clock)
+
+    assert not book.machine.fresh(book.clock + 3600)
+    book >> silent
+    assert not book.machine.fresh(book.clock)
