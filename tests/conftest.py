@@ -8,10 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.servers.base import CacheServer
 from tests.servers.origin import Origin
 from tests.servers.squid import Squid
+
+settings.register_profile("tests", deadline=None)  # a busy machine is no failure
+settings.load_profile("tests")
 
 SERVERS = ("nginx", "varnish", "squid")
 KINDS = [kind for kind in SERVERS if importlib.util.find_spec(f"tests.servers.{kind}") is not None]

@@ -80,7 +80,7 @@ def edges(*, offline: Flag = False, json: AsJson = False, place: Place = HERE) -
 edge.command(edges, name="list")
 
 
-SAID = ("unreachable", "timeout", "garbage", "failed")  #: states that say little without what was said
+SAID = ("unreachable", "timeout", "wrong kind", "garbage", "failed")  #: states that say little without what was said
 
 
 def _ask(edges: Sequence[Edge], log: str | None, head: int) -> list[tuple[str, str]]:

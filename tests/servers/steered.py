@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from freshline.domain.action import Command, Fetch, Verb
-from freshline.drivers.base import Adrift, Applied, Batch, Fetched, Gate, Lease, Probed, Trouble
-from tests.servers.base import SITE, CacheServer
+from freshline.drivers.base import Adrift, Applied, Batch, Driver, Fetched, Gate, Lease, Probed, Trouble
+from tests.servers.base import SITE
 
 T = TypeVar("T")
 Row = tuple[Verb, bytes] | tuple[Verb, bytes, str] | tuple[Verb, bytes, str, bool]
 
 
+class Driven(Protocol):
+    def driver(self) -> Driver: ...
+
+
 class Steered:
-    def __init__(self, cache: CacheServer, log: str = "log-a") -> None:
+    def __init__(self, cache: Driven, log: str = "log-a") -> None:
         self.log, self.position = log, 0
         self.commands: list[Command] = []
         self.driver = cache.driver()
