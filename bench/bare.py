@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import uvicorn
 import uvloop
 
 from freshline.api.connection import Connection
-from freshline.wiring import BACKLOG, CALLS
+from freshline.wiring import BACKLOG
 
 
 def application(answer: bytes) -> Any:
@@ -30,11 +31,14 @@ def application(answer: bytes) -> Any:
     return app
 
 
+def _refuse(*_: Any, **__: Any) -> Any:
+    return 400, [(b"content-length", b"0")], b""
+
+
 async def main(port: int, answer: bytes) -> None:
     config = uvicorn.Config(
         application(answer),
-        http=Connection,
-        limit_concurrency=CALLS,
+        http=partial(Connection, reject=_refuse),  # type: ignore[arg-type]
         loop="none",
         lifespan="off",
         log_config=None,

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from tests.servers.base import listens
@@ -72,8 +73,9 @@ def family(pid: int) -> list[int]:
     """A process and all it has started."""
     out = [pid]
     for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            out += family(int(child))
+        with suppress(OSError):  # a thread that has ended meanwhile
+            for child in (task / "children").read_text().split():
+                out += family(int(child))
     return out
 
 

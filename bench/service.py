@@ -25,7 +25,7 @@ from freshline.inventory.sqlite import SqliteInventory
 from freshline.log.sqlite import VERSION as FORMAT
 from freshline.log.sqlite import SqliteLog
 from freshline.wire import signature
-from tests.servers.base import free_port, listens
+from tests.servers.base import free_port
 
 DOMAINS = 500
 VERSION = "2018-05-10"
@@ -213,7 +213,14 @@ class Bare(AbstractContextManager["Bare"]):
         lines = [f"{name.lower()}: {value}" for name, value in headers if name.lower() != "date"]
         file.write_bytes("\n".join(lines).encode() + b"\n\n" + body)
         command = python("bench.bare", self.address.rpartition(":")[2], file)
-        self.process = Process(command, up=lambda: listens(self.address), log=home / "bare.log")
+        self._body = body
+        self.process = Process(command, up=self._is_up, log=home / "bare.log")
+
+    def _is_up(self) -> bool:
+        try:
+            return send(self.address, b"GET / HTTP/1.1\r\nHost: bare\r\n\r\n")[1] == self._body
+        except OSError:
+            return False
 
     @property
     def pid(self) -> int:

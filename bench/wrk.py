@@ -10,14 +10,10 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from bench.harness import HERE, Sample
+from bench.harness import HERE, Sample, Unmeasured
 from bench.process import cpu
 
 SCRIPT = HERE / "wrk.lua"
-
-
-class Refused(RuntimeError):
-    """Something else was measured than was meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +40,7 @@ def wrk(
 
     :param requests: whole ones, head and body; when they have all been sent they begin anew
     :param pid: of the server, whose CPU time is taken
-    :raises Refused: an answer was an error, and that was not to be expected
+    :raises Unmeasured: an answer was an error that was not to be expected, or there was none
     """
     with tempfile.TemporaryDirectory() as home:
         sizes: list[int] = []
@@ -60,7 +56,7 @@ def wrk(
     line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))
     result = Result(**json.loads(line.removeprefix("RESULT ")), cpu=spent)
     if result.broken or (result.refused and not may_refuse) or not result.requests:
-        raise Refused(f"{result.refused} of {result.requests} refused, {result.broken} broken: {done.stdout[-300:]}")
+        raise Unmeasured(f"{result.refused} of {result.requests} refused, {result.broken} broken: {done.stdout[-300:]}")
     return result
 
 

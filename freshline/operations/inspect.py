@@ -57,12 +57,13 @@ async def tasks_by_id(desk: Desk, call: Call, args: Filter) -> dict[str, Any]:
     account, since = call.account, selection.oldest(desk, call)
     standing: Standing | None = None
     audience: Audience | None = None
+    narrowed = not selection.holds_all(args)
     for kept in desk.shown.find(args.ids or ()):
-        task, wish = kept.task, kept.task.wish
-        if wish.account != account or task.created < since or not selection.holds(args, task):
+        task = kept.task
+        if task.wish.account != account or task.created < since or (narrowed and not selection.holds(args, task)):
             continue
-        if standing is None or wish.audience != audience:
-            audience, standing = wish.audience, desk.standing(wish)
+        if standing is None or kept.audience != audience:
+            audience, standing = kept.audience, desk.standing(task.wish)
         rows = kept.rows(standing)
         listed += rows if args.path is args.status is None else [row for row in rows if _is_wanted(args, row)]
     return {"total": len(listed), "tasks": listed}

@@ -97,6 +97,11 @@ def holds(wanted: Filter, task: Task) -> bool:
     )
 
 
+def holds_all(wanted: Filter) -> bool:
+    """Whether every task passes."""
+    return all(value is None for value in (wanted.domains, wanted.kind, wanted.start, wanted.end))
+
+
 def selections(desk: Desk, call: Call, wanted: Filter) -> tuple[Selection, ...]:
     """The same filters as disjoint selections of the log; none where nothing can be found."""
     if wanted.kind == "":

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from freshline.domain.progress import COMPLETE, RowState
-from freshline.domain.task import Task
+from freshline.domain.task import Audience, Task
 from freshline.log.base import Log
 from freshline.operations.states import Standing, States
 from freshline.wire import times
@@ -26,6 +26,7 @@ class Kept:
 
     task: Task
     last: int  #: position of its last row
+    audience: Audience
     states: list[RowState] = field(default_factory=list)
     items: list[Item] = field(default_factory=list)
     complete: bool = False  #: all of them
@@ -55,20 +56,21 @@ class Shown:
     def find(self, ids: Sequence[int]) -> list[Kept]:
         """Those of these tasks that the log still holds, in the order asked."""
         known, oldest = self._kept, self._log.oldest
-        if missing := [id_ for id_ in ids if id_ not in known]:
-            found = [Kept(task, task.last) for task in self._log.tasks(missing) if task is not None]
-            at_hand = {kept.task.id: kept for kept in found}
-            self._keep(found)
-        out = []
-        for id_ in ids:
-            kept = known.get(id_)
-            if kept is not None:
+        found = [known.get(id_) for id_ in ids]
+        if None in found:
+            found = self._fetch(ids)
+        elif self._rows > KEPT_ROWS // 2:  # before that, nobody is near the end that goes first
+            for id_ in ids:
                 known.move_to_end(id_)
-            elif missing:
-                kept = at_hand.get(id_)  # more were asked for than are kept
-            if kept is not None and id_ >= oldest:
-                out.append(kept)
-        return out
+        return [kept for kept in found if kept is not None and kept.task.id >= oldest]
+
+    def _fetch(self, ids: Sequence[int]) -> list[Kept | None]:
+        at_hand = {id_: kept for id_ in ids if (kept := self._kept.get(id_)) is not None}
+        tasks = self._log.tasks([id_ for id_ in ids if id_ not in at_hand])
+        fetched = [Kept(task, task.last, task.wish.audience) for task in tasks if task is not None]
+        at_hand |= {kept.task.id: kept for kept in fetched}
+        self._keep(fetched)
+        return [at_hand.get(id_) for id_ in ids]
 
     def _keep(self, found: Sequence[Kept]) -> None:
         for kept in found:
