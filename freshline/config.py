@@ -71,6 +71,9 @@ class Gates(Patience):
     fetches_per_domain: int = setting(
         32, "prefetches of one domain under way, over all edges: warming is no attack", least=1, most=10_000
     )
+    follow_redirects: bool = setting(
+        False, "a prefetch that is redirected (301, 302) within its domain goes on there; else it has failed"
+    )
 
 
 @dataclass(frozen=True)

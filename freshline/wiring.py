@@ -165,6 +165,7 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
             deadlines=settings.deadlines,
             origins=origins,
             ages=ages,
+            follow=settings.gates.follow_redirects,
             observe=lambda name, seconds: metrics.delivered(name, seconds),
         )
 

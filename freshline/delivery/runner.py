@@ -38,11 +38,11 @@ from freshline.delivery.events import (
 from freshline.delivery.feed import Feed, ScopedReader
 from freshline.delivery.machine import EdgeDelivery, Lane, Pace
 from freshline.delivery.origins import OriginSlots
-from freshline.domain.action import Fetch
+from freshline.domain.action import Fetch, onward
 from freshline.domain.edge import Duty, Edge, Evidence, Progress
 from freshline.domain.ranges import NOTHING, Range, Ranges
 from freshline.domain.topology import Scope
-from freshline.drivers.base import Adrift, Applied, Driver, Fault, Gate, Lease, Trouble
+from freshline.drivers.base import Adrift, Applied, Driver, Fault, Fetched, Gate, Lease, Trouble
 from freshline.log.base import Log, LogUnavailable
 from freshline.setting import setting
 
@@ -53,6 +53,7 @@ logger = logging.getLogger("freshline.delivery")
 SETTLE_AGAIN_SECONDS = 1.0  #: the log could not be written: how soon it is tried again
 AT_ONCE = 1000  #: events looked at together
 OVERDUE_ROWS = 5000  #: rows looked through for deadlines at one go
+REDIRECTS = 5  #: followed one after the other
 LOOK_SECONDS = 1.0  #: how often deadlines are looked at
 IDLE_SECONDS = 3600.0
 
@@ -82,13 +83,17 @@ class EdgeRunner:
         deadlines: Deadlines,
         origins: OriginSlots,
         ages: Ages,
+        follow: bool = False,
         observe: Callable[[str, float], None] = lambda edge, seconds: None,
         moved: Callable[[str], None] = lambda edge: None,
     ) -> None:
-        """:param moved: called with the edge's name when something was settled that its children may wait for"""
+        """
+        :param follow: a prefetch that is redirected within its domain brings what it is redirected to, too
+        :param moved: called with the edge's name when something was settled that its children may wait for
+        """
         self.edge, self.scope = edge, scope
         self._driver, self._log, self._ambient, self._deadlines = driver, log, ambient, deadlines
-        self._observe, self._moved = observe, moved
+        self._follow, self._observe, self._moved = follow, observe, moved
         self.ages = ages
         progress = log.progress(edge.name) or Progress(cursor=edge.joined, begun=edge.joined)
         reader = ScopedReader(feed, scope)
@@ -260,6 +265,11 @@ class EdgeRunner:
 
     async def _fetch(self, fetch: Fetch) -> None:
         answer = await self._call(self._driver.fetch(fetch))
+        for _ in range(REDIRECTS if self._follow else 0):
+            there = onward(fetch, answer.status, answer.location) if isinstance(answer, Fetched) else None
+            if there is None:
+                break
+            fetch, answer = there, await self._call(self._driver.fetch(there))
         if (doing := asyncio.current_task()) is not None:
             self._give_back(doing)  # before the machine looks for places
         self._events.put_nowait(FetchAnswered(fetch.position, answer))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from urllib.parse import urljoin
 
 from freshline.domain import target as targets
 from freshline.domain.task import Kind, Task
@@ -70,6 +71,18 @@ def fetches(task: Task, after: int = 0, upto: int | None = None) -> list[Fetch]:
         scheme = target.scheme or "http"
         out.append(Fetch(position, scheme, target.domain, target.request_target(), task.wish.headers))
     return out
+
+
+def onward(fetch: Fetch, status: int, location: str) -> Fetch | None:
+    """What a redirect leads to, if it stays within the domain: 301 and 302 only (CONTRACT 2)."""
+    if status not in (301, 302) or not location:
+        return None
+    try:
+        target = targets.parse(urljoin(f"{fetch.scheme}://{fetch.host}{fetch.target}", location).partition("#")[0])
+    except ValueError:  # BadTarget is one
+        return None
+    there = replace(fetch, scheme=target.scheme, target=target.request_target())
+    return there if target.domain == fetch.host and there != fetch else None
 
 
 def _what(kind: Kind, path: str) -> bytes:

@@ -109,6 +109,7 @@ class Fetched:
     status: int  #: the origin's answer as the edge passed it on; 0 if there was none
     bytes: int  #: size of the stored object, 0 if unknown
     said: str
+    location: str = ""  #: where a redirect leads, as the origin wrote it
 
 
 class Presence(StrEnum):

@@ -8,6 +8,7 @@ from freshline.drivers.base import Fault, Fetched, FetchOutcome, Presence, Probe
 from freshline.drivers.gate import GateDriver, understood
 from freshline.drivers.http import Reply
 
+REDIRECTS = "redirects to "
 OUTCOMES = {
     "stored": FetchOutcome.STORED,
     "origin-timeout": FetchOutcome.ORIGIN_TIMEOUT,
@@ -48,7 +49,8 @@ def _fetched(reply: Reply) -> Fetched | Trouble:
     said = _said(reply)
     match said.split(" ", 4):
         case ["fetched", outcome, status, size, why] if outcome in OUTCOMES and status.isdigit() and size.isdigit():
-            return Fetched(OUTCOMES[outcome], int(status), int(size), why)
+            location = why.removeprefix(REDIRECTS) if why.startswith(REDIRECTS) else ""
+            return Fetched(OUTCOMES[outcome], int(status), int(size), why, location)
         case _:
             return _failure(reply, said)
 

@@ -97,7 +97,9 @@ def _fetched(reply: Reply) -> Fetched:
     match said.split(" "):
         case [outcome, status, *rest] if status.isdigit():
             size = int(rest[0]) if rest and rest[0].isdigit() and outcome == "stored" else 0
-            return Fetched(OUTCOMES.get(outcome, FetchOutcome.OTHER), int(status), size, said[: lines.SAID_LIMIT])
+            location = reply.headers.get("location", "") if outcome == "other" else ""
+            found = OUTCOMES.get(outcome, FetchOutcome.OTHER)
+            return Fetched(found, int(status), size, said[: lines.SAID_LIMIT], location)
         case _:
             raise lines.BadLines(f"{said!r} is no answer to a fetch")
 

@@ -110,8 +110,10 @@ def test_a_header_of_the_task_chooses_the_variant(stack: Stack, caches: list[Cac
         (lambda origin: origin.serves("/x", "no", age=None), "Internal Error"),
         (lambda origin: origin.serves("/x", "cut" * 1000, cut=True), "Internal Error"),
         (lambda origin: origin.drops("/x"), "Internal Error"),
+        (lambda origin: origin.serves("/x", "no", status=403), "Internal Error"),
+        (lambda origin: origin.serves("/x", "short" * 1000, lie=1), "Internal Error"),
     ],
-    ids=["503", "500", "timeout", "404", "redirect", "uncacheable", "cut", "dropped"],
+    ids=["503", "500", "timeout", "404", "redirect", "uncacheable", "cut", "dropped", "403", "lies"],
 )
 def test_what_the_origin_does_wrong_is_told(
     trouble: Callable[[Origin], None], description: str, impatient_stack: Stack, origin: Origin

@@ -12,6 +12,7 @@ assert origin.asked("/a") == 1
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ from freshline.domain.target import canonical_path
 from tests.servers.base import PATIENCE_SECONDS, free_port
 
 Phase = Literal["headers", "body"]
+RANGE = re.compile(r"bytes=([0-9]+)-([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Page:
     cut: bool = False  #: the connection breaks halfway through the body
     hang: bool = False  #: no headers, ever
     drop: bool = False  #: the connection closes before any header
+    ranges: bool = False  #: parts of it can be asked for
+    lie: int = 0  #: so many bytes more are announced than come
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,8 @@ class Origin:
         headers: Mapping[str, str] | None = None,
         chunked: bool = False,
         cut: bool = False,
+        ranges: bool = False,
+        lie: int = 0,
     ) -> None:
         """From now on ``target`` is this; ``*`` is whatever has no page of its own.
 
@@ -102,7 +108,7 @@ class Origin:
         lines += [("Cache-Tag", tags)] if tags else []
         lines += [("Vary", vary)] if vary else []
         lines += (headers or {}).items()
-        self._pages[target] = Page(body.encode(), status, tuple(lines), vary, chunked, cut)
+        self._pages[target] = Page(body.encode(), status, tuple(lines), vary, chunked, cut, ranges=ranges, lie=lie)
 
     def refuses(self, target: str) -> None:
         """403 if asked."""
@@ -212,13 +218,20 @@ class _Handler(BaseHTTPRequestHandler):
         body = page.body
         if page.vary is not None:
             body += b" " + names.get(page.vary.lower(), "-").encode()
-        self.send_response(page.status)
+        wanted = RANGE.fullmatch(names.get("range", "")) if page.ranges else None
+        if wanted:
+            first, whole = int(wanted[1]), len(body)
+            body = body[first : int(wanted[2]) + 1]
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {first}-{first + len(body) - 1}/{whole}")
+        else:
+            self.send_response(page.status)
         for name, value in page.headers:
             self.send_header(name, value)
         if page.chunked:
             self.send_header("Transfer-Encoding", "chunked")
         else:
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(len(body) + page.lie))
         self.end_headers()
         if self.command == "HEAD":
             return
@@ -230,6 +243,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self._write(body[half:], page.chunked)
+        if page.lie:
+            self.close_connection = True
         if page.chunked:
             self.wfile.write(b"0\r\n\r\n")
 

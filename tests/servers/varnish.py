@@ -56,6 +56,7 @@ class Varnish:
         lapse: str = "serve",
         read_timeout_seconds: int = READ_TIMEOUT_SECONDS,
         parameters: Mapping[str, str] | None = None,
+        storage: str = "malloc,64m",
     ) -> None:
         self.name = "varnish-1"
         self._site, self._gate = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
@@ -65,7 +66,7 @@ class Varnish:
         self._guarded, self._blind, self._rules, self.lapse = guarded, blind, rules, lapse
         self.read_timeout_seconds = read_timeout_seconds
         self._origin, self._operator = origin, operator
-        self._parameters = dict(parameters or {})
+        self._parameters, self._storage = dict(parameters or {}), storage
         self._loads = 0
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -83,7 +84,7 @@ class Varnish:
     def start(self) -> None:
         self._home.mkdir(exist_ok=True)
         arguments = ["-a", self._site, "-a", f"freshline={self._gate},HTTP", "-f", str(self._vcl())]
-        arguments += ["-n", str(self._home), "-s", "malloc,64m", "-p", "thread_pool_min=20"]
+        arguments += ["-n", str(self._home), "-s", self._storage, "-p", "thread_pool_min=20"]
         arguments += [part for name, value in self._parameters.items() for part in ("-p", f"{name}={value}")]
         if os.getuid() == 0:
             arguments += ["-j", "none"]

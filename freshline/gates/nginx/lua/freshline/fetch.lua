@@ -7,6 +7,8 @@ local M = {}
 local CONNECT_MS, SEND_MS = 3000, 10000
 local ROUNDS = 5             -- how often a fetch that a refresh overtook, or a stale answer, is begun again
 local PIECE = 65536
+local KEPT, KEPT_MS = 64, 10000  -- connections to the site, of one worker
+local LOOK_SECONDS = 0.2     -- how long the end of an object's storing is waited for, about
 local NOT_SENT = {           -- nginx's own, ours, or what would make another request of it
   connection = true, ["keep-alive"] = true, ["proxy-connection"] = true, ["proxy-authenticate"] = true,
   ["proxy-authorization"] = true, te = true, trailer = true, ["transfer-encoding"] = true, upgrade = true, host = true,
@@ -57,20 +59,25 @@ local function drain(sock, headers, status)
   return bytes
 end
 
--- One GET. Status, headers and size; or nil and why, with status and headers where there were any.
-local function get(scheme, host, target, extra)
+-- A connection to the site, kept from an earlier fetch if there is one.
+local function connect(scheme, host)
   local config = memory.config
   local address = scheme == "https" and config.site_tls or scheme == "http" and config.site
   if not address then return nil, "no site for " .. scheme end
   local sock = ngx.socket.tcp()
   sock:settimeouts(CONNECT_MS, SEND_MS, config.fetch_seconds * 1000)
-  local ok, why = sock:connect(address[1], address[2])
+  local ok, why = sock:connect(address[1], address[2], {pool = scheme .. (scheme == "https" and host or ""), pool_size = KEPT})
   if not ok then return nil, "the site does not answer: " .. why end
-  if scheme == "https" then
+  local kept = sock:getreusedtimes() > 0
+  if scheme == "https" and not kept then
     ok, why = sock:sslhandshake(nil, host, false)
     if not ok then sock:close(); return nil, "TLS: " .. tostring(why) end
   end
-  local names, lines = {}, {"GET " .. target .. " HTTP/1.1", "Host: " .. host, "Connection: close"}
+  return sock, kept
+end
+
+local function request_of(host, target, extra)
+  local names, lines = {}, {"GET " .. target .. " HTTP/1.1", "Host: " .. host}
   for _, header in ipairs(extra) do
     names[header[1]:lower()] = true
     lines[#lines + 1] = header[1] .. ": " .. header[2]
@@ -78,31 +85,48 @@ local function get(scheme, host, target, extra)
   if not names["user-agent"] then lines[#lines + 1] = "User-Agent: freshline" end
   if not names["accept"] then lines[#lines + 1] = "Accept: */*" end
   lines[#lines + 1] = "freshline-fetch: " .. memory.state:get("token")
-  ok, why = sock:send(table.concat(lines, "\r\n") .. "\r\n\r\n")
-  local line
-  if ok then line, why = sock:receive("*l") end
-  local status = line and tonumber(line:match("^HTTP/1%.[01] (%d%d%d)"))
-  if not status then
+  return table.concat(lines, "\r\n") .. "\r\n\r\n"
+end
+
+-- Sends the request and reads the first line. One that the site had closed while it was kept is made anew, once.
+local function ask(scheme, host, request)
+  while true do
+    local sock, kept = connect(scheme, host)
+    if not sock then return nil, kept end
+    local ok, why = sock:send(request)
+    local line
+    if ok then line, why = sock:receive("*l") end
+    local status = line and tonumber(line:match("^HTTP/1%.[01] (%d%d%d)"))
+    if status then return sock, status end
     sock:close()
-    return nil, "the site said nothing: " .. (why or line)
+    if not kept or line or why == "timeout" then return nil, "the site said nothing: " .. (why or line) end
   end
+end
+
+-- One GET. Status, headers and size; or nil and why, with status and headers where there were any.
+local function get(scheme, host, target, extra)
+  local sock, status = ask(scheme, host, request_of(host, target, extra))
+  if not sock then return nil, status end
   local headers = {}
   while true do
-    line, why = sock:receive("*l")
+    local line, why = sock:receive("*l")
     if not line then sock:close(); return nil, "cut off: " .. why, status, headers end
     if line == "" then break end
     local name, value = line:match("^([^:]+):%s*(.-)%s*$")
     if name then headers[name:lower()] = value end
   end
-  local said = headers["freshline-said"] or ""
-  if said:find("|HIT|", 1, true) then                       -- all there: no need to read it
+  local length = tonumber(headers["content-length"])
+  local hit = (headers["freshline-said"] or ""):find("|HIT|", 1, true) and not headers["freshline-slice"]
+  if hit and not (length and length <= PIECE) then          -- all there: no need to read it
     sock:close()
-    return status, headers, tonumber(headers["content-length"]) or 0
+    return status, headers, length or 0
   end
-  local bytes
-  bytes, why = drain(sock, headers, status)
-  if bytes then sock:receive(1) end                         -- nginx hangs up once the object is in its place
-  sock:close()
+  local bytes, why = drain(sock, headers, status)
+  if bytes and (headers.connection or ""):lower() ~= "close" then
+    sock:setkeepalive(KEPT_MS)
+  else
+    sock:close()
+  end
   if not bytes then return nil, why, status, headers end
   return status, headers, bytes
 end
@@ -112,12 +136,44 @@ local function last(text) return text:match("([^,:%s]+)%s*$") or "-" end
 
 local function key(scheme, host, target, epoch) return scheme .. "://" .. host .. target .. "|" .. epoch end
 
+local function key_of_slice(whole, size, at) return whole .. "bytes=" .. string.format("%.0f-%.0f", at, at + size - 1) end
+
+-- An object that is stored in slices is there if every one of them is.
+local function look_at_slices(whole, size, bytes)
+  local found, why = disk.look(key_of_slice(whole, size, 0))
+  if not found then return nil, why end
+  bytes = bytes or found.whole
+  if not bytes then return nil, "the length of what is in slices is not known" end
+  if found.bytes >= bytes then return found end              -- small, or of an origin that knows no ranges
+  for at = size, bytes - 1, size do
+    local slice
+    slice, why = disk.look(key_of_slice(whole, size, at))
+    if not slice then return nil, why .. " of the slice at " .. string.format("%.0f", at) end
+    if not slice.good then return nil, "the slice at " .. string.format("%.0f", at) .. " is none" end
+  end
+  return {varies = found.varies, bytes = bytes, good = found.good}
+end
+
 -- Present, its epoch and its size; or nil and why.
 function M.probe(scheme, host, target)
   local generation, epoch = rules.epoch(host, target)
-  local found, why = disk.look(key(scheme, host, target, generation .. "." .. epoch))
+  local whole = key(scheme, host, target, generation .. "." .. epoch)
+  local found, why = disk.look(whole)
+  local size = not found and memory.state:get("slice " .. host)    -- of the last that was fetched from there
+  if size then found, why = look_at_slices(whole, size) end
   if not found then return nil, why end
   return found, epoch
+end
+
+-- nginx has sent the last byte a moment before the object is in its place.
+local function look_soon(look)
+  local pause = 0.001
+  while true do
+    local found, why = look()
+    if found or pause > LOOK_SECONDS then return found, why end
+    ngx.sleep(pause)
+    pause = pause * 2
+  end
 end
 
 -- Outcome, status, bytes and what to say.
@@ -129,6 +185,8 @@ local function once(scheme, host, target, headers)
   if not upstream then
     return "other", status, 0, why or "the site's answer did not pass through the gate"
   end
+  local size = tonumber((more["freshline-slice"] or ""):match("^bytes=0%-(%d+)$"))
+  size = size and size + 1
   local answered = tonumber(last(upstream)) or 0
   if cache ~= "HIT" then
     if answered >= 500 and last(header_time) ~= "-" then
@@ -142,14 +200,23 @@ local function once(scheme, host, target, headers)
     return "origin-status", status, 0, "the origin answered " .. status .. ", and that is in the cache"
   end
   if why then return "other", status, 0, why end
+  if status >= 300 and status < 400 and more.location then return "other", status, 0, "redirects to " .. more.location end
   if status < 200 or status > 299 then return "other", status, 0, "answered " .. status end
-  if cache == "HIT" then return "stored", status, bytes, "already" end
+  if cache == "HIT" and not size then return "stored", status, bytes, "already" end
   if cache == "STALE" or cache == "UPDATING" then return "again", status, bytes, "an old answer, being renewed" end
   local generation, position = rules.epoch(host, target)
   if epoch ~= generation .. "." .. position then return "again", status, bytes, "refreshed meanwhile" end
+  local whole = key(scheme, host, target, epoch)
   local found
-  found, why = disk.look(key(scheme, host, target, epoch))
+  found, why = look_soon(function()
+    if not size then return disk.look(whole) end
+    return look_at_slices(whole, size, bytes)
+  end)
   if not found then return "other", status, bytes, "not stored: " .. why end
+  if size then
+    memory.state:set("slice " .. host, size)
+    return "stored", status, bytes, "fetched in slices"
+  end
   if found.varies then return "varies", status, bytes, "one variant is stored" end
   return "stored", status, bytes, "fetched"
 end
@@ -182,6 +249,8 @@ function M.expose()
   ngx.header["freshline-said"] = table.concat({
     var.upstream_status or "-", var.upstream_header_time or "-", var.upstream_cache_status or "-", var.freshline_epoch or "-",
   }, "|")
+  local slice = var.slice_range
+  if slice and slice ~= "" then ngx.header["freshline-slice"] = slice end
 end
 
 return M
