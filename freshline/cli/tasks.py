@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,10 +14,12 @@ from cyclopts import Parameter
 from freshline.access.limits import PER_CALL
 from freshline.cli import urls as lines
 from freshline.cli import waiting as following
+from freshline.cli import warming
 from freshline.cli.caller import NOBODY, Caller, Flag, Product
 from freshline.cli.local import HERE, Place
 from freshline.cli.output import as_json, fail, table
 from freshline.cli.waiting import AT_ONCE, Waiting
+from freshline.cli.warming import UNPACED, Pacing
 
 BUCKETS = {"File": "url", "Directory": "dir", "Regex": "regex", "IgnoreParams": "ignore_params"}
 REFRESH_SECONDS, PREFETCH_SECONDS = 600.0, 1800.0  # how long --wait waits, unless told
@@ -94,6 +98,8 @@ def prefetch(
     header: Annotated[tuple[str, ...], Parameter(name=["--header", "-H"], negative="", show_default=False)] = (),
     area: Literal["domestic", "overseas"] | None = None,
     l2: Flag = False,
+    sitemap: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
+    pacing: Pacing = UNPACED,
     waiting: Waiting = AT_ONCE,
     caller: Caller = NOBODY,
 ) -> None:
@@ -102,6 +108,7 @@ def prefetch(
     ```
     freshline prefetch http://img.example.com/big.iso --wait
     freshline prefetch -f urls.txt -H "Accept-Encoding: br"
+    freshline prefetch --sitemap https://img.example.com/sitemap.xml --pace --wait
     ```
 
     Parameters
@@ -116,15 +123,35 @@ def prefetch(
         The part of the fleet to warm.
     l2
         Warm the parent tier only.
+    sitemap
+        A sitemap or an index of them, plain or gzip: a URL or a file; may be repeated. What ends with / is left out.
     """
     waiting.check()
+    pacing.check()
     common: dict[str, str] = {"L2Preload": "true"} if l2 else {}
     if area:
         common["Area"] = area
     if header:
         common["WithHeader"] = json.dumps(_headers(header))
-    ids = _submit(caller, "PushObjectCache", common, lines.read(urls, file), PER_CALL["preload"])
-    _finish(caller, ids, waiting, PREFETCH_SECONDS)
+    wanted = [*(lines.read(urls, file) if urls or file or not sitemap else []), *_listed(sitemap)]
+    ids = warming.submit(caller, common, wanted, PER_CALL["preload"], pacing)
+    _finish(caller, ids, waiting, PREFETCH_SECONDS * math.ceil(len(wanted) / 1_000))
+
+
+def _listed(sitemaps: Sequence[str]) -> list[str]:
+    """What sitemaps list, each once. A prefetch is of objects, so what ends with / is left out, and told."""
+    from freshline.cli import sitemap
+
+    try:
+        found = list(dict.fromkeys(url for each in sitemaps for url in sitemap.urls(each)))
+    except sitemap.BadSitemap as error:
+        fail(str(error), 2)
+    objects = [url for url in found if not url.partition("?")[0].endswith("/")]
+    if sitemaps and not objects:
+        fail(f"{', '.join(sitemaps)}: no URL of an object among {len(found)}", 2)
+    if len(objects) < len(found):
+        print(f"freshline: left out {len(found) - len(objects)} URLs that end with /", file=sys.stderr)
+    return objects
 
 
 def tasks(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -70,6 +70,7 @@ def follow(caller: Caller, ids: Sequence[str], seconds: float) -> dict[str, Rows
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
+        TextColumn("{task.fields[rows]}"),
         TimeElapsedColumn(),
         console=console,
         transient=True,
@@ -79,11 +80,11 @@ def follow(caller: Caller, ids: Sequence[str], seconds: float) -> dict[str, Rows
     left, calls = list(seen), math.ceil(len(seen) / IDS_PER_CALL)
     try:
         with bar:
-            shown = bar.add_task(f"{len(seen)} task{'s' * (len(seen) != 1)}", total=len(seen))
+            shown = bar.add_task(f"{len(seen)} task{'s' * (len(seen) != 1)}", total=len(seen), rows="")
             while True:
                 seen |= _look(caller, left)
                 left = [id_ for id_ in left if any(row["Status"] in ("Pending", "Refreshing") for row in seen[id_])]
-                bar.update(shown, completed=sum(map(_fraction, seen.values())))
+                bar.update(shown, completed=sum(map(_fraction, seen.values())), rows=_rows(seen.values()))
                 if not left or time.monotonic() >= until:
                     return seen
                 pause = max(POLL_SECONDS, CALL_SECONDS * calls)
@@ -111,6 +112,12 @@ def _look(caller: Caller, ids: Sequence[str]) -> dict[str, Rows]:
     for row in rows:
         found[row["TaskId"]].append(row)
     return found
+
+
+def _rows(tasks: Iterable[Rows]) -> str:
+    """Objects that are done, of those there are."""
+    ends = [row["Status"] in ("Complete", "Failed") for rows in tasks for row in rows]
+    return f"{sum(ends)}/{len(ends)}"
 
 
 def _fraction(rows: Sequence[Mapping[str, str]]) -> float:

@@ -490,6 +490,51 @@ def test_what_was_taken_before_a_refusal_is_told(cli: Cli) -> None:
     assert again.out == ""
 
 
+def test_a_warm_list_goes_on_where_it_was_broken_off(cli: Cli, tmp_path: Path) -> None:
+    """1,000 of 1,050 objects of a sitemap are allowed a day: what is taken is told, and which line goes on."""
+    key = newcomer(cli, "warmer.test")
+    pages = "".join(f"<url><loc>http://warmer.test/{at}</loc></url>" for at in range(1050))
+    (tmp_path / "map.xml").write_text(f"<urlset>{pages}<url><loc>http://warmer.test/</loc></url></urlset>")
+    listed = ["prefetch", "--sitemap", tmp_path / "map.xml"]
+
+    said = cli(*listed, **key)
+    assert said.code == 1
+    assert said.err.splitlines()[0] == "freshline: left out 1 URLs that end with /"
+    for words in ("QuotaExceeded.Preload", "1000 of 1050 lines were taken", "--skip 1000 goes on with"):
+        assert words in said.err.splitlines()[1]
+    ids = said.out.split()
+    assert len(ids) == 10 and len(paths(cli, ids[9])) == 100
+
+    again = cli(*listed, "--skip", "1000", **key)
+    assert again.code == 1 and again.out == "" and "lines were taken" not in again.err
+    assert "--skip 2000: the list has 1050 lines" in cli(*listed, "--skip", "2000", **key).err
+    cli(*listed, "--skip", "-1", **key).refused(2, "--skip -1")
+    (tmp_path / "map.xml").write_text("<!DOCTYPE x><urlset/>")
+    cli(*listed, **key).refused(2, "map.xml", "document type")
+
+
+def test_a_paced_list_waits_for_room(cli: Cli, tmp_path: Path) -> None:
+    """A queue of a hundred, which an edge that is away leaves full until its deadline: all is taken in the end."""
+    home = tmp_path / "service"
+    home.mkdir()
+    settings = {"FRESHLINE_LIMITS_PRELOAD_QUEUE": "100", "FRESHLINE_DEADLINES_PREFETCH_SECONDS": "1"}
+    stack = Stack(home, [], settings)
+    inventory = SqliteInventory.open(home / "inventory.db")
+    inventory.add_edge(dead_edge("dead", "default"))
+    inventory.close()
+    stack.start()
+    there = {"FRESHLINE_ENDPOINT": f"http://{stack.address}", "ALIBABA_CLOUD_ACCESS_KEY_ID": stack.key.id}
+    there["ALIBABA_CLOUD_ACCESS_KEY_SECRET"] = stack.key.secret
+    urls = "".join(f"http://{SITE}/paced/{at}\n" for at in range(250))
+
+    without = cli("prefetch", stdin=urls, **there)
+    paced = cli("prefetch", "--pace", "--skip", "100", stdin=urls, **there).fine()
+
+    assert "PreloadQueueFull" in without.err and "--skip 100 goes on with" in without.err
+    assert len(paced.out.split()) == 2 and "freshline: PreloadQueueFull: waiting" in paced.err
+    stack.stop()
+
+
 def test_a_call_that_is_put_off_is_made_again(cli: Cli) -> None:
     """Two a second are allowed: the third and fourth wait for as long as the service says."""
     before = time.monotonic()
