@@ -31,6 +31,7 @@ from freshline.config import Settings, split_address
 from freshline.delivery.ages import Ages
 from freshline.delivery.feed import Feed
 from freshline.delivery.fleet import Fleet, Post
+from freshline.delivery.lateness import Lateness
 from freshline.delivery.origins import OriginSlots
 from freshline.delivery.runner import EdgeRunner, lag
 from freshline.domain.edge import Edge, Progress
@@ -149,7 +150,7 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
     )
     audit = Audit(_home(settings) / AUDIT)
     feed, origins = Feed(log), OriginSlots(settings.gates.fetches_per_domain)
-    ages = Ages(log, ambient)
+    lateness = Lateness(log, ambient, Ages(log, ambient), settings.deadlines)
 
     def runner(post: Post) -> EdgeRunner:
         return EdgeRunner(
@@ -161,10 +162,11 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
             scope=post.scope,
             above=post.above,
             moved=post.moved,
+            alarms=post.alarms,
+            settling=post.settling,
             pace=settings.delivery,
-            deadlines=settings.deadlines,
+            lateness=lateness,
             origins=origins,
-            ages=ages,
             follow=settings.gates.follow_redirects,
             observe=lambda name, seconds: metrics.delivered(name, seconds),
         )
@@ -234,7 +236,7 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
 
 
 async def serve(
-    settings: Settings, sock: socket.socket | None = None, started: Callable[[], None] = lambda: None
+    settings: Settings, sock: socket.socket | None = None, started: Callable[[], None] | None = None
 ) -> None:
     """Run the service until SIGINT or SIGTERM; calls under way are finished, then it ends.
 
@@ -265,7 +267,7 @@ async def serve(
             loop = asyncio.get_running_loop()
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, server.stop)
-            beside = [loop.create_task(_tell_when_fresh(fleet, started))]
+            beside = [loop.create_task(_tell_when_fresh(fleet, started))] if started is not None else []
             if certificate is not None:
                 loop.add_signal_handler(signal.SIGHUP, certificate.reload)  # what the system does else is end us
                 beside.append(loop.create_task(certificate.watch()))

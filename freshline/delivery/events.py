@@ -162,6 +162,7 @@ class Settle:
 
     progress: Progress
     evidence: tuple[Evidence, ...] = ()
+    urgent: bool = True  #: false: somebody who looks may see it a moment later
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 
 from freshline.delivery.events import Stretch, Warm
-from freshline.domain.action import Command, Fetch, commands, fetches
+from freshline.domain.action import Command, Commands, Fetch, commands, fetches
 from freshline.domain.task import Task
 from freshline.domain.topology import Scope
 from freshline.log.base import Log
@@ -69,7 +69,7 @@ class Feed:
             end = max(end, after)
         mark = self._log.mark(end)
         assert mark is not None, f"the log lost its mark of {end}"
-        return Stretch(after, end, mark, tuple(told), tuple(warms))
+        return Stretch(after, end, mark, Commands(told), tuple(warms))
 
     def fetches(self, scope: Scope, after: int, upto: int) -> tuple[Fetch, ...]:
         """What an edge with this scope has to fetch of ``(after, upto]``."""

@@ -7,8 +7,10 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from freshline.delivery.alarms import Alarms
 from freshline.delivery.events import Above
 from freshline.delivery.runner import EdgeRunner
+from freshline.delivery.settling import Settling
 from freshline.domain.edge import Edge, Progress
 from freshline.domain.ranges import Ranges
 from freshline.domain.task import Task
@@ -30,6 +32,8 @@ class Post:
     scope: Scope
     above: Above
     moved: Callable[[str], None]
+    alarms: Alarms
+    settling: Settling
 
 
 class Fleet:
@@ -40,6 +44,7 @@ class Fleet:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.runners: dict[str, EdgeRunner] = {}
         self.topology = Topology(())
+        self._alarms, self._settling = Alarms(), Settling(log)
         self._hopeless: dict[str, Edge] = {}  #: complained of
         self.begun = False  #: every edge there was at the start has its runner
         log.on_append(self._wake)
@@ -98,6 +103,7 @@ class Fleet:
         finally:
             for name in list(self.runners):
                 await self._stop(name)
+            await self._settling.close()
 
     async def _follow(self, topology: Topology) -> None:
         if topology is self.topology and len(self.runners) == len(topology.edges):
@@ -122,7 +128,8 @@ class Fleet:
         self._wake()  # one may have lost the parent that it waited for
 
     def _made(self, edge: Edge) -> EdgeRunner:
-        return self._make(Post(edge, self.topology.scope(edge.name), Parents(self, edge.name), self._moved))
+        scope, above = self.topology.scope(edge.name), Parents(self, edge.name)
+        return self._make(Post(edge, scope, above, self._moved, self._alarms, self._settling))
 
     async def _keep(self, name: str) -> None:
         while True:

@@ -267,7 +267,8 @@ class EdgeDelivery:
         batch = Batch(self.log, stretch.after, stretch.upto, stretch.mark, live, stretch.commands)
         self.out.append(Send(batch, self._renewal(when, stretch.upto if live else None)))
         if self.progress.begun < stretch.upto:
-            self._settle(replace(self.progress, begun=stretch.upto))
+            self.progress = replace(self.progress, begun=stretch.upto)
+            self.out.append(Settle(self.progress, urgent=False))  # mostly it has answered before anybody looks
 
     def _applied(self, answer: Applied, when: When) -> None:
         self._is_well(when)
@@ -284,12 +285,12 @@ class EdgeDelivery:
             return
         assert self.lane is Lane.SENDING and self.under_way is not None, "an answer to nothing"
         stretch, self.under_way = self.under_way, None
-        told = {command.position for command in stretch.commands}
-        if answer.position < stretch.upto or any(position not in told for position, _ in answer.refused):
+        refused = Ranges((position, position) for position, _ in answer.refused)
+        if answer.position < stretch.upto or (refused and not _were_told(stretch, answer)):
             self._lost(f"an answer that does not fit rows {stretch.after + 1} to {stretch.upto}: {answer.said}", when)
             return
         self.lane, self.synced = Lane.STANDING, self.synced or stretch.upto >= self.limit
-        if refused := Ranges((position, position) for position, _ in answer.refused):
+        if refused:
             self.progress = self.progress.with_failures(Reason.INTERNAL, refused)
         if stretch.upto > stretch.after:
             proof = Evidence(self.edge, stretch.after + 1, stretch.upto, self.sent, when.wall, answer.said)
@@ -495,6 +496,11 @@ class EdgeDelivery:
         assert progress.cursor >= self.progress.cursor, "the cursor went back"
         self.progress = progress
         self.out.append(Settle(progress, evidence))
+
+
+def _were_told(stretch: Stretch, answer: Applied) -> bool:
+    """What it refused is what it was told."""
+    return {position for position, _ in answer.refused} <= {command.position for command in stretch.commands}
 
 
 def _reason(answer: Fetched | Trouble) -> Reason | None:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, TypeVar
 
 from freshline.ambient import Ambient
-from freshline.delivery.ages import Ages
+from freshline.delivery.alarms import Alarm, Alarms
 from freshline.delivery.events import (
     Above,
     Answered,
@@ -36,34 +35,23 @@ from freshline.delivery.events import (
     When,
 )
 from freshline.delivery.feed import Feed, ScopedReader
+from freshline.delivery.lateness import LOOK_SECONDS, Lateness
 from freshline.delivery.machine import EdgeDelivery, Lane, Pace
 from freshline.delivery.origins import OriginSlots
+from freshline.delivery.settling import Settling
 from freshline.domain.action import Fetch, onward
-from freshline.domain.edge import Duty, Edge, Evidence, Progress
-from freshline.domain.ranges import NOTHING, Range, Ranges
+from freshline.domain.edge import Duty, Edge, Progress
+from freshline.domain.ranges import NOTHING, Ranges
 from freshline.domain.topology import Scope
 from freshline.drivers.base import Adrift, Applied, Driver, Fault, Fetched, Gate, Lease, Trouble
-from freshline.log.base import Log, LogUnavailable
-from freshline.setting import setting
+from freshline.log.base import Log
 
 T = TypeVar("T")
 
 logger = logging.getLogger("freshline.delivery")
 
-SETTLE_AGAIN_SECONDS = 1.0  #: the log could not be written: how soon it is tried again
-AT_ONCE = 1000  #: events looked at together
-OVERDUE_ROWS = 5000  #: rows looked through for deadlines at one go
 REDIRECTS = 5  #: followed one after the other
-LOOK_SECONDS = 1.0  #: how often deadlines are looked at
 IDLE_SECONDS = 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """How long a row may take before its task shows ``Failed``. Delivery of a refresh goes on all the same."""
-
-    refresh_seconds: float = setting(600.0, "for a refresh", least=0.1, most=14 * 86_400)
-    prefetch_seconds: float = setting(1800.0, "for a prefetch", least=0.1, most=14 * 86_400)
 
 
 class EdgeRunner:
@@ -79,10 +67,11 @@ class EdgeRunner:
         *,
         scope: Scope,
         above: Above,
+        alarms: Alarms,
+        settling: Settling,
         pace: Pace,
-        deadlines: Deadlines,
+        lateness: Lateness,
         origins: OriginSlots,
-        ages: Ages,
         follow: bool = False,
         observe: Callable[[str, float], None] = lambda edge, seconds: None,
         moved: Callable[[str], None] = lambda edge: None,
@@ -92,21 +81,20 @@ class EdgeRunner:
         :param moved: called with the edge's name when something was settled that its children may wait for
         """
         self.edge, self.scope = edge, scope
-        self._driver, self._log, self._ambient, self._deadlines = driver, log, ambient, deadlines
+        self._driver, self._log, self._ambient, self._lateness = driver, log, ambient, lateness
         self._follow, self._observe, self._moved = follow, observe, moved
-        self.ages = ages
+        self.ages = lateness.ages
         progress = log.progress(edge.name) or Progress(cursor=edge.joined, begun=edge.joined)
         reader = ScopedReader(feed, scope)
         self._places = origins.of(edge.name, self._tick)
         self.machine = EdgeDelivery(edge.name, log.id, reader, progress, pace, above, edge.duty, self._places)
-        self._groups = {group for group, _ in scope.serves}
         self._again: list[tuple[float, Ranges]] = []  #: deadlines of what was retried, monotonic
-        self._expect_again(progress.again, deadlines.prefetch_seconds)
-        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._expect_again(progress.again, lateness.deadlines.prefetch_seconds)
+        self._events: list[Event] = []
+        self._ended: asyncio.Future[None] | None = None  #: while it runs
+        self._alarm = Alarm(alarms, self._tick)
+        self._account = settling.account(edge.name, self._written)
         self._doing: set[asyncio.Task[None]] = set()
-        self._to_settle: Progress | None = None
-        self._proofs: list[Evidence] = []
-        self._settling = False
         self._looked: dict[bool, int] = {False: progress.cursor, True: progress.cursor}
         self._look_again = 0.0
         self._fetching: dict[asyncio.Task[None], Fetch] = {}
@@ -123,20 +111,16 @@ class EdgeRunner:
         if not looks:
             self._tick()
 
-    def _tick(self) -> None:
-        if not self._grown:
-            self._grown = True
-            self._events.put_nowait(Ticked())
-
     def retry(self, rows: Ranges, *, prefetch: bool) -> None:
         """Do what was given up of these rows after all, with a new deadline."""
-        seconds = self._deadlines.prefetch_seconds if prefetch else self._deadlines.refresh_seconds
+        deadlines = self._lateness.deadlines
+        seconds = deadlines.prefetch_seconds if prefetch else deadlines.refresh_seconds
         self._expect_again(rows, seconds)
-        self._events.put_nowait(Retried(rows, prefetch))
+        self._post(Retried(rows, prefetch))
 
     def cancel(self, rows: Ranges) -> None:
         """Begin none of these prefetches any more."""
-        self._events.put_nowait(Cancelled(rows))
+        self._post(Cancelled(rows))
 
     def _expect_again(self, rows: Ranges, seconds: float) -> None:
         if rows:
@@ -155,52 +139,68 @@ class EdgeRunner:
         return self.machine.fresh(self._ambient.monotonic())
 
     async def run(self) -> None:
-        """Until cancelled. Cancelling leaves nothing half done: what was not settled is sent again next time."""
+        """Until cancelled. Cancelling leaves nothing half done: what was not settled is sent again next time.
+
+        It works in callbacks; this only waits, so that a thousand idle edges are a thousand alarms and nothing more.
+        """
+        self._ended = asyncio.get_running_loop().create_future()
         try:
-            while True:
-                event = await self._next()
-                self._grown = False
-                if self.machine.head < self._log.head or self.machine.oldest < self._log.oldest:
-                    self._handle(Grew(self._log.head, self._log.oldest))
-                if rows := self._overdue():
-                    self._handle(Overdue(rows))
-                    self._end_what_was_given_up()
-                if rows := self._overdue_again():
-                    self._handle(Overdue(rows, again=True))
-                    self._end_what_was_given_up()
-                for each in self._with_others(event):
-                    self._handle(each)
-                self._places.pass_on()
+            asyncio.get_running_loop().call_soon(self._work)
+            await self._ended
         finally:
+            self._ended = None
+            self._alarm.cancel()
+            self._account.close()
             for doing in list(self._doing):
                 doing.cancel()
             await asyncio.gather(*self._doing, return_exceptions=True)
             self._places.close()
             await self._driver.close()
 
-    async def _next(self) -> Event:
+    def _tick(self) -> None:
+        if not self._grown:
+            self._grown = True
+            self._post(Ticked())
+
+    def _post(self, event: Event) -> None:
+        """To be looked at in the next turn of the loop, so that nothing happens while something is happening."""
+        if not self._events and self._ended is not None:
+            asyncio.get_running_loop().call_soon(self._work)
+        self._events.append(event)
+
+    def _work(self) -> None:
+        """Look at all that has happened. What goes wrong ends :meth:`run`."""
+        if self._ended is None or self._ended.done():
+            return
+        try:
+            events, self._events = self._events, []
+            self._grown = False
+            if self.machine.head < self._log.head or self.machine.oldest < self._log.oldest:
+                self._handle(Grew(self._log.head, self._log.oldest))
+            if rows := self._overdue():
+                self._handle(Overdue(rows))
+                self._end_what_was_given_up()
+            if rows := self._overdue_again():
+                self._handle(Overdue(rows, again=True))
+                self._end_what_was_given_up()
+            for event in _gathered(events):
+                self._handle(event)
+            self._places.pass_on()
+            self._set_alarm()
+        except Exception as error:
+            self._ended.set_exception(error)
+
+    def _set_alarm(self) -> None:
         until = self.machine.wake_at()
         if self.machine.progress.cursor < self._log.head:
             until = min(until, self._look_again)  # what is behind may pass its deadline
-        until = min([until, *(due for due, _ in self._again)])
+        if self._again:
+            until = min(until, *(due for due, _ in self._again))
         pause = until - self._ambient.monotonic()
-        try:
-            async with asyncio.timeout(max(0.0, min(pause, IDLE_SECONDS))):
-                return await self._events.get()
-        except TimeoutError:
-            return Ticked()
-
-    def _with_others(self, event: Event) -> Iterator[Event]:
-        """What else has happened meanwhile, the answers to fetches at one go: thousands a second may come."""
-        answers: list[FetchAnswered] = []
-        events = [event, *(self._events.get_nowait() for _ in range(min(self._events.qsize(), AT_ONCE)))]
-        for each in events:
-            if isinstance(each, FetchAnswered):
-                answers.append(each)
-            elif not (isinstance(each, Ticked) and answers):
-                yield each
-        if answers:
-            yield FetchesAnswered(tuple(answers))
+        if pause <= 0:
+            self._tick()
+        else:
+            self._alarm.set(min(pause, IDLE_SECONDS))
 
     def _handle(self, event: Event) -> None:
         when = When(self._ambient.now(), self._ambient.monotonic(), self._ambient.uniform(0, 1))
@@ -224,12 +224,8 @@ class EdgeRunner:
                 doing = self._start(self._fetch(fetch))
                 self._fetching[doing] = fetch
                 doing.add_done_callback(self._give_back)
-            case Settle(progress, evidence):
-                self._to_settle = progress
-                self._proofs += evidence
-                if not self._settling:
-                    self._settling = True
-                    self._start(self._settle())
+            case Settle(progress, evidence, urgent):
+                self._account.settle(progress, evidence, urgent=urgent)
             case Warn(text):
                 logger.warning("%s", text)
 
@@ -248,9 +244,9 @@ class EdgeRunner:
     async def _ask(self, lease: Lease | None) -> None:
         answer = await self._call(self._driver.status(lease))
         if isinstance(answer, Trouble):
-            self._events.put_nowait(answer)
+            self._post(answer)
         else:
-            self._events.put_nowait(Stands(answer, self._is_ours(answer)))
+            self._post(Stands(answer, self._is_ours(answer)))
 
     def _is_ours(self, gate: Gate) -> bool:
         return gate.log == self._log.id and gate.mark is not None and self._log.mark(gate.position) == gate.mark
@@ -261,7 +257,7 @@ class EdgeRunner:
         if isinstance(answer, Applied) and self._log.mark(answer.position) != answer.mark:
             answer = Adrift(f"{answer.said}: a position of another history than ours")
         self._observe(self.edge.name, self._ambient.monotonic() - began)
-        self._events.put_nowait(Answered(answer))
+        self._post(Answered(answer))
 
     async def _fetch(self, fetch: Fetch) -> None:
         answer = await self._call(self._driver.fetch(fetch))
@@ -272,7 +268,7 @@ class EdgeRunner:
             fetch, answer = there, await self._call(self._driver.fetch(there))
         if (doing := asyncio.current_task()) is not None:
             self._give_back(doing)  # before the machine looks for places
-        self._events.put_nowait(FetchAnswered(fetch.position, answer))
+        self._post(FetchAnswered(fetch.position, answer))
 
     def _give_back(self, doing: asyncio.Task[None]) -> None:
         """Also for one that was cancelled before it had begun."""
@@ -287,45 +283,39 @@ class EdgeRunner:
             logger.exception("the driver of %s broke", self.edge.name)
             return Trouble(Fault.FAILED, f"driver: {error!r}")
 
-    async def _settle(self) -> None:
-        while self._to_settle is not None:
-            progress, self._to_settle = self._to_settle, None
-            proofs, self._proofs = self._proofs, []
-            try:
-                await self._log.settle(self.edge.name, progress, proofs)
-                if progress.leased_seconds != self.machine.lease.noted_seconds:
-                    self._events.put_nowait(Noted(progress))
-            except LogUnavailable as error:
-                logger.warning("cannot write down what %s has settled: %s", self.edge.name, error)
-                self._to_settle = self._to_settle or progress
-                self._proofs = proofs + self._proofs
-                await asyncio.sleep(SETTLE_AGAIN_SECONDS)
-        self._settling = False
+    def _written(self, progress: Progress) -> None:
+        if progress.leased_seconds != self.machine.lease.noted_seconds:
+            self._post(Noted(progress))
 
     def _overdue(self) -> Ranges:
         """Rows that passed their deadline since we last looked. Each row is looked at once a deadline."""
-        if self._ambient.monotonic() < self._look_again:
+        cursor = self.machine.progress.cursor
+        if cursor >= self._log.head or self._ambient.monotonic() < self._look_again:
             return NOTHING
         self._look_again = self._ambient.monotonic() + LOOK_SECONDS
-        late: list[Range] = []
-        for prefetch, seconds in ((False, self._deadlines.refresh_seconds), (True, self._deadlines.prefetch_seconds)):
-            looked = max(self._looked[prefetch], self.machine.progress.cursor, self._log.oldest - 1)
-            until = self.ages.older_than(seconds)
-            for task in self._log.read(looked, OVERDUE_ROWS) if looked < until else ():
-                if task.id > until:
-                    break
-                looked = task.last
-                mine = task.wish.group in self._groups and self.scope.takes(task.wish)
-                if mine and task.wish.kind.is_prefetch is prefetch:
-                    late.append((max(task.id, self.edge.joined + 1), task.last))
-            self._looked[prefetch] = looked
-        return Ranges(late)
+        late = NOTHING
+        for prefetch, looked in self._looked.items():
+            rows, self._looked[prefetch] = self._lateness.rows(self.scope, max(looked, cursor), prefetch=prefetch)
+            late |= rows
+        return late.beyond(self.edge.joined)
 
     def _overdue_again(self) -> Ranges:
         now = self._ambient.monotonic()
         late = [rows for due, rows in self._again if due <= now]
         self._again = [(due, rows) for due, rows in self._again if due > now]
         return Ranges(run for rows in late for run in rows)
+
+
+def _gathered(events: Iterable[Event]) -> Iterator[Event]:
+    """The same, with the answers to fetches at one go: thousands a second may come."""
+    answers: list[FetchAnswered] = []
+    for each in events:
+        if isinstance(each, FetchAnswered):
+            answers.append(each)
+        elif not (isinstance(each, Ticked) and answers):
+            yield each
+    if answers:
+        yield FetchesAnswered(tuple(answers))
 
 
 def lag(runner: EdgeRunner, log: Log) -> tuple[int, float]:

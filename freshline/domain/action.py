@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from urllib.parse import urljoin
@@ -38,6 +39,19 @@ class Command:
     verb: Verb
     host: str
     what: bytes
+
+
+class Commands(tuple[Command, ...]):
+    """Some commands in order, told to many gates: what is worked out from all of them is worked out once."""
+
+    _made: bytes | None = None
+    _make: Callable[[Commands], bytes] | None = None
+
+    def once(self, make: Callable[[Commands], bytes]) -> bytes:
+        """``make`` of these commands. Only what was made last is kept."""
+        if self._made is None or self._make is not make:
+            self._made, self._make = make(self), make
+        return self._made
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,8 @@ class GateDriver:
         return understood(reply, partial(_gate, kind=self._kind))
 
     async def apply(self, batch: Batch, lease: Lease | None = None) -> Applied | Adrift | Trouble:
-        reply = await self._ask("POST", lines.BATCH, lines.batch_body(batch), self._patience.batch_seconds, lease)
+        body, tail = lines.batch_parts(batch)
+        reply = await self._ask("POST", lines.BATCH, body, self._patience.batch_seconds, lease, tail)
         return understood(reply, _answer)
 
     async def flush(self, log: str, position: int, mark: str, lease: Lease | None = None) -> Applied | Trouble:
@@ -44,10 +45,10 @@ class GateDriver:
         await self._client.close()
 
     async def _ask(
-        self, method: str, target: str, body: bytes, seconds: float, lease: Lease | None = None
+        self, method: str, target: str, body: bytes, seconds: float, lease: Lease | None = None, tail: bytes = b""
     ) -> Reply | Trouble:
         headers = self._headers if lease is None else {**self._headers, lines.LEASE_HEADER: lines.lease_value(lease)}
-        return await self._client.request(method, target, headers, body, seconds=seconds)
+        return await self._client.request(method, target, headers, body, tail, seconds=seconds)
 
 
 def understood(reply: Reply | Trouble, read: Callable[[Reply], T | Trouble], answer_header: str = "") -> T | Trouble:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -20,7 +21,11 @@ from freshline.drivers.base import Fault, Trouble
 CONNECT_SECONDS = 3.0
 IDLE_CONNECTIONS = 64  #: kept alive to one gate
 ANSWER_LIMIT = 1 << 20  #: bytes of body; a gate's answers are lines
+JOINED_BYTES = 4096  #: so little of a tail is copied all the same: one write is cheaper
 HEAD_LIMIT = 1 << 16  #: bytes before the body, whatever they are
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,30 +49,33 @@ class Client:
         target: str,
         headers: Mapping[str, str],
         body: bytes = b"",
+        tail: bytes = b"",
         *,
         seconds: float,
     ) -> Reply | Trouble:
         """Send one request and read its answer.
 
         :param target: path and query, already fit for a request line
+        :param tail: more of the body; it may be on its way to a thousand gates, and is not copied
         :param headers: must hold ``host``; ``content-length`` is set here
         :param seconds: for the whole, connecting included
         """
-        head = _head(method, target, headers, body)
+        head = _head(method, target, headers, len(body) + len(tail)) + body
+        head_only = method == "HEAD"
         try:
-            async with asyncio.timeout(seconds):
-                connection, fresh = await self._connection()
+            reply = None
+            connection = self._kept()
+            if connection is not None:
                 try:
-                    reply = await connection.exchange(head + body, method == "HEAD")
+                    reply = await connection.exchange(head, tail, head_only, seconds)
                 except ConnectionError:
-                    if fresh or connection.answered:
+                    # The other side had closed it before it read anything: ours to try once more.
+                    if connection.answered:
                         raise
-                    # A kept connection that the other side had closed before it read anything: ours to try once more.
-                    connection, _ = await self._connection(new=True)
-                    reply = await connection.exchange(head + body, method == "HEAD")
-                except BaseException:
-                    connection.abort()
-                    raise
+            if connection is None or reply is None:
+                async with asyncio.timeout(seconds):
+                    connection = await self._connect()
+                    reply = await connection.exchange(head, tail, head_only, seconds)
         except TimeoutError:
             return Trouble(Fault.TIMEOUT, f"no answer within {seconds:g} s")
         except (ConnectionError, OSError) as error:
@@ -85,18 +93,21 @@ class Client:
         while self._idle:
             self._idle.pop().abort()
 
-    async def _connection(self, new: bool = False) -> tuple[_Connection, bool]:
-        while self._idle and not new:
+    def _kept(self) -> _Connection | None:
+        while self._idle:
             connection = self._idle.pop()
             if connection.open:
-                return connection, False
+                return connection
+        return None
+
+    async def _connect(self) -> _Connection:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 _, made = await loop.create_connection(_Connection, self._host, self._port)
         except TimeoutError:
             raise ConnectionError(f"no connection within {CONNECT_SECONDS:g} s") from None
-        return made, True
+        return made
 
 
 def _why(error: OSError) -> str:
@@ -110,14 +121,14 @@ class _TooLong(Exception):
     pass
 
 
-def _head(method: str, target: str, headers: Mapping[str, str], body: bytes) -> bytes:
+def _head(method: str, target: str, headers: Mapping[str, str], length: int) -> bytes:
     lines = [f"{method} {target} HTTP/1.1"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
-    if body or method not in ("GET", "HEAD"):
-        lines.append(f"content-length: {len(body)}")
-    for line in lines:
-        assert not any(ch < " " and ch != "\t" for ch in line), f"a control character in a request head: {line!r}"
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8")
+    if length or method not in ("GET", "HEAD"):
+        lines.append(f"content-length: {length}")
+    text = "\n".join(lines)
+    assert not _CONTROL.search(text) and text.count("\n") == len(lines) - 1, f"a control character in {text!r}"
+    return (text.replace("\n", "\r\n") + "\r\n\r\n").encode("utf-8")
 
 
 class _Connection(asyncio.Protocol):
@@ -142,15 +153,30 @@ class _Connection(asyncio.Protocol):
     def open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
-    async def exchange(self, request: bytes, head_only: bool) -> Reply:
+    async def exchange(self, head: bytes, tail: bytes, head_only: bool, seconds: float) -> Reply:
+        """One request and its answer; whatever goes wrong ends the connection.
+
+        :raises TimeoutError: there is no answer after so long
+        """
         if self._transport is None or self._transport.is_closing():
             raise ConnectionResetError("connection closed")
         self._reset()
         self._head_only = head_only
         self._parser = httptools.HttpResponseParser(self)
-        self._waiter = asyncio.get_running_loop().create_future()
-        self._transport.write(request)
-        return await self._waiter
+        loop = asyncio.get_running_loop()
+        self._waiter = loop.create_future()
+        timer = loop.call_later(seconds, self._fail, TimeoutError())
+        try:
+            if len(tail) > JOINED_BYTES:
+                self._transport.writelines((head, tail))
+            else:
+                self._transport.write(head + tail)
+            return await self._waiter
+        except BaseException:
+            self.abort()
+            raise
+        finally:
+            timer.cancel()
 
     def abort(self) -> None:
         if self._transport is not None:

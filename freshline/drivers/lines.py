@@ -7,9 +7,10 @@ What a driver writes, a gate reads back as the same value, and the other way rou
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
-from freshline.domain.action import Command, Verb
+from freshline.domain.action import Command, Commands, Verb
 from freshline.drivers.base import Adrift, Applied, Batch, Clock, Fault, Gate, Lapse, Lease, Trouble
 
 STATUS = "/freshline/status"
@@ -26,6 +27,7 @@ SAID_LIMIT = 300  #: characters of an answer that are kept as evidence
 
 _VERBS = frozenset(map(str, Verb))
 _PLAIN = frozenset(range(0x21, 0x7F)) - {0x25}
+_UNPLAIN = re.compile(rb"[^!-$&-~]")
 _ESCAPES = re.compile(rb"(?:[!-$&-~]|%[0-9A-Fa-f]{2})+\Z")
 _CLOCK = re.compile(r"([0-9a-z]{1,64}) ([0-9]{1,15})\Z")
 _TOKEN = re.compile(r"[!-~]{1,253}\Z")  # a host may be that long; names and marks of logs are shorter
@@ -39,8 +41,19 @@ class BadLines(ValueError):
 
 
 def batch_body(batch: Batch) -> bytes:
-    head = f"batch {_word(batch.log)} {batch.after} {batch.upto} {_word(batch.mark)} {int(batch.live)}"
-    return _body([head, *map(command_line, batch.commands)])
+    return b"".join(batch_parts(batch))
+
+
+def batch_parts(batch: Batch) -> tuple[bytes, bytes]:
+    """The same in two: what differs from gate to gate, and the commands, which are the same bytes for all of them."""
+    head = f"batch {_word(batch.log)} {batch.after} {batch.upto} {_word(batch.mark)} {int(batch.live)}\n"
+    told = batch.commands
+    return head.encode("ascii"), told.once(_command_lines) if isinstance(told, Commands) else _command_lines(told)
+
+
+def _command_lines(commands: Iterable[Command]) -> bytes:
+    """All that follows the first line of a batch."""
+    return "".join(f"{command_line(command)}\n" for command in commands).encode("ascii") + b"end\n"
 
 
 def flush_body(log: str, position: int, mark: str) -> bytes:
@@ -63,6 +76,8 @@ def escape(what: bytes) -> str:
     >>> escape("/a b/é%".encode())
     '/a%20b/%C3%A9%25'
     """
+    if not _UNPLAIN.search(what):
+        return what.decode("ascii")
     return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in what)
 
 

@@ -40,6 +40,15 @@ class Spend:
 
 
 @dataclass(frozen=True, slots=True)
+class Settled:
+    """How far an edge has come, and what proves it."""
+
+    edge: str
+    progress: Progress
+    evidence: Sequence[Evidence] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Selection:
     """Rows of one domain (or of all, ``None``), of some kinds, within some positions."""
 
@@ -143,6 +152,10 @@ class Log(Protocol):
 
     async def settle(self, edge: str, progress: Progress, evidence: Sequence[Evidence] = ()) -> None:
         """Make an edge's progress durable, with what proves it. The newest progress replaces the one before."""
+        ...
+
+    async def settle_all(self, settled: Sequence[Settled]) -> None:
+        """The same for several edges, in one transaction: all of it or nothing."""
         ...
 
     async def forget(self, edge: str) -> None:

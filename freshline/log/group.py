@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from freshline.domain.edge import Evidence, Progress
+from freshline.domain.edge import Progress
 from freshline.domain.task import Task, Wish
-from freshline.log.base import Spend
+from freshline.log.base import Settled, Spend
 
 GROUP_ROWS = 65_536  #: rows in one commit, unless a single append is longer
 
@@ -28,9 +28,14 @@ class Append:
 
 @dataclass(slots=True)
 class Settle:
+    settled: Sequence[Settled]
+    done: asyncio.Future[Any]
+    rows: int = 0
+
+
+@dataclass(slots=True)
+class Forget:
     edge: str
-    progress: Progress | None  #: ``None``: forget the edge
-    evidence: Sequence[Evidence]
     done: asyncio.Future[Any]
     rows: int = 0
 
@@ -42,7 +47,7 @@ class Drop:
     rows: int = GROUP_ROWS  #: always a commit of its own
 
 
-Op = Append | Settle | Drop
+Op = Append | Settle | Forget | Drop
 
 
 @dataclass(slots=True)
@@ -51,7 +56,7 @@ class Group:
 
     tasks: list[Task] = field(default_factory=list)
     used: dict[tuple[str, int], dict[str, int]] = field(default_factory=dict)
-    progress: dict[str, Progress | None] = field(default_factory=dict)
+    progress: dict[str, Progress | None] = field(default_factory=dict)  #: ``None``: the edge is forgotten
     placed: list[tuple[str, str, int, str]] = field(default_factory=list)  #: account, domain, first position, group
     oldest_quota: int | None = None  #: quota days before this are gone
     outcomes: list[tuple[Op, Any, BaseException | None]] = field(default_factory=list)

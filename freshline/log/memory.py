@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from freshline.domain.edge import Evidence, Progress
 from freshline.domain.task import Row, Task, Wish
-from freshline.log.base import LogUnavailable, Overspent, Page, Placed, Query, Selection, Spend
+from freshline.log.base import LogUnavailable, Overspent, Page, Placed, Query, Selection, Settled, Spend
 
 DAY_SECONDS = 86_400
 
@@ -114,10 +114,14 @@ class MemoryLog:
         return self._moved
 
     async def settle(self, edge: str, progress: Progress, evidence: Sequence[Evidence] = ()) -> None:
+        await self.settle_all([Settled(edge, progress, evidence)])
+
+    async def settle_all(self, settled: Sequence[Settled]) -> None:
         self._refuse_if_closed()
         self._moved += 1
-        self._progress[edge] = progress
-        self._evidence += evidence
+        for each in settled:
+            self._progress[each.edge] = each.progress
+            self._evidence += each.evidence
 
     async def forget(self, edge: str) -> None:
         self._refuse_if_closed()

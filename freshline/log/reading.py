@@ -13,7 +13,7 @@ from typing import NoReturn
 from freshline.domain.edge import Evidence, Progress
 from freshline.domain.task import Task, Wish
 from freshline.log import cursors
-from freshline.log.base import LogUnavailable, Page, Placed, Query, Spend
+from freshline.log.base import LogUnavailable, Page, Placed, Query, Settled, Spend
 from freshline.log.digest import Tail
 from freshline.log.finding import find
 from freshline.log.statements import DAY_SECONDS, statements
@@ -181,6 +181,9 @@ class ReadOnlyLog(Reading):
         self._refuse()
 
     async def settle(self, edge: str, progress: Progress, evidence: Sequence[Evidence] = ()) -> None:
+        self._refuse()
+
+    async def settle_all(self, settled: Sequence[Settled]) -> None:
         self._refuse()
 
     async def forget(self, edge: str) -> None:

@@ -16,9 +16,9 @@ from pathlib import Path
 from freshline import datafile
 from freshline.domain.edge import Evidence, Progress
 from freshline.domain.task import Task, Wish
-from freshline.log.base import LogUnavailable, Placed, Spend
+from freshline.log.base import LogUnavailable, Placed, Settled, Spend
 from freshline.log.digest import Tail
-from freshline.log.group import Append, Drop, Op, Settle
+from freshline.log.group import Append, Drop, Forget, Op, Settle
 from freshline.log.reading import Reading, ReadOnlyLog
 from freshline.log.statements import script
 from freshline.log.view import Recent
@@ -91,10 +91,13 @@ class SqliteLog(Reading):
         return await self._submit(Append(wishes, spends, now, done))
 
     async def settle(self, edge: str, progress: Progress, evidence: Sequence[Evidence] = ()) -> None:
-        await self._submit(Settle(edge, progress, evidence, asyncio.get_running_loop().create_future()))
+        await self.settle_all([Settled(edge, progress, evidence)])
+
+    async def settle_all(self, settled: Sequence[Settled]) -> None:
+        await self._submit(Settle(settled, asyncio.get_running_loop().create_future()))
 
     async def forget(self, edge: str) -> None:
-        await self._submit(Settle(edge, None, (), asyncio.get_running_loop().create_future()))
+        await self._submit(Forget(edge, asyncio.get_running_loop().create_future()))
 
     async def drop_before(self, seconds: int) -> None:
         await self._submit(Drop(seconds, asyncio.get_running_loop().create_future()))

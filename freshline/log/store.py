@@ -17,12 +17,16 @@ from freshline.domain.task import Kind, Task
 from freshline.log import cursors
 from freshline.log.base import Overspent, Placed
 from freshline.log.digest import TAIL_ROWS, Tail
-from freshline.log.group import Append, Drop, Group, Op, Settle
+from freshline.log.group import Append, Drop, Forget, Group, Op, Settle
 from freshline.log.merging import SEGMENT_ROWS
 from freshline.log.reading import read_placed
 from freshline.log.segment import CHUNK_ROWS, Segment, encode_chunk
 from freshline.log.statements import DAY_SECONDS, Statements, statements
+from freshline.log.wide import execute_wide
 
+UPDATE_EDGES = """
+WITH new (id, progress) AS (VALUES {rows}) UPDATE edge SET progress = new.progress FROM new WHERE edge.id = new.id
+"""
 QUOTA_SLACK_DAYS = 1  #: an account's day may begin up to 14 hours before or after ours
 
 
@@ -115,6 +119,8 @@ class Store:
                 return self._append(op, group)
             case Settle():
                 self._settle(op, group)
+            case Forget():
+                self._forget(op, group)
             case Drop():
                 self._drop(op, group)
         return None
@@ -142,26 +148,27 @@ class Store:
         return tasks
 
     def _settle(self, op: Settle, group: Group) -> None:
-        group.progress[op.edge] = op.progress
-        if op.progress is None:
-            self._db.execute("DELETE FROM edge WHERE name = ?", (op.edge,))
-            self._edges.pop(op.edge, None)
-            return
-        edge = self._edges.get(op.edge)
-        if edge is None:
-            # Its progress follows with the newest of the group.
-            edge = self._edges[op.edge] = (
-                self._db.execute("INSERT INTO edge (name, progress) VALUES (?, '')", (op.edge,)).lastrowid or 0
+        proofs: list[tuple[object, ...]] = []
+        for settled in op.settled:
+            group.progress[settled.edge] = settled.progress
+            edge = self._edges.get(settled.edge)
+            if edge is None:
+                # Its progress follows with the newest of the group.
+                edge = self._edges[settled.edge] = (
+                    self._db.execute("INSERT INTO edge (name, progress) VALUES (?, '')", (settled.edge,)).lastrowid or 0
+                )
+            proofs += (
+                (edge, (it.last - it.first).bit_length(), it.first, it.last, it.sent, it.answered, it.said)
+                for it in settled.evidence
             )
-        if op.evidence and self._today:
+        if proofs and self._today:
             # In the newest day's table whatever it is about: it stays as long as its rows, or longer.
-            self._db.executemany(
-                self._today.sql["insert_evidence"],
-                [
-                    (edge, (it.last - it.first).bit_length(), it.first, it.last, it.sent, it.answered, it.said)
-                    for it in op.evidence
-                ],
-            )
+            execute_wide(self._db, self._today.sql["insert_evidence"], proofs)
+
+    def _forget(self, op: Forget, group: Group) -> None:
+        group.progress[op.edge] = None
+        self._db.execute("DELETE FROM edge WHERE name = ?", (op.edge,))
+        self._edges.pop(op.edge, None)
 
     def _drop(self, op: Drop, group: Group) -> None:
         today = op.before // DAY_SECONDS
@@ -200,11 +207,12 @@ class Store:
                 "INSERT OR REPLACE INTO quota VALUES (?, ?, ?, ?)",
                 [(account, day, bucket, used) for bucket, used in buckets.items()],
             )
-        for edge, progress in group.progress.items():
-            if progress is not None:
-                self._db.execute(
-                    "UPDATE edge SET progress = ? WHERE id = ?", (cursors.encode(progress), self._edges[edge])
-                )
+        settled = [
+            (self._edges[edge], cursors.encode(progress))
+            for edge, progress in group.progress.items()
+            if progress is not None
+        ]
+        execute_wide(self._db, UPDATE_EDGES, settled)
 
     def _write_day(self, number: int, tasks: list[Task]) -> None:
         if self._today is None or self._today.number != number:

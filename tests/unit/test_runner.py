@@ -10,11 +10,14 @@ import pytest
 
 from freshline.ambient import Ambient
 from freshline.delivery.ages import Ages
+from freshline.delivery.alarms import Alarms
 from freshline.delivery.events import Origin
 from freshline.delivery.feed import Feed
+from freshline.delivery.lateness import Deadlines, Lateness
 from freshline.delivery.machine import Pace
 from freshline.delivery.origins import OriginSlots
-from freshline.delivery.runner import Deadlines, EdgeRunner
+from freshline.delivery.runner import EdgeRunner
+from freshline.delivery.settling import Settling
 from freshline.domain.action import Fetch
 from freshline.domain.edge import Edge
 from freshline.domain.ranges import Ranges
@@ -84,10 +87,11 @@ def run(  # type: ignore[no-untyped-def]
         ambient,
         scope=Topology([edge]).scope(edge.name),
         above=Origin(),
+        alarms=Alarms(),
+        settling=Settling(log),
         pace=pace,
-        deadlines=Deadlines(**deadlines),
+        lateness=Lateness(log, ambient, Ages(log, ambient), Deadlines(**deadlines)),
         origins=origins or OriginSlots(),
-        ages=Ages(log, ambient),
     )
     log.on_append(runner.wake)
     return asyncio.create_task(runner.run())

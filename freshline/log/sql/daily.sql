@@ -13,7 +13,7 @@ INSERT INTO part_$day VALUES (?, ?, ?, ?, ?)
 INSERT INTO digest_$day VALUES (?, ?)
 
 -- name: insert_evidence
-INSERT INTO evidence_$day (edge, width, first, last, sent, answered, said) VALUES (?, ?, ?, ?, ?, ?, ?)
+INSERT INTO evidence_$day (edge, width, first, last, sent, answered, said) VALUES {rows}
 
 -- name: segment_at
 SELECT first, last FROM segment_$day WHERE first <= ? ORDER BY first DESC LIMIT 1
