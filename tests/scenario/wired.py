@@ -43,9 +43,16 @@ class Wired:
 
     def edge(self, cache: CacheServer) -> dict[str, Any]:
         """The edge's line of ``freshline edges``."""
-        command = [sys.executable, "-m", "freshline", "edges", "--json", "--data-dir", str(self.stack.home)]
-        rows = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)
-        return next(row for row in rows if row["name"] == cache.name)
+        return next(row for row in self._run("edges") if row["name"] == cache.name)
+
+    def evidence(self, task: str) -> list[dict[str, Any]]:
+        """By edge, what ``freshline evidence`` shows."""
+        found: list[dict[str, Any]] = self._run("evidence", task)["edges"]
+        return found
+
+    def _run(self, *arguments: str) -> Any:
+        command = [sys.executable, "-m", "freshline", *arguments, "--json", "--data-dir", str(self.stack.home)]
+        return json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)
 
     def metric(self, name: str, cache: CacheServer) -> float:
         line = f'freshline_edge_{name}{{edge="{cache.name}"}} '
