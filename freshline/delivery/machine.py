@@ -229,6 +229,9 @@ class EdgeDelivery:
         self._note_lease()
         if ours and self.oldest - 1 <= gate.position <= self.head:
             self.lane = Lane.STANDING
+            if self.reached < self.oldest - 1:  # it has applied what we would tell it, and cannot tell it any more
+                self._forget_the_dropped()
+                self._settle(self.progress)
             # What it has beyond our own account is told again, for the answers that were lost; and should it have lost
             # the end of its journal, that goes out again too, settled or not.
             self.reached = min(self.reached, gate.position)
@@ -316,7 +319,7 @@ class EdgeDelivery:
         return Ranges([(stretch.after + 1, stretch.upto)]) - (warms - (self._base() - self.progress.again))
 
     def _forget_the_dropped(self) -> None:
-        """The edge was away for longer than the log reaches back: what was dropped there is answered by the flush."""
+        """Our account ends before the log begins: a flush, or where the gate stands, answers what was dropped there."""
         self.reached = self.oldest - 1
         self.refreshed = max(self.refreshed, self.reached)
         self.prefetches.noted = max(self.prefetches.noted, self.reached)

@@ -142,6 +142,15 @@ def test_a_gate_behind_all_that_is_kept_is_flushed() -> None:
     assert book.progress.cursor == 2
 
 
+def test_an_account_that_ends_before_the_log_begins_is_closed() -> None:
+    """The service died before it wrote down what the gate had done, and those days went: the gate's word is enough."""
+    book = Playbook([purge_1, purge_1, purge_1, purge_1, purge_2], progress=Progress(cursor=1, begun=3))
+    assert book >> Grew(5, 4) << Ask() >> stands(4) << batch(3, 5, purge_1, purge_2)
+
+    assert book >> ok(5)
+    assert book.progress.cursor == 5
+
+
 def test_two_services_that_fight_over_a_gate_do_not_flush_it_in_turns() -> None:
     """The second flush waits, and says why."""
     warned = Warn("e stands at 5 of log X: flushing it whole")
