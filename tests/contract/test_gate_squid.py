@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -13,15 +12,10 @@ from freshline.domain.action import Fetch, Verb
 from freshline.drivers.base import Applied, Fault, FetchOutcome, Lease, Presence, Trouble
 from tests.servers.base import get, until
 from tests.servers.origin import Origin
-from tests.servers.squid import MEMORY, ROCK, UFS, Squid, helper
+from tests.servers.squid import MEMORY, ROCK, UFS, Squid
 from tests.servers.steered import Steered
 
 Make = Callable[..., tuple[Squid, Steered]]
-
-#: Takes the epoch off every key: Squid as it would be without us, but told all the same.
-WITHOUT_EPOCHS = """#!/bin/sh
-"$@" | sed -u 's/#[0-9a-f]*[.][0-9]*"/"/'
-"""
 
 
 @pytest.fixture
@@ -30,10 +24,10 @@ def make(tmp_path: Path, origin: Origin) -> Iterator[Make]:
     made: list[tuple[Squid, Steered]] = []
 
     def start(
-        operator: str = "", store: str = UFS, program: str = "", file_bytes: int = 0, **settings: object
+        operator: str = "", store: str = UFS, blind: bool = False, file_bytes: int = 0, **settings: object
     ) -> tuple[Squid, Steered]:
         server = Squid(
-            tmp_path, origin, operator=operator, store=store, program=program, file_bytes=file_bytes, settings=settings
+            tmp_path, origin, operator=operator, store=store, blind=blind, file_bytes=file_bytes, settings=settings
         )
         server.start()
         made.append((server, Steered(server)))
@@ -68,15 +62,11 @@ def refreshed_in_flight(origin: Origin, squid: Squid, log: Steered, phase: str =
 
 def test_without_epochs_the_race_serves_the_old_object(origin, make):
     """The races are real: with the epoch taken off its keys the same Squid goes on serving what was refreshed."""
-    program = helper().with_name(f"without-epochs-{os.getpid()}")
-    program.write_text(WITHOUT_EPOCHS)
-    program.chmod(0o755)
-    squid, log = make(program=str(program))
+    squid, log = make(blind=True)
     origin.serves("/a", "v1")
     squid.get("/a")
     origin.serves("/a", "v2")
     log.refresh(Verb.FILE, b"/a")
-    program.unlink()
 
     squid.get("/a").hit("v1")
 

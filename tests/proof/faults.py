@@ -88,6 +88,10 @@ async def kill_worker(world: World, dice: random.Random) -> None:
     member = _standing(world, dice)
     async with member.turn, noted(world, "kill a worker", member.name):
         member.kill_worker(dice)
+        await asyncio.sleep(1)
+        if member.dead:  # Squid gives up when its helper ends too often; whoever runs it starts it again
+            await member.do("kill")
+            await member.do("start")
 
 
 async def pause_server(world: World, dice: random.Random) -> None:

@@ -84,13 +84,21 @@ class Member:
         """One of the server's own methods; they take their time."""
         await asyncio.to_thread(getattr(self.server, what))
 
+    @property
+    def dead(self) -> bool:
+        """Its first process is gone."""
+        try:
+            return Path(f"/proc/{self.server.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        except OSError:
+            return True
+
     def signal(self, how: signal.Signals) -> None:
         """To every process of it."""
         for pid in tree(self.server.pid):
             _signal(pid, how)
 
     def kill_worker(self, dice: random.Random) -> None:
-        """One of its processes, not the first."""
+        """One of its processes, not the first; where there is no other, none."""
         workers = tree(self.server.pid)[1:]
         if workers:
             _signal(dice.choice(workers), signal.SIGKILL)
@@ -138,7 +146,7 @@ class Fleet:
         for member in self.members:
             await member.gate.stop()
             await member.up.stop()
-        stops = (member.do("stop") for member in self.members)
+        stops = (member.do("close" if hasattr(member.server, "close") else "stop") for member in self.members)
         for trouble in await asyncio.gather(*stops, return_exceptions=True):
             if isinstance(trouble, BaseException):
                 raise trouble

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from email.utils import formatdate
 
 from tests.proof.recorder import Recorder
 from tests.proof.universe import LONG_LINES, Page
@@ -112,6 +113,7 @@ class Origin:
         variant = (asked.get("accept-language") or "-") if page.vary else "-"
         tag = f'"{page.id}.{version}.{variant}"'
         lines = [
+            f"date: {formatdate(usegmt=True)}",  # without one, Squid takes what has a max-age for stale
             f"cache-control: max-age={AGE_SECONDS}",
             f"cache-tag: {','.join(page.tags)}",
             f"etag: {tag}",

@@ -54,6 +54,14 @@ def figures(rounds: Sequence[Outcome], caught: Sequence[Outcome], seconds: float
     parts = ["| | |\n|---|---|\n", *(f"| {name} | {value} |\n" for name, value in totals)]
     parts += ["\n| Fault | Times |\n|---|---|\n", *(f"| {kind} | {count} |\n" for kind, count in faults.most_common())]
     parts += ["\n| Time to `Complete` | Lines | p50 | p95 | p99 |\n|---|---|---|---|---|\n", *_times(rounds)]
+    parts += ["\n| Edge | Reads | Got a page | From its cache | After `Complete` |\n|---|---|---|---|---|\n"]
+    edges: dict[str, Counter[str]] = {}
+    for verdict in verdicts:
+        for edge, counts in verdict.by_edge.items():
+            edges.setdefault(edge, Counter()).update(counts)
+    for edge, counts in edges.items():
+        cells = " | ".join(f"{counts[name]:,}" for name in ("reads", "answered", "hits", "after"))
+        parts.append(f"| {edge} | {cells} |\n")
     parts += ["\n| Sabotaged | Reads after `Complete` | Of these stale | At its neighbour |\n|---|---|---|---|\n"]
     for outcome in caught:
         verdict, blind = outcome.verdict, f"{outcome.plan.blind}-1"

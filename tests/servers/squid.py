@@ -50,6 +50,11 @@ UFS = "cache_dir ufs {home}/cache 200 1 1"
 ROCK = "cache_dir rock {home}/cache 64"
 MEMORY = ""
 
+#: In the helper's place, and given it and its settings.
+WITHOUT_EPOCHS = """#!/bin/sh
+"$@" | sed -u 's/#[0-9a-f]*[.][0-9]*"/"/'
+"""
+
 
 @functools.cache
 def helper() -> Path:
@@ -58,7 +63,7 @@ def helper() -> Path:
 
 
 class Squid:
-    """``program`` takes the helper's place and is given it and its settings: what tests are held against."""
+    """``blind=True`` takes the epoch off every key: Squid as it would be without us, but told all the same."""
 
     kind = "squid"
 
@@ -70,7 +75,7 @@ class Squid:
         store: str = UFS,
         operator: str = "",
         settings: Mapping[str, object] | None = None,
-        program: str = "",
+        blind: bool = False,
         file_bytes: int = 0,
         lapse: str = "serve",
         read_timeout_seconds: int = READ_TIMEOUT_SECONDS,
@@ -84,10 +89,15 @@ class Squid:
         self.read_timeout_seconds, self.lapse = read_timeout_seconds, lapse
         self.settings = dict(settings or {})
         self.waits_for_gate = True  # false: it will not have one
-        self._origin, self._store, self._operator, self._program = origin, store, operator, program
+        self._origin, self._store, self._operator, self._blind = origin, store, operator, blind
         self._gate_dir = self.home
         self._broken, self._file_bytes = "", file_bytes
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def journal(self) -> Path:
@@ -102,8 +112,14 @@ class Squid:
         base = gate.Settings(SECRET, self._gate, str(self.home), str(helper()), str(self.journal), self._door)
         fields = {name: getattr(base, name) for name in base.__slots__}
         files = gate.render(gate.Settings(**{**fields, "lapse": self.lapse, **self.settings}))
+        program = str(helper())
+        if self._blind:
+            without = self.home / "freshline-without-epochs"
+            without.write_text(WITHOUT_EPOCHS)
+            without.chmod(0o755)
+            program = f"{without} {program}"
         for name, text in files.items():
-            (self.home / name).write_text(text.replace(f"{helper()} ", f"{self._program} {helper()} ", 1).lstrip())
+            (self.home / name).write_text(text.replace(f"{helper()} ", f"{program} ", 1).lstrip())
         with (self.home / "gate.conf").open("a") as told:
             told.write(self._broken)
         text = CONF.format(
