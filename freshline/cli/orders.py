@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
 import json as json_
-import socket
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -157,6 +155,9 @@ def _order(order: str, task: int, json: bool, place: Place) -> None:
 
 
 def _post(path: Path, target: str) -> tuple[int, dict[str, Any]]:
+    import http.client  # brings TLS with it, which takes longer than most commands
+    import socket
+
     connection = http.client.HTTPConnection("localhost", timeout=ANSWER_SECONDS)
     connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     connection.sock.settimeout(ANSWER_SECONDS)
