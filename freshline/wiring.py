@@ -40,6 +40,7 @@ from freshline.drivers.nginx import NginxDriver
 from freshline.drivers.patience import USUAL, Patience
 from freshline.drivers.plain import BanDriver, PurgeDriver
 from freshline.drivers.squid import SquidDriver
+from freshline.drivers.trafficserver import TrafficServerDriver
 from freshline.drivers.varnish import VarnishDriver
 from freshline.inventory.sqlite import SqliteInventory
 from freshline.log.reading import ReadOnlyLog
@@ -59,6 +60,7 @@ DRIVERS: dict[str, Callable[[Edge, Patience], Driver]] = {
     "nginx": NginxDriver,
     "varnish": VarnishDriver,
     "squid": SquidDriver,
+    "trafficserver": TrafficServerDriver,
     "plain-purge": PurgeDriver,
     "plain-ban": BanDriver,
 }

@@ -17,7 +17,7 @@ from tests.servers.squid import Squid
 settings.register_profile("tests", deadline=None)  # a busy machine is no failure
 settings.load_profile("tests")
 
-SERVERS = ("nginx", "varnish", "squid")
+SERVERS = ("nginx", "varnish", "squid", "trafficserver")
 KINDS = [kind for kind in SERVERS if importlib.util.find_spec(f"tests.servers.{kind}") is not None]
 
 
@@ -31,24 +31,28 @@ def origin() -> Iterator[Origin]:
 
 
 def _running(
-    kind: str, tmp_path: Path, origin: Origin, read_timeout_seconds: int | None = None
+    request: pytest.FixtureRequest, tmp_path: Path, origin: Origin, read_timeout_seconds: int | None = None
 ) -> Iterator[CacheServer]:
+    kind = request.param
     module = importlib.import_module(f"tests.servers.{kind}")
-    server: CacheServer = getattr(module, kind.title())(tmp_path, origin)
+    # Only traffic_manager can have its server reload, and it takes seconds to start.
+    more = {"managed": True} if kind == "trafficserver" and request.node.get_closest_marker("reloads") else {}
+    server: CacheServer = getattr(module, kind.title())(tmp_path, origin, **more)
     if read_timeout_seconds is not None:
         server.read_timeout_seconds = read_timeout_seconds
     server.start()
     yield server
-    (server.close if isinstance(server, Squid) else server.stop)()
+    ended = getattr(server, "discard", server.stop)
+    (server.close if isinstance(server, Squid) else ended)()
 
 
 @pytest.fixture(params=KINDS)
 def cache(request: pytest.FixtureRequest, tmp_path: Path, origin: Origin) -> Iterator[CacheServer]:
     """A running cache of each kind in front of the origin, its gate bound to no log yet."""
-    yield from _running(request.param, tmp_path, origin)
+    yield from _running(request, tmp_path, origin)
 
 
 @pytest.fixture(params=KINDS)
 def impatient(request: pytest.FixtureRequest, tmp_path: Path, origin: Origin) -> Iterator[CacheServer]:
     """The same, but it gives the origin only a second for its headers."""
-    yield from _running(request.param, tmp_path, origin, read_timeout_seconds=1)
+    yield from _running(request, tmp_path, origin, read_timeout_seconds=1)

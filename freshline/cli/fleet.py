@@ -152,7 +152,7 @@ def add(
     name: str,
     /,
     *,
-    kind: Literal["nginx", "varnish", "squid", "plain-purge", "plain-ban"],
+    kind: Literal["nginx", "varnish", "squid", "trafficserver", "plain-purge", "plain-ban"],
     gate: str,
     site: str,
     group: str = "default",

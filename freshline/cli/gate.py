@@ -27,6 +27,7 @@ gate = App(name="gate", help="The files that go into a cache server.")
 
 NGINX_HOME, VARNISH_HOME = Path("/etc/nginx/freshline"), Path("/etc/varnish/freshline")
 SQUID_HOME = Path("/etc/squid/freshline")
+TRAFFICSERVER_HOME = Path("/etc/trafficserver/freshline")
 
 
 @gate.command
@@ -263,6 +264,86 @@ def squid(
 #   freshline edge check {name}"""
     private = (each.secret, gates.token(each.secret))
     _deliver({**files, **({} if helper else gates.sources())}, private, to, note, json, readers=gates.USER)
+
+
+@gate.command
+def trafficserver(
+    name: str,
+    /,
+    *,
+    journal: str = "/var/lib/freshline-gate/journal",
+    fetch_seconds: int = 600,
+    lapse: Lapse = "serve",
+    to: Path | None = None,
+    installed_at: Path | None = None,
+    no_build: Flag = False,
+    json: AsJson = False,
+    place: Place = HERE,
+) -> None:
+    """Print, or write with --to, what goes into an Apache Traffic Server 9.
+
+    The gate is a plugin. Where Traffic Server's development files are, it is built at once. Elsewhere --to writes what
+    it is built from, and a build.sh that builds it on the cache machine.
+
+    ```
+    freshline gate trafficserver eu3 --to /etc/trafficserver/freshline
+    freshline gate trafficserver eu3 --no-build --to ./eu3 --installed-at /etc/trafficserver/freshline
+    ```
+
+    Parameters
+    ----------
+    journal
+        A file in a directory that the server's user may write to.
+    fetch_seconds
+        An origin that says nothing for so long is given up by a prefetch.
+    lapse
+        What visitors get while the gate holds no lease: `serve`, as ever; `bypass`, nothing stored; `refuse`, 503.
+    to
+        A directory for the plugin, or what it is built from, and its configuration. That has the secret; where the
+        group trafficserver exists it may read it.
+    installed_at
+        Where that directory will stand on the cache machine. Without it: where it stands here.
+    no_build
+        Write what is needed to build it elsewhere, even if it could be built here.
+    """
+    from freshline.gates import trafficserver as gates
+
+    if no_build and to is None and not json:
+        fail("--no-build goes with --to", 2)
+    each = _edge(name, "trafficserver", place)
+    where = _installed(to, installed_at, TRAFFICSERVER_HOME)
+    settings = gates.Settings(each.secret, each.gate, journal, lapse, fetch_seconds=fetch_seconds)
+    conf = where / gates.CONF
+    try:
+        gates.render(settings, where / gates.LIBRARY, conf)  # refused before anything is built or made
+        if to:
+            _directory(to.absolute())
+        library = None if no_build else gates.build((to or Path("freshline-gate")).absolute())
+    except ValueError as error:
+        fail(str(error), 2)
+    except gates.Missing as error:
+        if to is None:
+            fail(f"{error}; or --to DIR writes what is needed to build it elsewhere")
+        library = None
+    except gates.CannotBuild as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}")
+    plugin = where / library.name if to and library else library or where / gates.LIBRARY
+    files = {gates.CONF: gates.render(settings, plugin, conf), **({} if library else gates.sources())}
+    building = f"""
+#   apt install gcc libc6-dev trafficserver-dev libpcre2-dev
+#   sh {quote(f"{where}/{gates.SCRIPT}")}      # builds {gates.LIBRARY} there; again after an upgrade"""
+    note = f"""
+{_copying(to, where)}
+# there, as root:{"" if library else building}
+#   chgrp trafficserver {conf}; chmod 640 {conf}      # the server's user reads it
+#   install -d -o trafficserver -m 750 {Path(journal).parent}      # the journal: the server writes it
+# the last line of plugin.config:   {plugin} {conf}
+#   systemctl restart trafficserver
+# here:
+#   freshline edge check {name}"""
+    _deliver(files, (each.secret,), to, note, json, readers="trafficserver")
 
 
 def _installed(to: Path | None, installed_at: Path | None, usual: Path) -> Path:

@@ -22,7 +22,7 @@ class Edge:
     """One cache server as the operator declared it."""
 
     name: str
-    kind: str  #: which driver speaks to it: ``nginx``, ``varnish``, ``squid``
+    kind: str  #: which driver speaks to it: ``nginx``, ``varnish``, ``squid``, ``trafficserver``
     group: str
     gate: str  #: where its gate listens, ``host:port``
     site: str  #: where visitors (and a prefetch on their behalf) reach it, ``host:port``

@@ -196,7 +196,7 @@ def test_any_spelling_is_canonical_as_the_log_spells_it(origin, cache, log):
     log.applied(*((Verb.PATH, canonical_path(target.encode())) for target in cached))
 
     for target in cached:
-        cache.get(target).fetched("v2")
+        assert cache.get(target).body == "v2"  # perhaps a hit: a server may keep several spellings as one object
 
 
 @every_verb
@@ -798,6 +798,7 @@ def test_a_gate_is_not_synced_by_old_news(origin, cache, log):
     never_again(cache, "/a", "v1")
 
 
+@pytest.mark.reloads
 def test_a_reload_changes_nothing(origin, cache, log):
     """Position, rules, stored objects and synced outlive a reload."""
     origin.serves("/a", "v1")
@@ -815,6 +816,7 @@ def test_a_reload_changes_nothing(origin, cache, log):
     cache.get("/b").fetched("v2")
 
 
+@pytest.mark.reloads
 def test_a_fetch_in_flight_over_a_reload_never_becomes_a_hit(origin, cache, log, visitors):
     """The race is closed too when the server is reloaded in the middle of it."""
     origin.serves("/a", "v1")

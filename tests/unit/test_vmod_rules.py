@@ -28,8 +28,10 @@ LOG = "log"
 class Gate:
     """The harness: one process, one line asked and one answered."""
 
-    def __init__(self, program: Path) -> None:
-        self._process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, program: Path, *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            [program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, restore_signals=False
+        )
 
     def ask(self, *words: str | int | bytes) -> list[str]:
         stdin, stdout = self._process.stdin, self._process.stdout
@@ -67,7 +69,7 @@ class Gate:
 def _compile(program: Path, *sanitizers: str) -> Path | None:
     flags = ["-std=gnu11", "-g", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-fno-sanitize-recover=all"]
     command = ["gcc", *flags, *sanitizers, f"-I{core.HERE}", "-o", program, Path(__file__).with_name("vmod_harness.c")]
-    done = subprocess.run([*command, *core.SOURCES], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, *core.SOURCES, *core.DISK_SOURCES], capture_output=True, text=True, check=False)
     if "cannot find" in done.stderr:
         return None  # the sanitizer's library is a package of its own
     assert done.returncode == 0, done.stderr

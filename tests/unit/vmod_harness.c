@@ -4,6 +4,7 @@
  *	url <hex>				-> <size of the path> <hex>
  *	host <hex>				-> <hex>
  *	bounds <rules> <seconds>		-> ok
+ *	remember <path in hex>			-> ok, or why not in hex; needs an argument, any
  *	now <seconds>				-> ok
  *	batch <hex>, flush <hex>, status -, fresh -	-> <status> <hex>
  *	renew <hex>, lapse <n>			-> ok
@@ -26,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "disk.h"
 #include "flights.h"
 #include "gate.h"
 #include "lease.h"
@@ -74,11 +76,11 @@ unhex(const char *hex)
 {
 	size_t i, size = strcmp(hex, "-") == 0 ? 0 : strlen(hex) / 2;
 	char *bytes = malloc(size);
-	unsigned byte;
+	char digits[3] = "";
 
 	for (i = 0; i < size; i++) {
-		sscanf(hex + 2 * i, "%2x", &byte);
-		bytes[i] = (char)byte;
+		memcpy(digits, hex + 2 * i, 2);
+		bytes[i] = (char)strtoul(digits, NULL, 16);
 	}
 	return ((struct slice){bytes, size});
 }
@@ -156,7 +158,7 @@ storm(int batches)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
 	static const char *const verdicts[] = {"fresh", "revalidate", "gone"};
 	char *line = NULL, *to, *field[8], *rest;
@@ -164,7 +166,8 @@ main(void)
 	uint64_t now = 1;
 	int n;
 
-	gate_start("harness", &posix, NULL);
+	(void)argv;
+	gate_start("harness", &posix, argc > 1 ? &disk_keeper : NULL);
 	flights_start();
 	while (getline(&line, &room, stdin) > 0) {
 		for (n = 0, rest = line; n < 8 && (field[n] = strsep(&rest, " \n")) != NULL && *field[n] != '\0'; n++)
@@ -190,6 +193,18 @@ main(void)
 		} else if (strcmp(field[0], "bounds") == 0) {
 			rules_bounds(strtoull(field[1], NULL, 10), strtoull(field[2], NULL, 10));
 			puts("ok");
+		} else if (strcmp(field[0], "remember") == 0) {
+			struct slice path = unhex(field[1]);
+			const char *why;
+
+			to = strndup(path.at, path.size);
+			why = disk_open(to, now);
+			if (why == NULL)
+				puts("ok");
+			else
+				put_hex(why, strlen(why));
+			free(to);
+			free((char *)(uintptr_t)path.at);
 		} else if (strcmp(field[0], "now") == 0) {
 			now = strtoull(field[1], NULL, 10);
 			puts("ok");

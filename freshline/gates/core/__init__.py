@@ -10,3 +10,15 @@ from pathlib import Path
 HERE = Path(__file__).parent
 SOURCES = tuple(HERE / name for name in ("gate.c", "lease.c", "flights.c", "rules.c", "canonical.c"))
 HEADERS = tuple(HERE / name for name in ("gate.h", "lease.h", "flights.h", "rules.h", "canonical.h", "siphash.h"))
+
+#: A memory on disk, where the server's cache is.
+DISK_SOURCES = (HERE / "disk.c", HERE / "journal.c")
+DISK_HEADERS = (HERE / "disk.h", HERE / "journal.h")
+
+#: A listener of the gate's own, where the server lends it none.
+DOOR_SOURCES = (HERE / "door.c", HERE / "errand.c")
+DOOR_HEADERS = (HERE / "door.h", HERE / "errand.h")
+
+#: Patterns by PCRE2, where the server lends the gate none. Links with pcre2-8.
+PATTERN_SOURCES = (HERE / "pattern.c",)
+PATTERN_HEADERS = (HERE / "pattern.h",)

@@ -46,6 +46,7 @@ struct host {
 	struct regex *newest_regex, *oldest_regex;
 	uint32_t regexes;
 	uint32_t chained;
+	uint64_t floor_pass;		/* the last one that was told the floor */
 };
 
 static pthread_rwlock_t lock;
@@ -317,16 +318,25 @@ judge_name(struct stamp stamp, const struct name *name, const struct slice *tags
 	return (FRESH);
 }
 
+int
+rules_none_newer(struct stamp stamp)
+{
+	/* In this order: a new life is there before the rules of the old one go. */
+	uint64_t before = atomic_load(&newest);
+
+	return (stamp.life == atomic_load(&life) && before <= stamp.position);
+}
+
 enum verdict
 rules_judge(struct stamp stamp, const struct name *names, unsigned n, const struct slice *tags)
 {
 	enum verdict verdict = FRESH, one;
 	unsigned i;
 
+	if (rules_none_newer(stamp))
+		return (FRESH);
 	if (stamp.life != atomic_load(&life))
 		return (GONE);
-	if (atomic_load(&newest) <= stamp.position)
-		return (FRESH);
 	pthread_rwlock_rdlock(&lock);
 	if (stamp.life != atomic_load(&life))
 		verdict = GONE;
@@ -344,10 +354,11 @@ rules_stamp(void)
 {
 	struct stamp stamp;
 
-	pthread_rwlock_rdlock(&lock);
-	stamp.life = atomic_load(&life);
-	stamp.position = atomic_load(&complete);
-	pthread_rwlock_unlock(&lock);
+	/* Without the lock, as some take one for each hit. A new life's position is there before it is. */
+	do {
+		stamp.life = atomic_load(&life);
+		stamp.position = atomic_load(&complete);
+	} while (stamp.life != atomic_load(&life));
 	return (stamp);
 }
 
@@ -561,25 +572,35 @@ forget_all(void)
 	atomic_store(&newest, 0);
 }
 
-static void
-new_life(void)
+uint64_t
+rules_other_life(void)
 {
 	uint64_t other;
 
 	do
 		random_bytes(&other, sizeof other);
 	while (other == 0 || other == atomic_load(&life));
-	atomic_store(&life, other);
+	return (other);
 }
 
 void
 rules_renew(uint64_t position)
 {
+	uint64_t other = rules_other_life();
 
 	pthread_rwlock_wrlock(&lock);
-	new_life();
-	forget_all();
 	atomic_store(&complete, position);
+	atomic_store(&life, other);
+	forget_all();
+	pthread_rwlock_unlock(&lock);
+}
+
+void
+rules_resume(uint64_t other)
+{
+
+	pthread_rwlock_wrlock(&lock);
+	atomic_store(&life, other);
 	pthread_rwlock_unlock(&lock);
 }
 
@@ -773,6 +794,17 @@ rules_close(void)
 	pthread_rwlock_unlock(&lock);
 }
 
+/* A prefix that ends within a name: its directory, which is more. */
+static struct slice
+whole_names(enum verb verb, struct slice what)
+{
+
+	if (verb == VERB_DIR)
+		while (what.size > 1 && what.at[what.size - 1] != '/')
+			what.size--;
+	return (what);
+}
+
 void
 rules_add(enum verb verb, int force, struct slice host_name, struct slice what, void *compiled, uint64_t position,
     uint64_t now)
@@ -786,7 +818,7 @@ rules_add(enum verb verb, int force, struct slice host_name, struct slice what, 
 		/* No room for another host: start over. */
 		if (compiled != NULL)
 			patterns->release(compiled);
-		new_life();
+		atomic_store(&life, rules_other_life());
 		forget_all();
 		return;
 	}
@@ -796,9 +828,7 @@ rules_add(enum verb verb, int force, struct slice host_name, struct slice what, 
 	if (position > atomic_load(&newest))
 		atomic_store(&newest, position);
 
-	if (verb == VERB_DIR)
-		while (what.size > 1 && what.at[what.size - 1] != '/')
-			what.size--;	/* a prefix that ends within a name: take its directory, which is more */
+	what = whole_names(verb, what);
 	if (verb == VERB_DIR && force && what.size == 1) {
 		host->floor = max(host->floor, position);	/* the whole host: all its rules in one number */
 		return;
@@ -809,6 +839,39 @@ rules_add(enum verb verb, int force, struct slice host_name, struct slice what, 
 		done = add_entry(at, key_of(verb, host_key, what.at, what.size), force, position, now);
 	if (!done)
 		host->floor = max(host->floor, position);	/* no memory */
+}
+
+enum keep
+rules_needed(enum verb verb, int force, struct slice host_name, struct slice what, uint64_t position, uint64_t pass,
+    uint64_t *floor)
+{
+	uint64_t host_key = host_key_of(host_name), newest_same = position;
+	enum keep keep = STAYS;
+	const struct regex *r;
+	struct host *host;
+	uint32_t at;
+
+	pthread_rwlock_rdlock(&lock);
+	if ((at = find_host(host_key)) == NONE) {
+		pthread_rwlock_unlock(&lock);
+		return (GOES);
+	}
+	host = &hosts[at];
+	if (position <= host->floor) {
+		keep = host->floor_pass == pass ? GOES : REPLACED;
+		host->floor_pass = pass;	/* nobody but who asks reads it, and one asks at a time */
+		*floor = host->floor;
+	} else if (verb == VERB_REGEX) {
+		for (r = host->newest_regex; r != NULL; r = r->older)
+			if (r->size == what.size && memcmp(r->pattern, what.at, what.size) == 0)
+				newest_same = force ? r->hard : r->soft;
+	} else {
+		what = whole_names(verb, what);
+		if ((at = find_entry(key_of(verb, host_key, what.at, what.size))) != NONE)
+			newest_same = force ? entries[at].hard : entries[at].soft;
+	}
+	pthread_rwlock_unlock(&lock);
+	return (newest_same > position ? GOES : keep);
 }
 
 void

@@ -18,6 +18,8 @@
 
 #include "canonical.h"
 
+enum keep { STAYS, GOES, REPLACED };
+
 enum verb { VERB_FILE, VERB_PATH, VERB_DIR, VERB_TAG, VERB_REGEX, VERBS };
 
 enum verdict {
@@ -59,8 +61,14 @@ struct rules_size {
 void rules_start(const struct patterns *patterns);
 void rules_bounds(uint64_t cap, uint64_t age_seconds);
 
+/* A number for a life that is nobody's yet. */
+uint64_t rules_other_life(void);
+
 /* A new life: what was stamped before is covered, rules are forgotten, the table is complete up to `position`. */
 void rules_renew(uint64_t position);
+
+/* Another life with the same rules: what was stamped in that one counts, and what was stamped in this one does not. */
+void rules_resume(uint64_t life);
 
 /* The stamp for a fetch that begins now. */
 struct stamp rules_stamp(void);
@@ -70,6 +78,9 @@ struct stamp rules_stamp(void);
  * NULL where nobody knows them yet: then it may carry any.
  */
 enum verdict rules_judge(struct stamp stamp, const struct name *names, unsigned n, const struct slice *tags);
+
+/* Is nothing newer than that stamp? Then it is fresh, whatever its names. */
+int rules_none_newer(struct stamp stamp);
 
 /* A number for a name, the same as long as the process lives. */
 uint64_t rules_key(const struct name *name);
@@ -84,6 +95,13 @@ void rules_add(enum verb verb, int force, struct slice host, struct slice what, 
 void rules_expire(uint64_t now);
 void rules_complete(uint64_t position);
 void rules_close(void);
+
+/*
+ * Is this rule, which was added some time ago, still needed to judge as before? Where it is not, because its host's
+ * floor lies above it, that floor is left in `*floor` once in each pass.
+ */
+enum keep rules_needed(enum verb verb, int force, struct slice host, struct slice what, uint64_t position,
+    uint64_t pass, uint64_t *floor);
 
 struct rules_size rules_count(void);
 

@@ -8,15 +8,16 @@ either moves. To be built elsewhere, it goes there as :func:`sources`, with a sc
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from freshline.gates import LAPSES, core
+from freshline.gates.build import CannotBuild, Missing, program, run
+
+__all__ = ["CannotBuild", "Missing"]
 
 HERE = Path(__file__).parent
 SOURCES = (HERE / "vmod_freshline.c", *core.SOURCES)
@@ -24,21 +25,12 @@ INTERFACE = HERE / "vmod_freshline.vcc"
 SCRIPT = "build.sh"
 LIBRARY = "libvmod_freshline.so"  #: what the script makes, beside itself
 FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-Wl,-z,nodelete")
-BUILD_SECONDS = 120
 
 RULES = 1_000_000  #: rules a gate keeps before it lets go of the oldest
 AGE_SECONDS = 30 * 86_400  #: how long it keeps them
 
 _SECRET = re.compile(r"[!#-~]{16,256}\Z")  # what stands in a VCL string as it is
 _LIBRARY = re.compile(r"/[!#-~ ]+\Z")
-
-
-class CannotBuild(Exception):
-    """The compiler would not, or :class:`Missing`. The text says what to do about it."""
-
-
-class Missing(CannotBuild):
-    """A program or a header that the build needs is not on this machine."""
 
 
 def build(target_dir: Path) -> Path:
@@ -48,7 +40,7 @@ def build(target_dir: Path) -> Path:
     :raises CannotBuild: the compiler's own words
     """
     modversion = _pkg_config("--modversion")
-    compiler = _program("gcc", "gcc")
+    compiler = program("gcc", "gcc")
     digest = hashlib.sha256(f"{modversion} {FLAGS}".encode())
     for path in (*SOURCES, *core.HEADERS, INTERFACE):
         digest.update(path.read_bytes())
@@ -59,13 +51,13 @@ def build(target_dir: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=target_dir) as scratch:
         made = Path(scratch)
         (made / "config.h").touch()  # vmodtool's output includes it and needs nothing from it
-        _run(
+        run(
             [sys.executable, _pkg_config("--variable=vmodtool"), "--strict", "-o", "vcc_if", str(INTERFACE)],
             made,
         )
         includes = ["-I.", f"-I{core.HERE}", *_pkg_config("--cflags").split()]
         sources = ["vcc_if.c", *map(str, SOURCES)]
-        _run([compiler, *FLAGS, *includes, "-o", library.name, *sources], made)
+        run([compiler, *FLAGS, *includes, "-o", library.name, *sources], made)
         (made / library.name).chmod(0o755)  # Varnish reads it as another user
         (made / library.name).replace(library)
     return library
@@ -115,32 +107,8 @@ def render(
 
 
 def _pkg_config(question: str) -> str:
-    program = _program("pkg-config", "pkg-config")
-    asked = subprocess.run([program, question, "varnishapi"], capture_output=True, text=True, check=False)
+    pkg_config = program("pkg-config", "pkg-config")
+    asked = subprocess.run([pkg_config, question, "varnishapi"], capture_output=True, text=True, check=False)
     if asked.returncode != 0:
         raise Missing("Varnish's development files are missing: apt install libvarnishapi-dev")
     return asked.stdout.strip()
-
-
-def _program(name: str, package: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        raise Missing(f"{name} is missing: apt install {package}")
-    return found
-
-
-def _run(command: list[str], where: Path) -> None:
-    try:
-        done = subprocess.run(
-            command,
-            cwd=where,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=BUILD_SECONDS,
-            env={**os.environ, "LC_ALL": "C"},
-        )
-    except subprocess.TimeoutExpired:
-        raise CannotBuild(f"{command[0]} took more than {BUILD_SECONDS} s") from None
-    if done.returncode != 0:
-        raise CannotBuild(f"{Path(command[0]).name} failed:\n{done.stdout}{done.stderr}")

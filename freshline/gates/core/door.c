@@ -1,0 +1,662 @@
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include "door.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lease.h"
+
+#define GUESTS		64		/* connections at a time */
+#define HEAD_SIZE	16384		/* bytes of a request before its body */
+#define ERRAND_BYTES	(1u << 20)	/* the longest probe or fetch */
+#define READ_SECONDS	30		/* between two pieces of a request, or of its answer */
+#define IDLE_SECONDS	120		/* between two requests */
+#define PARTING_SECONDS	2		/* for what is still on its way when we hang up */
+#define BACKLOG		128
+
+enum state { IDLE, READING, WAITING, WRITING, PARTING };
+
+struct guest {
+	int fd;				/* -1: nobody */
+	enum state state;
+	uint64_t visit;			/* whose errand it is that comes back */
+	uint64_t until;			/* seconds */
+	char *in, *out;
+	size_t in_room, in_size, out_size, out_at;
+	int last;			/* hang up once this is answered */
+	int known;			/* the request that is being read brought the secret */
+};
+
+/* A request, pointing into the guest's `in`. */
+struct request {
+	struct slice method, target, key, lease;
+	size_t head_size, body_size;
+	int has_length, bad, keep, expects;
+};
+
+static struct guest guests[GUESTS];
+static struct door door;
+static const char *_Atomic secret;
+static int listener = -1, bell = -1;
+static uint64_t visits;
+
+/* Errands that were run, on their way back into the door's thread. */
+static pthread_mutex_t back_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct back {
+	struct back *next;
+	struct guest *guest;
+	uint64_t visit;
+	struct answer answer;
+} *back;
+
+uint64_t
+door_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_BOOTTIME, &now);
+	return ((uint64_t)now.tv_sec);
+}
+
+static void
+leave(struct guest *g)
+{
+
+	close(g->fd);
+	free(g->in);
+	free(g->out);
+	memset(g, 0, sizeof *g);
+	g->fd = -1;
+	g->visit = ++visits;
+}
+
+/* ---- answering ---- */
+
+static void
+send_more(struct guest *g)
+{
+	ssize_t n;
+
+	while (g->out_at < g->out_size) {
+		n = send(g->fd, g->out + g->out_at, g->out_size - g->out_at, MSG_NOSIGNAL);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+			return;
+		if (n <= 0) {
+			leave(g);
+			return;
+		}
+		g->out_at += (size_t)n;
+		g->until = door_now() + READ_SECONDS;
+	}
+	free(g->out);
+	g->out = NULL;
+	g->out_size = g->out_at = 0;
+	g->state = IDLE;
+	g->until = door_now() + IDLE_SECONDS;
+	if (g->last) {
+		/* What it still sends is read: hanging up on it could take our answer back. */
+		shutdown(g->fd, SHUT_WR);
+		g->state = PARTING;
+		g->until = door_now() + PARTING_SECONDS;
+	}
+}
+
+static const char *
+reason(int status)
+{
+
+	switch (status) {
+	case 200:
+		return ("OK");
+	case 400:
+		return ("Bad Request");
+	case 403:
+		return ("Forbidden");
+	case 404:
+		return ("Not Found");
+	case 409:
+		return ("Conflict");
+	case 411:
+		return ("Length Required");
+	case 413:
+		return ("Content Too Large");
+	case 503:
+		return ("Service Unavailable");
+	default:
+		return ("Internal Server Error");
+	}
+}
+
+static void
+reply(struct guest *g, int status, struct slice body, const char *more, int head_only)
+{
+	static const char trouble[] =
+	    "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+	char *out;
+	int n;
+
+	n = asprintf(&out, "HTTP/1.1 %d %s\r\n%scontent-length: %zu\r\n%sconnection: %s\r\n\r\n", status, reason(status),
+	    body.size > 0 ? "content-type: text/plain\r\n" : "", body.size, more, g->last ? "close" : "keep-alive");
+	if (n < 0 || (g->out = realloc(out, (size_t)n + body.size + 1)) == NULL) {
+		if (n >= 0)
+			free(out);
+		(void)!send(g->fd, trouble, sizeof trouble - 1, MSG_NOSIGNAL);
+		leave(g);
+		return;
+	}
+	g->out_size = (size_t)n;
+	if (!head_only && body.size > 0) {
+		memcpy(g->out + n, body.at, body.size);
+		g->out_size += body.size;
+	}
+	g->out_at = 0;
+	g->state = WRITING;
+	g->until = door_now() + READ_SECONDS;
+	send_more(g);
+}
+
+static void
+say(struct guest *g, int status, const char *text)
+{
+
+	reply(g, status, (struct slice){text, strlen(text)}, "", 0);
+}
+
+/* As say(), and whatever else it sends is not looked at. */
+static void
+turn_away(struct guest *g, int status, const char *text)
+{
+
+	g->last = 1;
+	say(g, status, text);
+}
+
+/* ---- reading ---- */
+
+static int
+is(struct slice part, const char *word)
+{
+
+	return (part.size == strlen(word) && memcmp(part.at, word, part.size) == 0);
+}
+
+static int
+same_name(struct slice part, const char *name)
+{
+
+	return (part.size == strlen(name) && strncasecmp(part.at, name, part.size) == 0);
+}
+
+/* How long it takes does not tell where they differ. */
+static int
+knows_secret(struct slice given)
+{
+	const char *known = secret;
+	size_t size = strlen(known), i;
+	unsigned char differs = given.size != size;
+
+	for (i = 0; i < size; i++)
+		differs |= (unsigned char)(known[i] ^ (i < given.size ? given.at[i] : 0));
+	return (differs == 0 && size > 0);
+}
+
+static void
+read_header(struct request *r, struct slice name, struct slice value)
+{
+	size_t i;
+
+	if (same_name(name, "content-length")) {
+		if (r->has_length || value.size == 0 || value.size > 12)
+			r->bad = 1;
+		for (r->body_size = 0, i = 0; i < value.size && !r->bad; i++) {
+			if (value.at[i] < '0' || value.at[i] > '9')
+				r->bad = 1;
+			r->body_size = r->body_size * 10 + (size_t)(value.at[i] - '0');
+		}
+		r->has_length = 1;
+	} else if (same_name(name, "transfer-encoding"))
+		r->bad = 1;
+	else if (same_name(name, "connection"))
+		r->keep = same_name(value, "close") ? 0 : r->keep;
+	else if (same_name(name, "expect"))
+		r->expects = same_name(value, "100-continue");
+	else if (same_name(name, "freshline-key"))
+		r->key = value;
+	else if (same_name(name, "freshline-lease"))
+		r->lease = value;
+}
+
+/* 0: not all there yet. */
+static int
+read_head(const struct guest *g, struct request *r)
+{
+	const char *end, *line, *eol, *colon, *space;
+	struct slice value;
+
+	memset(r, 0, sizeof *r);
+	if (g->in_size == 0 || (end = memmem(g->in, g->in_size, "\r\n\r\n", 4)) == NULL)
+		return (0);
+	r->head_size = (size_t)(end + 4 - g->in);
+	eol = memmem(g->in, r->head_size, "\r\n", 2);
+	space = memchr(g->in, ' ', (size_t)(eol - g->in));
+	if (space == NULL || eol - g->in < 9 || memcmp(eol - 9, " HTTP/1.", 8) != 0 || space >= eol - 9) {
+		r->bad = 1;
+		return (1);
+	}
+	r->method = (struct slice){g->in, (size_t)(space - g->in)};
+	r->target = (struct slice){space + 1, (size_t)(eol - 9 - space - 1)};
+	r->keep = eol[-1] == '1';
+	for (line = eol + 2; line < end; line = eol + 2) {
+		eol = memmem(line, (size_t)(end + 2 - line), "\r\n", 2);
+		colon = memchr(line, ':', (size_t)(eol - line));
+		if (colon == NULL || colon == line || colon[-1] == ' ' || colon[-1] == '\t') {
+			r->bad = 1;
+			return (1);
+		}
+		value = (struct slice){colon + 1, (size_t)(eol - colon - 1)};
+		while (value.size > 0 && (*value.at == ' ' || *value.at == '\t'))
+			value = (struct slice){value.at + 1, value.size - 1};
+		while (value.size > 0 && (value.at[value.size - 1] == ' ' || value.at[value.size - 1] == '\t'))
+			value.size--;
+		read_header(r, (struct slice){line, (size_t)(colon - line)}, value);
+	}
+	return (1);
+}
+
+/* ---- what is asked ---- */
+
+static struct answer
+status(char *body, size_t size, uint64_t now)
+{
+
+	(void)body;
+	(void)size;
+	(void)now;
+	return (gate_status());
+}
+
+static struct answer
+flush(char *body, size_t size, uint64_t now)
+{
+
+	(void)now;
+	return (gate_flush(body, size));
+}
+
+static void
+command(struct guest *g, const struct request *r, struct answer (*what)(char *body, size_t size, uint64_t now))
+{
+	char lease[128], clock[LEASE_CLOCK_SIZE], more[LEASE_CLOCK_SIZE + 32] = "";
+	struct answer answer;
+
+	/* The body is overwritten, and what it stands in is not. */
+	snprintf(lease, sizeof lease, "%.*s", (int)r->lease.size, r->lease.size > 0 ? r->lease.at : "");
+	answer = what(g->in + r->head_size, r->body_size, door_now());
+	if (answer.status == 200) {
+		if (r->lease.size > 0 && r->lease.size < sizeof lease)
+			gate_renew(lease);
+		lease_clock(clock);
+		snprintf(more, sizeof more, "freshline-clock: %s\r\n", clock);
+	}
+	reply(g, answer.status, (struct slice){answer.text, answer.text == NULL ? 0 : answer.size}, more, 0);
+	free(answer.text);
+}
+
+static void
+begin_errand(struct guest *g, const struct request *r, enum errand_kind kind)
+{
+	struct errand *errand;
+	char *body = malloc(r->body_size + 1), text[160];
+	struct back *ticket = malloc(sizeof *ticket);
+	const char *why = "no memory";
+
+	if (body == NULL || ticket == NULL) {
+		free(body);
+		free(ticket);
+		say(g, 500, "failed no memory\n");
+		return;
+	}
+	memcpy(body, g->in + r->head_size, r->body_size);
+	if ((errand = errand_read(kind, body, r->body_size, &why)) == NULL) {
+		free(body);
+		free(ticket);
+		snprintf(text, sizeof text, "bad %s\n", why);
+		say(g, 400, text);
+		return;
+	}
+	ticket->guest = g;
+	ticket->visit = g->visit;
+	errand->asker = ticket;
+	g->state = WAITING;
+	if (errand->refused[0] != '\0') {
+		snprintf(text, sizeof text, "fetched other 0 0 %s\n", errand->refused);
+		door_answer(errand, 200, text);
+	} else
+		door.run(errand);
+}
+
+static void
+route(struct guest *g, const struct request *r)
+{
+	int get = is(r->method, "GET"), post = is(r->method, "POST");
+
+	if (get && is(r->target, "/freshline/status"))
+		command(g, r, status);
+	else if (post && is(r->target, "/freshline/batch"))
+		command(g, r, gate_batch);
+	else if (post && is(r->target, "/freshline/flush"))
+		command(g, r, flush);
+	else if (post && is(r->target, "/freshline/probe"))
+		begin_errand(g, r, PROBE);
+	else if (post && is(r->target, "/freshline/fetch"))
+		begin_errand(g, r, FETCH);
+	else
+		say(g, 404, "");
+}
+
+static void
+tell_fresh(struct guest *g, int head_only)
+{
+	struct answer answer = gate_fresh();
+
+	reply(g, answer.status, (struct slice){answer.text, answer.text == NULL ? 0 : answer.size}, "", head_only);
+	free(answer.text);
+}
+
+/* The longest body a request may bring; more of it is not read. */
+static size_t
+body_limit(const struct request *r)
+{
+
+	return (is(r->target, "/freshline/batch") || is(r->target, "/freshline/flush") ? BATCH_BYTES : ERRAND_BYTES);
+}
+
+/* Whatever can be done with what has come so far. */
+static void
+look_at(struct guest *g)
+{
+	static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+	struct request r;
+	char text[60];
+	int get;
+
+	while (g->fd >= 0 && (g->state == IDLE || g->state == READING)) {
+		if (g->in_size == 0)
+			return;
+		if (g->state == IDLE) {
+			g->state = READING;
+			g->known = 0;
+			g->until = door_now() + READ_SECONDS;
+		}
+		if (!read_head(g, &r)) {
+			if (g->in_size >= HEAD_SIZE)
+				turn_away(g, 400, "bad longer than a request may be\n");
+			return;
+		}
+		g->last = !r.keep;
+		get = is(r.method, "GET") || is(r.method, "HEAD");
+		if (!r.bad && get && is(r.target, "/freshline/fresh") && r.body_size == 0)
+			tell_fresh(g, is(r.method, "HEAD"));
+		else if (!(g->known = knows_secret(r.key))) {
+			turn_away(g, 403, "");
+			return;
+		} else if (r.bad) {
+			turn_away(g, 400, "bad request\n");
+			return;
+		} else if (is(r.method, "POST") && !r.has_length) {
+			turn_away(g, 411, "bad no content-length\n");
+			return;
+		} else if (r.body_size > body_limit(&r)) {
+			snprintf(text, sizeof text, "bad longer than %zu\n", body_limit(&r));
+			turn_away(g, 413, text);
+			return;
+		} else if (g->in_size < r.head_size + r.body_size) {
+			if (r.expects && g->in_size == r.head_size)
+				(void)!send(g->fd, go_on, sizeof go_on - 1, MSG_NOSIGNAL);
+			return;
+		} else
+			route(g, &r);
+		if (g->fd < 0)
+			return;
+		g->in_size -= r.head_size + r.body_size;
+		memmove(g->in, g->in + r.head_size + r.body_size, g->in_size);
+		if (g->in_size == 0) {
+			free(g->in);
+			g->in = NULL;
+			g->in_room = 0;
+		}
+	}
+}
+
+static void
+read_more(struct guest *g)
+{
+	char aside[4096], *more;
+	ssize_t n;
+
+	if (g->state == WAITING) {	/* polled for nothing but that it hung up */
+		leave(g);
+		return;
+	}
+	if (g->state == PARTING) {
+		n = recv(g->fd, aside, sizeof aside, 0);
+		if (n == 0 || (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR))
+			leave(g);
+		return;
+	}
+	if (g->in_size == g->in_room) {
+		if ((more = realloc(g->in, g->in_room * 2 + HEAD_SIZE)) == NULL) {
+			leave(g);
+			return;
+		}
+		g->in = more;
+		g->in_room = g->in_room * 2 + HEAD_SIZE;
+	}
+	n = recv(g->fd, g->in + g->in_size, g->in_room - g->in_size, 0);
+	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+		return;
+	if (n <= 0) {
+		leave(g);
+		return;
+	}
+	g->in_size += (size_t)n;
+	if (g->known)		/* others have so long for the whole of it */
+		g->until = door_now() + READ_SECONDS;
+	look_at(g);
+}
+
+/* ---- the door's thread ---- */
+
+/* One of whom nothing is known, or who is doing nothing, has to go when somebody else comes. */
+static int
+can_go(const struct guest *g)
+{
+
+	return (g->state == IDLE || g->state == PARTING || (g->state == READING && !g->known));
+}
+
+static void
+let_in(void)
+{
+	struct guest *g, *place = NULL;
+	int fd, one = 1;
+
+	for (g = guests; g < guests + GUESTS; g++)
+		if (g->fd < 0)
+			place = g;
+	if (place == NULL)
+		for (g = guests; g < guests + GUESTS; g++)
+			if (can_go(g) && (place == NULL || g->until < place->until))
+				place = g;
+	if (place == NULL)
+		return;
+	if ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) < 0)
+		return;
+	if (place->fd >= 0)
+		leave(place);
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+	place->fd = fd;
+	place->visit = ++visits;
+	place->state = IDLE;
+	place->known = 0;
+	place->until = door_now() + READ_SECONDS;
+}
+
+static void
+take_back(void)
+{
+	struct back *all, *b;
+	uint64_t rung;
+
+	(void)!read(bell, &rung, sizeof rung);
+	pthread_mutex_lock(&back_lock);
+	all = back;
+	back = NULL;
+	pthread_mutex_unlock(&back_lock);
+	while ((b = all) != NULL) {
+		all = b->next;
+		if (b->guest->fd >= 0 && b->guest->visit == b->visit && b->guest->state == WAITING) {
+			reply(b->guest, b->answer.status, (struct slice){b->answer.text, b->answer.size}, "", 0);
+			look_at(b->guest);
+		}
+		free(b->answer.text);
+		free(b);
+	}
+}
+
+void
+door_answer(struct errand *errand, int answer_status, const char *text)
+{
+	struct back *b = errand->asker;
+	uint64_t one = 1;
+
+	errand_free(errand);
+	b->answer = (struct answer){answer_status, strdup(text), strlen(text)};
+	if (b->answer.text == NULL)
+		b->answer = (struct answer){500, NULL, 0};
+	pthread_mutex_lock(&back_lock);
+	b->next = back;
+	back = b;
+	pthread_mutex_unlock(&back_lock);
+	(void)!write(bell, &one, sizeof one);
+}
+
+void *
+door_attend(void *unused)
+{
+	struct pollfd polled[GUESTS + 2];
+	struct guest *who[GUESTS];
+	struct guest *g;
+	uint64_t now;
+	nfds_t n, i;
+	int room;
+
+	(void)unused;
+	for (;;) {
+		n = 0;
+		room = 0;
+		for (g = guests; g < guests + GUESTS; g++) {
+			room |= g->fd < 0 || can_go(g);
+			if (g->fd < 0)
+				continue;
+			who[n] = g;
+			polled[n].fd = g->fd;
+			/* One who has sent ahead is not heard until it is answered, but for its leaving. */
+			polled[n].events = g->state == WRITING ? POLLOUT : g->state == WAITING ? POLLRDHUP : POLLIN;
+			polled[n++].revents = 0;
+		}
+		polled[n] = (struct pollfd){bell, POLLIN, 0};
+		polled[n + 1] = (struct pollfd){listener, room ? POLLIN : 0, 0};
+		if (poll(polled, n + 2, 1000) < 0)
+			continue;
+		for (i = 0; i < n; i++) {
+			g = who[i];
+			if (polled[i].revents == 0 || g->fd != polled[i].fd)
+				continue;
+			if (g->state == WRITING)
+				send_more(g);
+			else
+				read_more(g);
+			if (g->fd >= 0 && g->state == IDLE)
+				look_at(g);
+		}
+		if (polled[n].revents != 0)
+			take_back();
+		now = door_now();
+		for (g = guests; g < guests + GUESTS; g++)
+			if (g->fd >= 0 && g->state != WAITING && g->until < now)
+				leave(g);
+		if (polled[n + 1].revents & POLLIN)
+			let_in();
+	}
+	return (NULL);
+}
+
+static const char *
+listen_at(const char *address)
+{
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found;
+	char host[256];
+	const char *colon = strrchr(address, ':'), *why = NULL;
+	size_t size;
+	int one = 1;
+
+	if (colon == NULL || (size = (size_t)(colon - address)) == 0 || size >= sizeof host)
+		return ("not host:port");
+	memcpy(host, address, size);
+	host[size] = '\0';
+	if (host[0] == '[' && host[size - 1] == ']') {
+		host[size - 1] = '\0';
+		memmove(host, host + 1, size - 1);
+	}
+	if (getaddrinfo(host, colon + 1, &hints, &found) != 0)
+		return ("no such address");
+	listener = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (listener < 0 || setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0 ||
+	    bind(listener, found->ai_addr, found->ai_addrlen) < 0 || listen(listener, BACKLOG) < 0)
+		why = strerror(errno);
+	freeaddrinfo(found);
+	return (why);
+}
+
+void
+door_set_secret(const char *use)
+{
+
+	secret = use;
+}
+
+const char *
+door_open(const struct door *use)
+{
+	const char *why;
+	struct guest *g;
+
+	door = *use;
+	secret = door.secret;
+	for (g = guests; g < guests + GUESTS; g++)
+		g->fd = -1;
+	if ((why = listen_at(door.address)) != NULL)
+		return (why);
+	if ((bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0)
+		return (strerror(errno));
+	return (NULL);
+}

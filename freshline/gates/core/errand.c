@@ -1,0 +1,154 @@
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include "errand.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* The server's own, ours, or what would make another request of it. */
+static const char *const not_sent[] = {"connection", "keep-alive", "proxy-connection", "proxy-authenticate",
+    "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade", "host", "content-length", "expect", "range",
+    "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "cache-control", "pragma"};
+static const char ours[] = "freshline-";
+
+static int
+next(struct slice *rest, char until, struct slice *part)
+{
+	const char *end = memchr(rest->at, until, rest->size);
+
+	if (end == NULL)
+		return (0);
+	part->at = rest->at;
+	part->size = (size_t)(end - rest->at);
+	rest->at = end + 1;
+	rest->size -= part->size + 1;
+	return (1);
+}
+
+static int
+is(struct slice part, const char *word)
+{
+
+	return (part.size == strlen(word) && memcmp(part.at, word, part.size) == 0);
+}
+
+static int
+made_of(struct slice part, const char *more)
+{
+	size_t i;
+
+	for (i = 0; i < part.size; i++)
+		if (!(part.at[i] >= 'a' && part.at[i] <= 'z') && !(part.at[i] >= 'A' && part.at[i] <= 'Z') &&
+		    !(part.at[i] >= '0' && part.at[i] <= '9') && (part.at[i] == '\0' || strchr(more, part.at[i]) == NULL))
+			return (0);
+	return (part.size > 0);
+}
+
+static int
+printable(struct slice part)
+{
+	size_t i;
+
+	for (i = 0; i < part.size; i++)
+		if (part.at[i] < '!' || part.at[i] > '~')
+			return (0);
+	return (part.size > 0);
+}
+
+/* Every % must begin an escape. */
+static int
+unescape(struct slice *part)
+{
+	char *at = (char *)(uintptr_t)part->at;
+	size_t i, escapes = 0, size;
+
+	for (i = 0; i < part->size; i++)
+		escapes += part->at[i] == '%';
+	size = percent_decode(at, at, part->size);
+	if (size != part->size - 2 * escapes)
+		return (0);
+	part->size = size;
+	return (1);
+}
+
+static void
+judge_header(struct errand *errand, struct slice name, struct slice value)
+{
+	const char *why = NULL;
+	size_t i;
+
+	if (!made_of(name, "!#$&'*+.^_`|~-"))
+		why = "a header name that is none";
+	else if (name.size >= sizeof ours - 1 && strncasecmp(name.at, ours, sizeof ours - 1) == 0)
+		why = "a header that is ours";
+	for (i = 0; why == NULL && i < sizeof not_sent / sizeof *not_sent; i++)
+		if (name.size == strlen(not_sent[i]) && strncasecmp(name.at, not_sent[i], name.size) == 0)
+			why = "a header that may not be set";
+	for (i = 0; why == NULL && i < value.size; i++)
+		if (((unsigned char)value.at[i] < ' ' && value.at[i] != '\t') || value.at[i] == 127)
+			why = "a control character in a header";
+	if (why != NULL && errand->refused[0] == '\0')
+		snprintf(errand->refused, sizeof errand->refused, "%s", why);
+}
+
+static const char *
+read_lines(struct errand *errand, struct slice rest)
+{
+	struct slice line, word, name, value;
+
+	if (rest.size < 5 || memcmp(rest.at + rest.size - 5, "\nend\n", 5) != 0)
+		return ("cut off: no end");
+	rest.size -= 4;
+	(void)next(&rest, '\n', &line);
+	if (!next(&line, ' ', &word) || !is(word, errand->kind == PROBE ? "probe" : "fetch"))
+		return ("the first line is another one's");
+	if (!next(&line, ' ', &errand->scheme) || !(is(errand->scheme, "http") || is(errand->scheme, "https")))
+		return ("neither http nor https");
+	if (!next(&line, ' ', &errand->host) || !made_of(errand->host, "._-") || errand->host.size > 255)
+		return ("no host");
+	errand->target = line;
+	if (!printable(line) || line.at[0] != '/')
+		return ("no path");
+	while (next(&rest, '\n', &line)) {
+		if (!next(&line, ' ', &word) || !is(word, "header") || !next(&line, ' ', &name) || !printable(name))
+			return ("no header line");
+		value = line;
+		if ((value.size > 0 && !printable(value)) || !unescape(&name) || !unescape(&value))
+			return ("a header that is not percent-encoded");
+		if (errand->n_headers == ERRAND_HEADERS)
+			return ("too many headers");
+		judge_header(errand, name, value);
+		errand->headers[errand->n_headers].name = name;
+		errand->headers[errand->n_headers++].value = value;
+	}
+	return (NULL);
+}
+
+struct errand *
+errand_read(enum errand_kind kind, char *body, size_t size, const char **why)
+{
+	struct errand *errand = calloc(1, sizeof *errand);
+
+	*why = "no memory";
+	if (errand == NULL)
+		return (NULL);
+	errand->kind = kind;
+	if ((*why = read_lines(errand, (struct slice){body, size})) != NULL) {
+		free(errand);
+		return (NULL);
+	}
+	errand->body = body;
+	return (errand);
+}
+
+void
+errand_free(struct errand *errand)
+{
+
+	free(errand->body);
+	free(errand);
+}
