@@ -55,6 +55,8 @@ def evidence(
             progress = log.progress(edge.name) or Progress(cursor=edge.joined)
             said = log.evidence(edge.name, found.id, found.last)
             rows.append({"edge": edge.name, "tier": f"L{tier(edge.name)}", **_counted(found, edge, progress)})
+            if found.wish.kind.is_prefetch:
+                rows[-1]["bytes"] = log.warmed(found.id).get(edge.name, 0)
             rows[-1]["said"] = [_piece(each) for each in (said if all else said[-SAID:])]
     if probe:
         for row, probed in zip(rows, _probe(found, list(edges)), strict=True):
@@ -69,7 +71,7 @@ def _show(task: Task, rows: list[dict[str, Any]]) -> None:
     wish = task.wish
     what = f"{wish.paths[0]}{f' and {len(wish.paths) - 1} more' if len(wish.paths) > 1 else ''}"
     print(f"task {task.id}, {wish.kind.value} of {wish.domain}, accepted {_time(task.created)}: {what}")
-    counts = ("edge", "tier", "proven", "failed", "open")
+    counts = ("edge", "tier", "proven", "failed", "open", *(["bytes"] if wish.kind.is_prefetch else []))
     table([name.upper() for name in counts], [[row[name] for name in counts] for row in rows])
     pieces = [(row["edge"], *each.values()) for row in rows for each in row["said"]]
     if pieces:
