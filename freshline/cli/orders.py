@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS = 30.0
 PROBED = 20  #: rows of a task that --probe asks each gate about
+HOURS = 10 * 366 * 24  #: as long as a trail may be kept
 SAID = 5  #: pieces of evidence of each edge, unless all are wanted
 
 
@@ -178,7 +179,7 @@ def _post(path: Path, target: str) -> tuple[int, dict[str, Any]]:
 
 def audit(
     *,
-    hours: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 24.0,
+    hours: Annotated[float, Parameter(validator=validators.Number(gt=0, lte=HOURS))] = 24.0,
     who: str | None = None,
     json: AsJson = False,
     place: Place = HERE,
@@ -193,7 +194,7 @@ def audit(
     Parameters
     ----------
     hours
-        How far back.
+        How far back, ten years at most.
     who
         Only those whose name, key or address holds this.
     """
