@@ -100,11 +100,11 @@ def _names(headers: str) -> str:
 
 
 def _read(content: bytes) -> Any:
-    """An answer of ours as values, whatever it was written in, so that what is secret in it has a name to be told by."""
+    """An answer of ours as values, whatever it was written in: what is secret in it is told by its name."""
     try:
         return msgspec.json.decode(content)
     except msgspec.DecodeError:
-        return _values(ElementTree.fromstring(content))  # noqa: S314 - we wrote it ourselves
+        return _values(ElementTree.fromstring(content))  # we wrote it ourselves
 
 
 def _values(element: ElementTree.Element) -> Any:
