@@ -124,7 +124,7 @@ def test_a_gates_disk_is_full(fleet: Wired) -> None:
     fleet.crash()
     fleet.until_says(f"{full.name} could not do what it was told: 500 failed journal: ")
     assert {row["Status"] for row in task.rows()} == {"Refreshing"}
-    assert fleet.metric("fresh", full) == 0.0
+    assert (fleet.metric("fresh", full), fleet.edge(full)["state"]) == (0.0, "catching up")
     assert other.get("/a").body == "v2"
 
     full.limit(resource.RLIM_INFINITY)
