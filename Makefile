@@ -1,5 +1,6 @@
 # make run    sets up what is missing and starts the service with a small fleet of its own
 # make test   sets up what is missing and runs every check and test
+# make scale  10,000 edges and 1,000,000 tasks on a clock of its own; figures in docs/scale.md
 # make bench  sets up what is missing, measures everything against its floor and writes docs/performance.md
 # make prove  sets up what is missing, tries for ten minutes to catch it lying, and writes docs/proof.md
 PORT ?= 8080
@@ -32,6 +33,10 @@ layers:
 
 soak: setup-test
 	$(VENV)/bin/pytest tests/soak -o addopts=-s -o timeout=3600
+
+.PHONY: scale
+scale: setup-test
+	$(VENV)/bin/python -m tests.scale
 
 bench:
 	@scripts/setup bench

@@ -1,4 +1,7 @@
-"""The log as delivery reads it: stretches, decoded once for all edges that take part in the same tasks.
+"""The log as delivery reads it: decoded once for all edges, wherever each of them stands.
+
+A thousand edges stand at as many places as there were commits, and take part in different prefetches. So what is kept
+are blocks that begin at the same rows for everybody; what an edge is told next is cut out of them.
 
 Every refresh goes to every edge, whatever group it was for: then a gate at a position has applied everything up to it,
 literally, and neither an edge nor a domain that changes its group, and comes back, finds anything stale. Only what an
@@ -7,23 +10,26 @@ edge has to fetch, and which edges a task waits for, is a matter of groups, area
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 
 from freshline.delivery.events import Stretch, Warm
-from freshline.domain.action import Command, Commands, Fetch, commands, fetches
-from freshline.domain.task import Task
+from freshline.domain.action import Commands, Fetch, Roll, commands, fetches
+from freshline.domain.task import Task, Wish
 from freshline.domain.topology import Scope
 from freshline.log.base import Log
 
-STRETCH_ROWS = 2000  #: read, and sent to a gate, at once
-KEPT_STRETCHES = 16  #: edges go along nearly in step, so a few are enough
+STRETCH_ROWS = 2000  #: read, and sent to a gate, at once; up to half as many more where blocks do not fit
+KEPT_BLOCKS = 16  #: of so many rows each: edges go along nearly in step, so a few are enough
+KEPT_STRETCHES = 64  #: and of these, each where some edge stands
 KEPT_FETCHES = 256  #: less so here: each edge at its own pace, some dozen rows at a time
 
 
 class Feed:
     def __init__(self, log: Log) -> None:
         self._log = log
+        self._blocks: OrderedDict[int, Block] = OrderedDict()
         self._kept: OrderedDict[tuple[Scope, int, int], Stretch] = OrderedDict()
         self._fetches: OrderedDict[tuple[Scope, int, int], tuple[Fetch, ...]] = OrderedDict()
 
@@ -52,24 +58,34 @@ class Feed:
             after = tasks[-1].last
 
     def _read(self, scope: Scope, after: int, upto: int) -> Stretch:
-        told: list[Command] = []
+        end = max(after, _end(after, upto))
+        parts: list[tuple[Roll, int, int]] = []
         warms: list[Warm] = []
-        end = after
-        for task in self._log.read(after, STRETCH_ROWS) if upto > after else ():
-            if task.id > upto:
-                end = upto
-                break
-            end = min(task.last, upto)
-            if task.wish.kind.is_prefetch:
-                if scope.takes(task.wish):
-                    warms.append(Warm(max(task.id, after + 1), end, task.wish.account, task.wish.domain))
-            else:
-                told += (command for command in commands(task) if after < command.position <= end)
-        else:
-            end = max(end, after)
+        for number in range(after // STRETCH_ROWS, (end - 1) // STRETCH_ROWS + 1) if end > after else ():
+            block = self._block(number, end)
+            positions = block.positions
+            parts.append((block.roll, bisect_right(positions, after), bisect_right(positions, end)))
+            for first, last, wish in block.prefetches:
+                if first <= end and last > after and scope.takes(wish):
+                    warms.append(Warm(max(first, after + 1), min(last, end), wish.account, wish.domain))
         mark = self._log.mark(end)
         assert mark is not None, f"the log lost its mark of {end}"
-        return Stretch(after, end, mark, Commands(told), tuple(warms))
+        return Stretch(after, end, mark, Commands.of(parts), tuple(warms))
+
+    def _block(self, number: int, upto: int) -> Block:
+        """The rows after ``number * STRETCH_ROWS``, at least as far as ``upto`` or its own end."""
+        block = self._blocks.get(number)
+        if block is None:
+            block = self._blocks[number] = Block(number * STRETCH_ROWS)
+            if len(self._blocks) > KEPT_BLOCKS:
+                self._blocks.popitem(last=False)
+        self._blocks.move_to_end(number)
+        upto = min(upto, (number + 1) * STRETCH_ROWS)
+        if block.end < upto:
+            for task in self._tasks(max(block.end, self._log.oldest - 1), upto):
+                block.add(task, upto)
+            block.end = upto
+        return block
 
     def fetches(self, scope: Scope, after: int, upto: int) -> tuple[Fetch, ...]:
         """What an edge with this scope has to fetch of ``(after, upto]``."""
@@ -82,6 +98,35 @@ class Feed:
             if len(self._fetches) > KEPT_FETCHES:
                 self._fetches.popitem(last=False)
         return known
+
+
+def _end(after: int, upto: int) -> int:
+    """Where a stretch ends: edges that are far behind fall into step, since theirs end where blocks do."""
+    if upto - after <= STRETCH_ROWS:
+        return upto
+    return min(upto, ((after + STRETCH_ROWS // 2) // STRETCH_ROWS + 1) * STRETCH_ROWS)
+
+
+class Block:
+    """Some thousand rows of the log, decoded for everybody as far as anybody has asked for them."""
+
+    __slots__ = ("end", "positions", "prefetches", "roll")
+
+    def __init__(self, after: int) -> None:
+        self.end = after  #: rows up to here are in it
+        self.roll = Roll()  #: of the refreshes
+        self.positions: list[int] = []  #: of these
+        self.prefetches: list[tuple[int, int, Wish]] = []  #: first and last row of each task
+
+    def add(self, task: Task, upto: int) -> None:
+        """The rows of a task that are not in it yet."""
+        first, last = max(task.id, self.end + 1), min(task.last, upto)
+        if task.wish.kind.is_prefetch:
+            self.prefetches.append((first, last, task.wish))
+            return
+        told = [command for command in commands(task) if first <= command.position <= last]
+        self.roll.commands += told
+        self.positions += (command.position for command in told)
 
 
 class ScopedReader:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import chain
 from urllib.parse import urljoin
 
 from freshline.domain import target as targets
@@ -41,11 +42,39 @@ class Command:
     what: bytes
 
 
-class Commands(tuple[Command, ...]):
-    """Some commands in order, told to many gates: what is worked out from all of them is worked out once."""
+class Roll:
+    """Commands in order, of which many gates are told parts; each is put into words once."""
 
+    __slots__ = ("_put", "_words", "commands")
+
+    def __init__(self) -> None:
+        self.commands: list[Command] = []
+        self._put: Callable[[Command], bytes] | None = None
+        self._words: list[bytes] = []
+
+    def words(self, start: int, stop: int, put: Callable[[Command], bytes]) -> bytes:
+        """What ``put`` makes of ``commands[start:stop]``, joined. Only one such wording is kept."""
+        if put is not self._put:
+            self._put, self._words = put, []
+        words = self._words
+        words += map(put, self.commands[len(words) : stop])
+        return b"".join(words[start:stop])
+
+
+class Commands(tuple[Command, ...]):
+    """Some commands, told to many gates: what is made of all of them is made once."""
+
+    parts: tuple[tuple[Roll, int, int], ...]
     _made: bytes | None = None
     _make: Callable[[Commands], bytes] | None = None
+
+    @classmethod
+    def of(cls, parts: Iterable[tuple[Roll, int, int]]) -> Commands:
+        """:param parts: each with where it starts and stops"""
+        held = tuple(parts)
+        made = cls(chain.from_iterable(roll.commands[start:stop] for roll, start, stop in held))
+        made.parts = held
+        return made
 
     def once(self, make: Callable[[Commands], bytes]) -> bytes:
         """``make`` of these commands. Only what was made last is kept."""

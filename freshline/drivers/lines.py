@@ -7,7 +7,6 @@ What a driver writes, a gate reads back as the same value, and the other way rou
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from urllib.parse import unquote_to_bytes
 
 from freshline.domain.action import Command, Commands, Verb
@@ -48,12 +47,17 @@ def batch_parts(batch: Batch) -> tuple[bytes, bytes]:
     """The same in two: what differs from gate to gate, and the commands, which are the same bytes for all of them."""
     head = f"batch {_word(batch.log)} {batch.after} {batch.upto} {_word(batch.mark)} {int(batch.live)}\n"
     told = batch.commands
-    return head.encode("ascii"), told.once(_command_lines) if isinstance(told, Commands) else _command_lines(told)
+    if isinstance(told, Commands):
+        return head.encode("ascii"), told.once(_told)
+    return head.encode("ascii"), b"".join([*map(_line, told), b"end\n"])
 
 
-def _command_lines(commands: Iterable[Command]) -> bytes:
-    """All that follows the first line of a batch."""
-    return "".join(f"{command_line(command)}\n" for command in commands).encode("ascii") + b"end\n"
+def _told(commands: Commands) -> bytes:
+    return b"".join([*(roll.words(start, stop, _line) for roll, start, stop in commands.parts), b"end\n"])
+
+
+def _line(command: Command) -> bytes:
+    return f"{command_line(command)}\n".encode("ascii")
 
 
 def flush_body(log: str, position: int, mark: str) -> bytes:

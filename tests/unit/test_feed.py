@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import random
+
 from freshline.delivery.events import Warm
-from freshline.delivery.feed import Feed
+from freshline.delivery.feed import STRETCH_ROWS, Feed
 from freshline.domain.task import Kind, Wish
 from freshline.domain.topology import Scope
+from freshline.drivers import lines
+from freshline.drivers.base import Batch
 from freshline.log.memory import MemoryLog
 
 EAST = Scope(frozenset([("east", "")]), frozenset(["east"]))
@@ -48,3 +52,32 @@ async def test_prefetches_are_read_over_the_ends_of_tasks() -> None:
     await log.append([wish, wish, wish], now=1e9)
 
     assert [fetch.position for fetch in Feed(log).fetches(EAST, 90, 210)] == list(range(91, 211))
+
+
+async def test_stretches_are_the_log_wherever_they_begin() -> None:
+    """Cut out of blocks that others have read in part, they leave out nothing and say nothing twice."""
+    log = MemoryLog()
+    feed = Feed(log)
+    dice = random.Random(3)
+    wanted: list[int] = []
+    while log.head < 3 * STRETCH_ROWS:
+        kind = dice.choice([Kind.FILE, Kind.FILE, Kind.PRELOAD])
+        urls = tuple(f"http://a.test/{log.head}/{n}" for n in range(dice.randint(1, 300)))
+        (task,) = await log.append([Wish("1", "a.test", dice.choice(["east", "west"]), kind, urls)], now=1e9)
+        wanted += range(task.id, task.last + 1) if kind is Kind.FILE else ()
+        at = dice.randint(0, log.head)
+        feed.stretch(EAST, at, log.head)
+
+    for start in (0, 1, 999, STRETCH_ROWS - 1, STRETCH_ROWS, STRETCH_ROWS + 1001, log.head - 1):
+        told: list[int] = []
+        after = start
+        while after < log.head:
+            stretch = feed.stretch(EAST, after, log.head)
+            body = lines.batch_body(Batch("log", after, stretch.upto, stretch.mark, True, stretch.commands))
+            assert lines.read_batch(body).commands == tuple(stretch.commands)
+            assert (stretch.after, stretch.mark) == (after, log.mark(stretch.upto))
+            assert after < stretch.upto <= after + STRETCH_ROWS * 3 // 2
+            told += [command.position for command in stretch.commands]
+            after = stretch.upto
+
+        assert told == [position for position in wanted if position > start]
