@@ -242,7 +242,6 @@ class App:
                 source=exchange.source,
                 request_id=exchange.request_id,
                 now=exchange.now,
-                monotonic=exchange.monotonic,
                 status=status,
                 content=content,
             )

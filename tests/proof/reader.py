@@ -34,10 +34,12 @@ PATIENCE_NS = 8_000_000_000
 BACKOFF_NS = 100_000_000
 LOOK_NS = 100_000_000
 VARIANTS = ("-", "de", "fr")
+ASKS = "X-Debug: X-Cache\r\n"  #: or Traffic Server does not say whether it was a hit
 LINE = re.compile(rb"page=(\d+) version=(\d+) fetched=(\d+) variant=(\S+);\n")
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked", re.IGNORECASE)
-HIT = re.compile(rb"\r\nx-cache: *HIT", re.IGNORECASE)
+CACHE = re.compile(rb"\r\nx-cache: *(?:[^\r]*, *)?([a-z-]+)", re.IGNORECASE)
+HITS = (b"hit", b"hit-fresh")
 CLOSE = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)
 
 Request = tuple[int, int, bytes]  #: page, variant, bytes
@@ -189,7 +191,8 @@ class Reader:
             self.fail(connection)
             return
         status = int(head[9:12])
-        self.ended(connection, status, bool(HIT.search(head)), body)
+        said = CACHE.findall(head)[-1:]  # the last is the edge's own, one before it came from its parent
+        self.ended(connection, status, bool(said) and said[0].lower() in HITS, body)
         if status != 200:
             self.close(connection)
             connection.again = connection.begun + BACKOFF_NS  # who is refused goes elsewhere for a while
@@ -235,7 +238,7 @@ def requests(universe: list[dict[str, Any]]) -> list[Request]:
         for target in page["spellings"]:
             for variant, name in enumerate(VARIANTS if page["vary"] else VARIANTS[:1]):
                 language = f"Accept-Language: {name}\r\n" if name != "-" else ""
-                text = f"GET {target} HTTP/1.1\r\nHost: {page['host']}\r\n{language}\r\n"
+                text = f"GET {target} HTTP/1.1\r\nHost: {page['host']}\r\n{language}{ASKS}\r\n"
                 found.append((page["id"], variant, text.encode()))
     return found
 

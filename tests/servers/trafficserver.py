@@ -23,6 +23,8 @@ from tests.servers.base import SECRET, SITE, Seen, free_port, get, listens, unti
 from tests.servers.origin import Origin
 
 STOP_SECONDS = 20
+BUILD_SECONDS = 120
+JUDGED = "if (rules_none_newer(stamp))"
 DIRECTORY = (16_384, 140_000)  #: where in a disk of 32 MB its two copies lie
 USER = "trafficserver"  #: what a server started by root becomes
 
@@ -58,6 +60,17 @@ def library() -> Path:
     return gate.build(Path(tempfile.gettempdir()) / f"freshline-tests-{os.getuid()}")
 
 
+def blind_library(home: Path) -> Path:
+    """The same but for the first thing that it looks at when it judges: it finds nothing newer, ever."""
+    for name, text in gate.sources().items():
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(text.replace(JUDGED, "if (1)"))
+    assert "if (1)" in (home / "src/plugin.c").read_text()
+    (home / gate.CONF).touch()
+    subprocess.run(["sh", gate.SCRIPT], cwd=home, check=True, capture_output=True, timeout=BUILD_SECONDS)
+    return home / gate.LIBRARY
+
+
 class Trafficserver:
     kind = "trafficserver"
 
@@ -67,6 +80,7 @@ class Trafficserver:
         origin: Origin,
         *,
         guarded: bool = True,
+        blind: bool = False,
         managed: bool = False,
         lapse: str = "serve",
         rules: int = gate.RULES,
@@ -80,6 +94,7 @@ class Trafficserver:
         """
         :param plugin: a line of plugin.config for the gate of that edge, where it is not ours to make
         :param guarded: with the gate
+        :param blind: with one that answers all it is told, and takes every object for fresh
         :param managed: under traffic_manager, which a reload needs and which takes its time
         :param records: of records.config, without ``proxy.config.``
         """
@@ -88,7 +103,7 @@ class Trafficserver:
         self.edge = edge or Edge(self.name, self.kind, "default", gate_at, site_at, SECRET)
         self._site, self._gate, self._plugin = self.edge.site, self.edge.gate, plugin
         self._home = Path(tempfile.mkdtemp(prefix="ts-"))  # short: a socket's path has its limit
-        self._guarded, self._managed = guarded, managed
+        self._guarded, self._blind, self._managed = guarded, blind, managed
         self._rules, self.lapse = rules, lapse
         self.read_timeout_seconds = read_timeout_seconds
         self._records = dict(records or {})
@@ -107,6 +122,11 @@ class Trafficserver:
         with (self._home / "cache" / "cache.db").open("rb") as disk:
             disk.seek(DIRECTORY[0])
             return disk.read(DIRECTORY[1] - DIRECTORY[0])
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def journal(self) -> Path:
@@ -220,8 +240,9 @@ class Trafficserver:
         elif self._guarded:
             conf = etc / "freshline.conf"
             settings = gate.Settings(SECRET, self._gate, str(self.journal), self.lapse, rules=self._rules)
-            _put(conf, gate.render(settings, library(), conf))
-            plugins += f"{library()} {conf}\n"
+            plugin = blind_library(home / "blind") if self._blind else library()
+            _put(conf, gate.render(settings, plugin, conf))
+            plugins += f"{plugin} {conf}\n"
         _put(etc / "plugin.config", plugins)
         if os.getuid() == 0:
             owner = pwd.getpwnam(USER)
