@@ -5,7 +5,9 @@ ends, and not that of the machine. So a file says in which run of the machine it
 or writing failed, nobody knows what is missing; then all that was signed before this process began is refused. That
 costs callers whose clocks are slow their first calls, and only after a power failure.
 
-Two files, each of one life: the older is dropped when the newer is that old.
+Two files, each of one life: the older is dropped when the newer is that old. What is dropped leaves its newest
+timestamp behind, which may still be ahead where the wall clock was set back; so does a start that refused what came
+before it.
 """
 
 from __future__ import annotations
@@ -14,9 +16,12 @@ import hashlib
 import logging
 import os
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 ENTRY = struct.Struct(">QQ")  #: timestamp and mark
+HORIZON = 0  #: in the place of a mark: what was signed at or before the timestamp may have been used
+LATEST = 253_402_300_800  #: no timestamp of a call is as late: the year 10000
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 LOGGER = logging.getLogger(__name__)
@@ -41,40 +46,52 @@ class Burnt:
         for path in (self._older, self._newer):
             whole &= self._read(path, int(now) - life_seconds)
         if not whole or (known and not self._newer.exists()):
-            self.horizon = int(now) - 1
+            self.horizon = max(self.horizon, int(now) - 1)
             LOGGER.warning("calls signed before this moment are refused: the machine or the disk lost which were used")
         self._file: int | None = None
-        self._begin()
-        for said, mark in self.found:  # what is left goes into the one file; the other is no longer needed
-            self.add(said, mark, monotonic)
+        self._dropped = self.horizon  #: the newest timestamp that neither file tells of
+        self._newest = [0, max((said for said, _ in self.found), default=0)]  #: of the older file and the newer
+        self._begin(self.found)  # what is left goes into the one file; the other is no longer needed
         self._older.unlink(missing_ok=True)
 
     def add(self, said: int, mark: int, monotonic: float) -> None:
         if self._file is None:
             return
+        said = max(said, 0)
         try:
             if monotonic >= self._turn_at:
-                self._turn_at = monotonic + self._life_seconds
-                self.close()
-                self._newer.replace(self._older)
-                self._begin()
-            if os.write(self._file, ENTRY.pack(max(said, 0), mark)) != ENTRY.size:
-                raise OSError("a part of it could not be written")
+                self._turn(monotonic)
+            _write(self._file, ENTRY.pack(said, mark))
         except OSError as trouble:
             LOGGER.warning("nonces are no longer kept, calls could be replayed after a restart: %s", trouble)
             self._give_up()
+        self._newest[1] = max(self._newest[1], said)
 
     def close(self) -> None:
         if self._file is not None:
             os.close(self._file)
             self._file = None
 
-    def _begin(self) -> None:
-        """An empty file in the place of the newer, whole at every moment."""
+    def _turn(self, monotonic: float) -> None:
+        self._turn_at = monotonic + self._life_seconds
+        self._newer.replace(self._older)
+        self._dropped = max(self._dropped, self._newest[0])
+        self._newest = [self._newest[1], 0]
+        self._begin(())
+
+    def _begin(self, entries: Sequence[tuple[int, int]]) -> None:
+        """Another file in the place of the newer, whole at every moment: killed in between, the one before is there."""
         new = self._newer.with_name("nonces.new")
-        self._file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        os.write(self._file, self._run)
-        new.replace(self._newer)
+        content = b"".join([self._run, *(ENTRY.pack(*each) for each in ((self._dropped, HORIZON), *entries))])
+        file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            _write(file, content)
+            new.replace(self._newer)
+        except OSError:
+            os.close(file)
+            raise
+        self.close()
+        self._file = file
 
     def _give_up(self) -> None:
         """A file without its head tells the next process that something is missing."""
@@ -90,8 +107,21 @@ class Burnt:
             return True
         head, entries = content[: len(self._run)], content[len(self._run) :]
         entries = entries[: len(entries) // ENTRY.size * ENTRY.size]
-        self.found += [entry for entry in ENTRY.iter_unpack(entries) if entry[0] >= since]
-        return head == self._run
+        whole = head == self._run
+        for said, mark in ENTRY.iter_unpack(entries):
+            if said >= LATEST:
+                whole = False
+            elif mark == HORIZON or said < since:
+                self.horizon = max(self.horizon, said)
+            else:
+                self.found.append((said, mark))
+        return whole
+
+
+def _write(file: int, what: bytes) -> None:
+    """:raises OSError: not all of it could be written"""
+    if os.write(file, what) != len(what):
+        raise OSError("a part of it could not be written")
 
 
 def _run_of_the_machine() -> bytes:

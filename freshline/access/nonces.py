@@ -75,12 +75,16 @@ class Nonces:
         return sum(len(generation.marks) for generation in self._generations)
 
     def _forget(self, now: float, monotonic: float) -> None:
-        while self._generations:
-            oldest = self._generations[0]
-            if monotonic < oldest.ends + 2 * self._window_seconds or now <= oldest.newest + self._window_seconds:
-                return
-            self.horizon = max(self.horizon, oldest.newest)
-            del self._generations[0]
+        """Each by itself: one that was burnt while the clock ran ahead stays, and keeps no other from going."""
+        if not self._generations or monotonic < self._generations[0].ends + 2 * self._window_seconds:
+            return
+        kept = []
+        for each in self._generations:
+            if monotonic < each.ends + 2 * self._window_seconds or now <= each.newest + self._window_seconds:
+                kept.append(each)
+            else:
+                self.horizon = max(self.horizon, each.newest)
+        self._generations = kept
 
 
 @lru_cache(16)  # it is asked for when a nonce is looked up, and again when it is burnt
