@@ -9,11 +9,13 @@ what was accepted stands in the log besides, durably. A file a day (UTC), kept f
 
 from __future__ import annotations
 
+import errno
 import getpass
 import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -37,9 +39,11 @@ class Audit:
         line = json.dumps({"at": f"{moment:%Y-%m-%dT%H:%M:%SZ}", **_shortened(what)}, ensure_ascii=False) + "\n"
         self.directory.mkdir(mode=0o700, exist_ok=True)
         path = self.directory / f"{moment:%Y-%m-%d}{SUFFIX}"
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            os.write(file, line.encode("utf-8", "backslashreplace"))  # one call: lines of several writers do not mix
+            raw = _fresh_line(file) + line.encode("utf-8", "backslashreplace")
+            if os.write(file, raw) != len(raw):  # one call: lines of several writers do not mix
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         finally:
             os.close(file)
 
@@ -48,18 +52,18 @@ class Audit:
         self.note(at, who=_user(), **{"from": "command line"}, what=what, **more)
 
     def lines(self, since: float = 0.0) -> Iterator[dict[str, Any]]:
-        """Oldest first. A line that was cut off is passed over."""
-        first = f"{datetime.fromtimestamp(since, UTC):%Y-%m-%dT%H:%M:%SZ}"
+        """Oldest first. A line that was cut off, or is none of ours, is passed over."""
+        first = f"{datetime.fromtimestamp(max(since, 0.0), UTC):%Y-%m-%dT%H:%M:%SZ}"
         for day in self._days():
             if day < first[:10]:
                 continue
-            with (self.directory / f"{day}{SUFFIX}").open("rb") as file:
+            with suppress(FileNotFoundError), (self.directory / f"{day}{SUFFIX}").open("rb") as file:
                 for line in file:
                     try:
                         entry = json.loads(line)
-                    except ValueError:
+                    except (ValueError, RecursionError):
                         continue
-                    if isinstance(entry, dict) and entry.get("at", "") >= first:
+                    if isinstance(entry, dict) and isinstance(at := entry.get("at"), str) and at >= first:
                         yield entry
 
     def drop(self, now: float, days: int) -> None:
@@ -81,10 +85,18 @@ def _shortened(value: Any, name: str = "") -> Any:
             return "(hidden)"
         case Mapping():
             return {str(key): _shortened(inner, str(key)) for key, inner in value.items()}
+        case list() | tuple():
+            return [_shortened(inner, name) for inner in value]
         case str() if len(value) > LONGEST:
             return f"{value[:LONGEST]}… ({len(value)} characters)"
         case _:
             return value
+
+
+def _fresh_line(file: int) -> bytes:
+    """What ends the line before ours, where a full disk or a kill cut it off."""
+    size = os.fstat(file).st_size
+    return b"" if not size or os.pread(file, 1, size - 1) == b"\n" else b"\n"
 
 
 def _user() -> str:

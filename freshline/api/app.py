@@ -242,6 +242,7 @@ class App:
                 source=exchange.source,
                 request_id=exchange.request_id,
                 now=exchange.now,
+                monotonic=exchange.monotonic,
                 status=status,
                 content=content,
             )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ANSWER_SECONDS = 30.0
 PROBED = 20  #: rows of a task that --probe asks each gate about
+HOURS = 10 * 366 * 24  #: as long as a trail may be kept
 SAID = 5  #: pieces of evidence of each edge, unless all are wanted
 
 
@@ -55,6 +56,8 @@ def evidence(
             progress = log.progress(edge.name) or Progress(cursor=edge.joined)
             said = log.evidence(edge.name, found.id, found.last)
             rows.append({"edge": edge.name, "tier": f"L{tier(edge.name)}", **_counted(found, edge, progress)})
+            if found.wish.kind.is_prefetch:
+                rows[-1]["bytes"] = log.warmed(found.id).get(edge.name, 0)
             rows[-1]["said"] = [_piece(each) for each in (said if all else said[-SAID:])]
     if probe:
         for row, probed in zip(rows, _probe(found, list(edges)), strict=True):
@@ -69,7 +72,7 @@ def _show(task: Task, rows: list[dict[str, Any]]) -> None:
     wish = task.wish
     what = f"{wish.paths[0]}{f' and {len(wish.paths) - 1} more' if len(wish.paths) > 1 else ''}"
     print(f"task {task.id}, {wish.kind.value} of {wish.domain}, accepted {_time(task.created)}: {what}")
-    counts = ("edge", "tier", "proven", "failed", "open")
+    counts = ("edge", "tier", "proven", "failed", "open", *(["bytes"] if wish.kind.is_prefetch else []))
     table([name.upper() for name in counts], [[row[name] for name in counts] for row in rows])
     pieces = [(row["edge"], *each.values()) for row in rows for each in row["said"]]
     if pieces:
@@ -176,7 +179,7 @@ def _post(path: Path, target: str) -> tuple[int, dict[str, Any]]:
 
 def audit(
     *,
-    hours: Annotated[float, Parameter(validator=validators.Number(gt=0))] = 24.0,
+    hours: Annotated[float, Parameter(validator=validators.Number(gt=0, lte=HOURS))] = 24.0,
     who: str | None = None,
     json: AsJson = False,
     place: Place = HERE,
@@ -191,7 +194,7 @@ def audit(
     Parameters
     ----------
     hours
-        How far back.
+        How far back, ten years at most.
     who
         Only those whose name, key or address holds this.
     """

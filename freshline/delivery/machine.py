@@ -17,7 +17,7 @@ next (commands); ``runner.py`` does the doing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
@@ -404,7 +404,7 @@ class EdgeDelivery:
 
     def _fetched(self, answers: Sequence[FetchAnswered], when: When) -> None:
         """Settled together, with one piece of evidence for neighbours that were answered alike."""
-        ended: list[tuple[int, float, str]] = []
+        ended: list[Evidence] = []
         for answered in answers:
             position, answer = answered.position, answered.answer
             if (found := self.prefetches.answered(position)) is None:
@@ -419,20 +419,10 @@ class EdgeDelivery:
                 self.progress = self.progress.with_failures(reason, Ranges([(position, position)]))
                 url = f"{owed.fetch.scheme}://{owed.fetch.host}{owed.fetch.target}"
                 self.out.append(Warn(f"{self.edge} did not prefetch {url}: {answer.said}"))
-            ended.append((position, sent, answer.said))
+            size = answer.bytes if reason is None and isinstance(answer, Fetched) else 0
+            ended.append(Evidence(self.edge, position, position, sent, when.wall, answer.said, size, owed.fetch.task))
         if ended:
-            proofs = self._proofs(sorted(ended), when)
-            self._settle(self._with(Ranges((position, position) for position, *_ in ended)), *proofs)
-
-    def _proofs(self, ended: Sequence[tuple[int, float, str]], when: When) -> list[Evidence]:
-        proofs: list[Evidence] = []
-        for position, sent, said in ended:
-            before = proofs[-1] if proofs else None
-            if before is not None and before.last == position - 1 and before.said == said:
-                proofs[-1] = replace(before, last=position, sent=min(before.sent, sent))
-            else:
-                proofs.append(Evidence(self.edge, position, position, sent, when.wall, said))
-        return proofs
+            self._settle(self._with(Ranges((it.first, it.last) for it in ended)), *_joined(ended))
 
     # -- what is settled ------------------------------------------------------
     def _grew(self, head: int, oldest: int) -> None:
@@ -504,6 +494,21 @@ class EdgeDelivery:
 def _were_told(stretch: Stretch, answer: Applied) -> bool:
     """What it refused is what it was told."""
     return {position for position, _ in answer.refused} <= {command.position for command in stretch.commands}
+
+
+def _joined(pieces: Sequence[Evidence]) -> Iterator[Evidence]:
+    """Neighbours of one task that were answered alike as one."""
+    held: Evidence | None = None
+    for piece in sorted(pieces, key=lambda each: each.first):
+        if held is not None and (held.last + 1, held.task, held.said) == (piece.first, piece.task, piece.said):
+            sent, size = min(held.sent, piece.sent), held.bytes + piece.bytes
+            held = replace(held, last=piece.last, sent=sent, bytes=size)
+            continue
+        if held is not None:
+            yield held
+        held = piece
+    if held is not None:
+        yield held
 
 
 def _reason(answer: Fetched | Trouble) -> Reason | None:

@@ -92,6 +92,7 @@ class Fetch:
     host: str
     target: str  #: path and query, ready for a request line
     headers: tuple[tuple[str, str], ...] = ()
+    task: int = 0  #: whose row it is
 
 
 def commands(task: Task) -> list[Command]:
@@ -112,7 +113,7 @@ def fetches(task: Task, after: int = 0, upto: int | None = None) -> list[Fetch]:
     for position in range(first, last + 1):
         target = targets.parse(task.wish.paths[position - task.id])
         scheme = target.scheme or "http"
-        out.append(Fetch(position, scheme, target.domain, target.request_target(), task.wish.headers))
+        out.append(Fetch(position, scheme, target.domain, target.request_target(), task.wish.headers, task.id))
     return out
 
 

@@ -92,3 +92,5 @@ class Evidence:
     sent: float  #: Unix seconds
     answered: float
     said: str  #: the gate's answer, in one line
+    bytes: int = 0  #: that it stored; the log keeps their sum by task alone (Log.warmed)
+    task: int = 0  #: the prefetch that these are of

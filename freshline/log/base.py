@@ -166,6 +166,10 @@ class Log(Protocol):
         """What was said about any of some positions, or about one, oldest first."""
         ...
 
+    def warmed(self, task: int) -> Mapping[str, int]:
+        """Bytes that each edge has stored of a prefetch; edges that stored none are left out."""
+        ...
+
     def on_append(self, wake: Callable[[], None]) -> None:
         """Call ``wake`` in the event loop after each commit that moved the head."""
         ...

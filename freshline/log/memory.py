@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from freshline.domain.edge import Evidence, Progress
@@ -134,6 +135,13 @@ class MemoryLog:
         if not first <= last or first > self._head:
             return []
         return [it for it in self._evidence if it.edge == edge and it.first <= last and it.last >= first]
+
+    def warmed(self, task: int) -> Mapping[str, int]:
+        sums = Counter[str]()
+        for piece in self._evidence:
+            if piece.task == task and piece.bytes:
+                sums[piece.edge] += piece.bytes
+        return dict(sums)
 
     def on_append(self, wake: Callable[[], None]) -> None:
         self._wakes.append(wake)

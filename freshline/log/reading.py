@@ -112,6 +112,10 @@ class Reading:
                 out += [Evidence(edge, *piece) for piece in found]
         return out
 
+    def warmed(self, task: int) -> Mapping[str, int]:
+        found = "SELECT name, bytes FROM warmed JOIN edge ON edge.id = warmed.edge WHERE task = ? ORDER BY name"
+        return dict(self._db.execute(found, (task,)))
+
     def _tail(self) -> Tail:
         with self._view() as view:
             return view.tail()

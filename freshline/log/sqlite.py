@@ -63,6 +63,7 @@ class SqliteLog(Reading):
         try:
             writing = datafile.open_for_writing(file, "log", VERSION, script("log"))
             writing.execute(script("placed"))
+            writing.execute(script("warmed"))
             writing.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
             writing.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
             if not writing.execute("SELECT count(*) FROM meta").fetchone()[0]:

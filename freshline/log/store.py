@@ -149,6 +149,7 @@ class Store:
 
     def _settle(self, op: Settle, group: Group) -> None:
         proofs: list[tuple[object, ...]] = []
+        warmed: list[tuple[int, int, int]] = []
         for settled in op.settled:
             group.progress[settled.edge] = settled.progress
             edge = self._edges.get(settled.edge)
@@ -161,20 +162,25 @@ class Store:
                 (edge, (it.last - it.first).bit_length(), it.first, it.last, it.sent, it.answered, it.said)
                 for it in settled.evidence
             )
+            warmed += ((it.task, edge, it.bytes) for it in settled.evidence if it.bytes)
         if proofs and self._today:
             # In the newest day's table whatever it is about: it stays as long as its rows, or longer.
             execute_wide(self._db, self._today.sql["insert_evidence"], proofs)
+        self._db.executemany(
+            "INSERT INTO warmed VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes", warmed
+        )
 
     def _forget(self, op: Forget, group: Group) -> None:
         group.progress[op.edge] = None
+        self._db.execute("DELETE FROM warmed WHERE edge = ?", (self._edges.pop(op.edge, 0),))
         self._db.execute("DELETE FROM edge WHERE name = ?", (op.edge,))
-        self._edges.pop(op.edge, None)
 
     def _drop(self, op: Drop, group: Group) -> None:
         today = op.before // DAY_SECONDS
         for (day,) in self._db.execute("SELECT day FROM day WHERE day < ? ORDER BY day", (today,)).fetchall():
             first, last, head = self._db.execute(statements(day)["newest_head"]).fetchone()
             self._db.execute("UPDATE meta SET dropped = ?", (Segment.decode(first, head).mark(last),))
+            self._db.execute("DELETE FROM warmed WHERE task <= ?", (last,))
             for drop in statements(day).drop:
                 self._db.execute(drop)
             self._db.execute("DELETE FROM day WHERE day = ?", (day,))

@@ -535,3 +535,20 @@ def test_where_rows_are_placed(tmp_path: Path, steps: list[tuple[str, str, str, 
 
     with TemporaryDirectory(dir=tmp_path) as home:
         asyncio.run(live(MemoryLog(), Path(home) / "log.db"))
+
+
+async def test_bytes_of_a_prefetch_are_summed_by_task_and_edge(log: Log) -> None:
+    """However many pieces of evidence bring them; they go with the edge, and with the task's day."""
+    await log.append([wish("a", "b"), wish("c")], now=NOON)
+    for first, size in ((1, 100), (2, 20), (3, 7)):
+        piece = Evidence("e", first, first, NOON, NOON, "fetched", size, 3 if first == 3 else 1)
+        await log.settle("e", Progress(), [piece])
+    await log.settle("f", Progress(), [Evidence("f", 1, 2, NOON, NOON, "fetched", 5, 1)])
+
+    assert log.warmed(1) == {"e": 120, "f": 5}
+    assert log.warmed(3) == {"e": 7}
+    assert log.warmed(2) == {}
+    await log.forget("f")
+    assert log.warmed(1) == {"e": 120}
+    await log.drop_before(int(NOON) + 5 * 86_400)
+    assert log.warmed(1) == {}

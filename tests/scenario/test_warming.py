@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from freshline.log.sqlite import SqliteLog
 from tests.scenario.stack import Stack
 from tests.scenario.test_fleet import Through
 from tests.servers.base import SITE, CacheServer
@@ -60,9 +61,11 @@ def test_a_hundred_megabytes_are_whole_on_each_edge(tmp_path: Path, origin: Orig
         origin.serves("/large.iso", body)
         assert stack.process is not None
         passed = received(stack.process.pid)
-        stack.prefetch("/large.iso").until_complete()
+        task = stack.prefetch("/large.iso").until_complete()
         assert received(stack.process.pid) - passed < 1_000_000
         assert origin.asked("/large.iso") == len(caches)
+        stored = SqliteLog.reader(stack.home / "log.db").warmed(int(task.id))
+        assert stored == {cache.name: LARGE for cache in caches}
 
         origin.refuses("/large.iso")
         expected = "hit", hashlib.sha256(body.encode()).hexdigest()

@@ -38,6 +38,7 @@ class Page:
     cut: bool = False  #: the connection breaks halfway through the body
     hang: bool = False  #: no headers, ever
     drop: bool = False  #: the connection closes before any header
+    lie: int = 0  #: so many bytes more than there are in Content-Length
     ranges: bool = False  #: parts of it can be asked for
     lie: int = 0  #: so many bytes more are announced than come
 
@@ -121,6 +122,10 @@ class Origin:
     def drops(self, target: str) -> None:
         """Takes the request and closes the connection."""
         self._pages[target] = Page(b"", drop=True)
+
+    def lies(self, target: str, body: str, *, by: int) -> None:
+        """Says that the body is so much longer than what it sends; or shorter."""
+        self._pages[target] = Page(body.encode(), headers=(("Cache-Control", "max-age=3600"),), lie=by)
 
     @contextmanager
     def holding(self, target: str, phase: Phase) -> Iterator[Held]:
@@ -242,6 +247,7 @@ class _Handler(BaseHTTPRequestHandler):
         if page.cut:
             self.close_connection = True
             return
+        self.close_connection |= page.lie != 0
         self._write(body[half:], page.chunked)
         if page.lie:
             self.close_connection = True
