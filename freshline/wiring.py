@@ -69,6 +69,7 @@ DAY_SECONDS = 86_400
 LOOK_SECONDS = 1.0  #: how often it is asked which scheduled prefetches are due, and whether all is well
 DROP_EVERY_SECONDS = 600.0  #: how often whole days that are past are dropped
 STOP_SECONDS = 10  #: what a call under way has to end in when the service stops
+ORDER_SECONDS = 1  #: likewise an order, which is carried out at once; what takes longer is somebody who does not read
 CALLS = 2048  #: under way at once; beyond, callers are told to come back
 AUDIT = "audit"  #: in data_dir
 ROWS_SECONDS = 5.0  #: how long the counts of rows by status are good for a monitor
@@ -293,7 +294,18 @@ async def _orders(settings: Settings, app: ASGIApp) -> AsyncIterator[None]:
         logger.warning("takes no orders: %s", error)
         yield
         return
-    server = _Server(uvicorn.Config(app, loop="none", lifespan="off", log_config=None, access_log=False))
+    server = _Server(
+        uvicorn.Config(
+            app,
+            loop="none",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=ORDER_SECONDS,
+        )
+    )
     serving = asyncio.create_task(server.serve(sockets=[sock]), name="orders")
     try:
         yield

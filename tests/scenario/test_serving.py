@@ -55,6 +55,30 @@ async def test_stopping_in_the_middle_of_a_body(
     assert not [record for record in caplog.records if record.exc_info]
 
 
+async def test_stopping_while_somebody_does_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever sends orders without end, and takes no answer, does not hold the service up."""
+    monkeypatch.setattr(wiring, "ORDER_SECONDS", 0.2)
+    settings = load(None, {"FRESHLINE_SERVICE_DATA_DIR": str(tmp_path), "FRESHLINE_SERVICE_LISTEN": "127.0.0.1:0"})
+    serving = asyncio.create_task(wiring.serve(settings, wiring.listen(settings)))
+    async with asyncio.timeout(10):
+        while not (tmp_path / "control.sock").exists():
+            await asyncio.sleep(0.02)
+    _, writer = await asyncio.open_unix_connection(str(tmp_path / "control.sock"), limit=1)
+    writer.write(b"POST /retry/1 HTTP/1.1\r\nHost: a\r\n\r\n" * 20_000)
+    with pytest.raises(TimeoutError):  # neither side takes any more
+        await asyncio.wait_for(writer.drain(), 1.0)
+
+    os.kill(os.getpid(), signal.SIGTERM)
+    async with asyncio.timeout(20):
+        await serving
+    writer.transport.abort()
+
+    assert not (tmp_path / "control.sock").exists()
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 def test_sighup_without_tls(bare: Stack) -> None:
     """There is nothing to reload, which is said; the service goes on."""
     assert bare.process is not None
