@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ from bench.process import Process, listening
 from bench.wrk import get, wrk
 from freshline.domain.edge import Edge
 from freshline.drivers.base import Driver
-from tests.servers import nginx, varnish
+from tests.servers import nginx, squid, trafficserver, varnish
 from tests.servers.base import SITE, free_port
 
 OBJECT_BYTES = 1_000
@@ -121,20 +121,33 @@ def _varnish(home: Path, origin: Any, gated: bool) -> Server:
     return varnish.Varnish(home, origin, guarded=gated, operator=purge)
 
 
+class PlainSquid(squid.Squid):
+    """The tests' Squid without the gate."""
+
+    def configure(self) -> None:
+        super().configure()
+        file = self.home / "site.conf"
+        file.write_text(re.sub(r"(?m)^include .*$", "", file.read_text(), count=1))
+
+
+def _squid(home: Path, origin: Any, gated: bool) -> Server:
+    purge = "acl purging method PURGE"  # Squid knows the method once an acl names it
+    if gated:
+        return squid.Squid(home, origin, operator=purge)
+    made = PlainSquid(home, origin, operator=purge)
+    made.waits_for_gate = False
+    return made
+
+
+def _trafficserver(home: Path, origin: Any, gated: bool) -> Server:
+    return trafficserver.Trafficserver(home, origin, guarded=gated)
+
+
 def kinds() -> Iterator[Kind]:
-    """nginx and Varnish, and the others where their gates are."""
     yield Kind("nginx", PurgingNginx, 5)
     yield Kind("varnish", _varnish, 5)
-    for name, class_ in (("ats", "Ats"), ("squid", "Squid")):
-        with suppress(ModuleNotFoundError):
-            made = getattr(import_module(f"tests.servers.{name}"), class_)
-            yield Kind(
-                name, lambda home, origin, gated, made=made: made(home, origin, gated=gated), 2, {"purge": "PURGE"}
-            )  # type: ignore[misc]
-
-
-def _plain(made: Callable[..., Server], home: Path, origin: Any, gated: bool) -> Server:
-    return made(home, origin, gated=gated)
+    yield Kind("trafficserver", _trafficserver, 2)
+    yield Kind("squid", _squid, 2)
 
 
 @contextmanager
