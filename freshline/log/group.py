@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from freshline.domain.edge import Progress
+from freshline.domain.edge import Evidence, Progress
 from freshline.domain.task import Task, Wish
 from freshline.log.base import Settled, Spend
 
@@ -57,6 +57,7 @@ class Group:
     tasks: list[Task] = field(default_factory=list)
     used: dict[tuple[str, int], dict[str, int]] = field(default_factory=dict)
     progress: dict[str, Progress | None] = field(default_factory=dict)  #: ``None``: the edge is forgotten
+    evidence: list[tuple[int, Evidence]] = field(default_factory=list)  #: with the numbers of its edges
     placed: list[tuple[str, str, int, str]] = field(default_factory=list)  #: account, domain, first position, group
     oldest_quota: int | None = None  #: quota days before this are gone
     outcomes: list[tuple[Op, Any, BaseException | None]] = field(default_factory=list)

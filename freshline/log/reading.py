@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from freshline.domain.edge import Evidence, Progress
 from freshline.domain.task import Task, Wish
-from freshline.log import cursors
+from freshline.log import cursors, proofs
 from freshline.log.base import LogUnavailable, Page, Placed, Query, Settled, Spend
 from freshline.log.digest import Tail
 from freshline.log.finding import find
@@ -108,8 +108,8 @@ class Reading:
             if known is None or first > last or not view.holds(first):
                 return out
             for day in view.days[view.days.index(view.day_of(first)) :]:
-                found = self._db.execute(day.sql["evidence"], (known[0], first, last))
-                out += [Evidence(edge, *piece) for piece in found]
+                found = proofs.find(self._db, day.sql, known[0], first, last)
+                out += [Evidence(edge, it.first, it.last, it.sent, it.answered, it.said) for it in found]
         return out
 
     def warmed(self, task: int) -> Mapping[str, int]:

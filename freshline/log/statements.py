@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from importlib.resources import files
 
 DAY_SECONDS = 86_400
-TABLES = ("segment", "paths", "part", "digest", "evidence")
+TABLES = ("segment", "paths", "part", "digest", "proof")
 
 
 def script(name: str) -> str:

@@ -19,6 +19,7 @@ from freshline.log.base import Overspent, Placed
 from freshline.log.digest import TAIL_ROWS, Tail
 from freshline.log.group import Append, Drop, Forget, Group, Op, Settle
 from freshline.log.merging import SEGMENT_ROWS
+from freshline.log.proofs import Proofs
 from freshline.log.reading import read_placed
 from freshline.log.segment import CHUNK_ROWS, Segment, encode_chunk
 from freshline.log.statements import DAY_SECONDS, Statements, statements
@@ -37,6 +38,7 @@ class _Today:
     number: int
     first: int
     sql: Statements
+    proofs: Proofs
     counts: dict[int, int] = field(default_factory=dict)  #: rows so far by key id
 
 
@@ -88,7 +90,7 @@ class Store:
         }
         self.moved += 1
         newest = db.execute("SELECT day, first FROM day ORDER BY day DESC LIMIT 1").fetchone()
-        self._today = _Today(newest[0], newest[1], statements(newest[0])) if newest else None
+        self._today = self._day(*newest) if newest else None
         self._tail = self.tail = self.tail.upto(self._head)
 
     def publish(self, group: Group) -> None:
@@ -148,7 +150,6 @@ class Store:
         return tasks
 
     def _settle(self, op: Settle, group: Group) -> None:
-        proofs: list[tuple[object, ...]] = []
         warmed: list[tuple[int, int, int]] = []
         for settled in op.settled:
             group.progress[settled.edge] = settled.progress
@@ -158,14 +159,8 @@ class Store:
                 edge = self._edges[settled.edge] = (
                     self._db.execute("INSERT INTO edge (name, progress) VALUES (?, '')", (settled.edge,)).lastrowid or 0
                 )
-            proofs += (
-                (edge, (it.last - it.first).bit_length(), it.first, it.last, it.sent, it.answered, it.said)
-                for it in settled.evidence
-            )
+            group.evidence += ((edge, it) for it in settled.evidence)
             warmed += ((it.task, edge, it.bytes) for it in settled.evidence if it.bytes)
-        if proofs and self._today:
-            # In the newest day's table whatever it is about: it stays as long as its rows, or longer.
-            execute_wide(self._db, self._today.sql["insert_evidence"], proofs)
         self._db.executemany(
             "INSERT INTO warmed VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes", warmed
         )
@@ -200,6 +195,9 @@ class Store:
 
     def write(self, group: Group) -> None:
         """Write what the group has gathered. After this, COMMIT."""
+        if group.evidence and self._today is not None:
+            # In the newest day's table whatever it is about: it stays as long as its rows, or longer.
+            self._today.proofs.add(group.evidence)
         for number, tasks in groupby(group.tasks, lambda task: task.created // DAY_SECONDS):
             self._write_day(number, list(tasks))
         if self._today is not None and len(self._tail) >= TAIL_ROWS:
@@ -240,8 +238,12 @@ class Store:
         sql = statements(number)
         for statement in sql.create.split(";"):
             self._db.execute(statement)
-        self._today = _Today(number, first, sql)
+        self._today = self._day(number, first)
         self._tail = Tail(first, first - 1)
+
+    def _day(self, number: int, first: int) -> _Today:
+        sql = statements(number)
+        return _Today(number, first, sql, Proofs(self._db, sql))
 
     def _write_segment(self, tasks: list[Task]) -> None:
         assert self._today is not None

@@ -12,8 +12,17 @@ INSERT INTO part_$day VALUES (?, ?, ?, ?, ?)
 -- name: insert_digests
 INSERT INTO digest_$day VALUES (?, ?)
 
--- name: insert_evidence
-INSERT INTO evidence_$day (edge, width, first, last, sent, answered, said) VALUES {rows}
+-- name: insert_proof
+INSERT INTO proof_$day VALUES (?, ?, ?, ?)
+
+-- name: newest_proof
+SELECT max(number) FROM proof_$day
+
+-- name: proof
+SELECT pieces FROM proof_$day WHERE number = ?
+
+-- name: drop_proof
+DELETE FROM proof_$day WHERE number = ?
 
 -- name: segment_at
 SELECT first, last FROM segment_$day WHERE first <= ? ORDER BY first DESC LIMIT 1
@@ -108,10 +117,9 @@ SELECT max((
 -- name: digests
 SELECT entries FROM digest_$day WHERE id BETWEEN ?1 * 4294967296 AND ?1 * 4294967296 + 4294967295
 
--- name: evidence
-WITH RECURSIVE size(width) AS (SELECT 0 UNION ALL SELECT width + 1 FROM size WHERE width < 48)
-SELECT about.first, about.last, about.sent, about.answered, about.said
-FROM size CROSS JOIN evidence_$day AS about
-ON about.edge = ?1 AND about.width = size.width AND about.first BETWEEN ?2 - (1 << size.width) + 1 AND ?3
-WHERE about.last >= ?2
-ORDER BY about.id
+-- name: proofs
+-- Of each class the cells that hold some rows.
+WITH RECURSIVE size(class) AS (SELECT 3 UNION ALL SELECT class + 1 FROM size WHERE class < 48)
+SELECT pieces
+FROM size CROSS JOIN proof_$day AS held
+ON held.class = size.class AND held.cell BETWEEN ?1 >> size.class AND ?2 >> size.class

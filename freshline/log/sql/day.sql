@@ -25,16 +25,11 @@ CREATE TABLE digest_$day (
     entries BLOB NOT NULL
 );
 
--- Evidence about [first, last] lies under the width its length fits in, so that what covers a position
--- is found near it: at width w no further than 2^w away.
-CREATE TABLE evidence_$day (
-    id INTEGER PRIMARY KEY,
-    edge INTEGER NOT NULL,
-    width INTEGER NOT NULL,
-    first INTEGER NOT NULL,
-    last INTEGER NOT NULL,
-    sent REAL NOT NULL,
-    answered REAL NOT NULL,
-    said TEXT NOT NULL
+-- Evidence (proofs.py): blobs of pieces that lie in one cell, each under the number of its last piece.
+CREATE TABLE proof_$day (
+    number INTEGER PRIMARY KEY,
+    class INTEGER NOT NULL,
+    cell INTEGER NOT NULL,
+    pieces BLOB NOT NULL
 );
-CREATE INDEX evidence_at_$day ON evidence_$day (edge, width, first);
+CREATE INDEX proof_at_$day ON proof_$day (class, cell);
