@@ -8,6 +8,7 @@ python -m tests.proof --sabotage nginx     # only that: a gate that judges nothi
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 
@@ -31,6 +32,7 @@ def main() -> int:
     parser.add_argument("--reads", type=int, default=READS, help="after Complete, that there must be")
     parser.add_argument("--sabotage", choices=KINDS, help="only show that this gate is caught when it judges nothing")
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # no server is left running
     try:
         if asked.sabotage:
             _caught(asked.sabotage, asked.seed)
