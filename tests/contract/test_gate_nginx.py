@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -540,6 +541,37 @@ def test_a_prefetch_that_is_redirected_within_the_site_is_not_refused(origin, ma
 
     assert log.fetch("/missing").status == 200
     assert nginx.get("/instead").status == 503
+
+
+def test_a_lease_that_comes_while_a_key_is_worked_out_is_not_for_that_key(origin, make):
+    """One worker looks at old rules for as long as another is told of a refresh, and granted a lease for it."""
+    nginx, log = make(lapse="bypass", match_limit=1_000_000_000)
+    target = "/" + "a" * 37 + "!"  # takes the pattern below half a second, and does not match it
+
+    def lease(seconds: float) -> Lease:
+        clock = log.status().clock
+        assert clock is not None
+        return Lease(clock, seconds, log.position)
+
+    for round_ in range(4):
+        origin.serves(target, f"old {round_}")
+        log.refresh(Verb.FILE, target.encode())
+        log.status(lease(3600))
+        nginx.get(target)
+        nginx.get(target).hit(f"old {round_}")
+        nginx.kill()
+        nginx.start()
+        log.catch_up()
+        log.refresh(Verb.REGEX, b"/(a|aa)+$")
+        origin.serves(target, f"new {round_}")
+        granted = lease(3600)
+        with ThreadPoolExecutor(1) as visitors:
+            visit = visitors.submit(nginx.get, target)
+            until(lambda visit=visit: visit.done() or waiting(nginx))
+            batch = log.accept((Verb.FILE, target.encode()))
+            log.apply(batch, replace(granted, position=batch.upto))
+
+        visit.result().fetched(f"new {round_}")
 
 
 def test_a_gate_that_emptied_itself_holds_no_lease(origin, make):

@@ -79,9 +79,9 @@ function M.epoch()
     local id = request_id()
     if token == state:get("token") and not asking[id] then asking[id], asked = true, asked + 1 end
   end
-  local key, version = rules.key(var)
-  if lapses and not lease.held(version) and not asking[request_id()] then return lapsed(var) end
-  return key
+  -- The lease first: another worker may be told what is new, and be granted one, while this one works the key out.
+  if lapses and not lease.held(state:get("version")) and not asking[request_id()] then return lapsed(var) end
+  return rules.key(var)
 end
 
 -- In header_filter.

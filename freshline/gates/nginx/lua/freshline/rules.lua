@@ -139,18 +139,18 @@ end
 
 local words, kept, since = {}, 0, nil
 
--- "<generation>.<position>" as M.epoch has them, and the version they are of.
+-- "<generation>.<position>" as M.epoch has them.
 function M.key(var)
   local version, host = state:get("version"), var.host
   if version ~= since then words, kept, since = {}, 0, version end
   local of_host = words[host]
-  if type(of_host) == "string" then return of_host, version end
+  if type(of_host) == "string" then return of_host end
   local target = var.request_uri
   local word = of_host and of_host[target]
-  if word then return word, version end
+  if word then return word end
   local generation, position, holds = M.epoch(host, target)
   word = generation .. "." .. format("%d", position)
-  if not holds or (holds == "url" and #target > MEMO_LENGTH) then return word, version end
+  if not holds or (holds == "url" and #target > MEMO_LENGTH) then return word end
   if kept >= WORDS then words, kept, of_host = {}, 0, nil end
   kept = kept + 1
   if holds == "host" then
@@ -159,7 +159,7 @@ function M.key(var)
     if not of_host then of_host = {}; words[host] = of_host end
     of_host[target] = word
   end
-  return word, version
+  return word
 end
 
 -- Position of the newest refresh of the tag, 0: none; without one, of any of the host's tags.
