@@ -38,8 +38,10 @@ class Reply:
 class Client:
     """Requests to one address. Safe for any number of tasks at once."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, *, discard: bool = False) -> None:
+        """:param discard: bodies are read to their end, however long, and nothing of them is kept"""
         self._host, self._port = host, port
+        self._discard = discard
         self._idle: list[_Connection] = []
         self._closed = False
 
@@ -104,7 +106,7 @@ class Client:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                _, made = await loop.create_connection(_Connection, self._host, self._port)
+                _, made = await loop.create_connection(lambda: _Connection(self._discard), self._host, self._port)
         except TimeoutError:
             raise ConnectionError(f"no connection within {CONNECT_SECONDS:g} s") from None
         return made
@@ -134,7 +136,8 @@ def _head(method: str, target: str, headers: Mapping[str, str], length: int) -> 
 class _Connection(asyncio.Protocol):
     """One connection, one exchange at a time. Also the callback object httptools speaks to."""
 
-    def __init__(self) -> None:
+    def __init__(self, discard: bool) -> None:
+        self._discard = discard
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[Reply] | None = None
@@ -194,7 +197,8 @@ class _Connection(asyncio.Protocol):
         self._received += len(data)
         try:
             self._parser.feed_data(data)
-            if self._received - self._size > HEAD_LIMIT:
+            # What is not body is heads, and where a long one comes in chunks their sizes.
+            if self._received - self._size > HEAD_LIMIT + (self._size if self._discard else 0):
                 raise _TooLong(f"more than {HEAD_LIMIT} bytes before the body")
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, _TooLong) as error:
             self._fail(error)
@@ -218,6 +222,8 @@ class _Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         self._size += len(body)
+        if self._discard:
+            return
         if self._size > ANSWER_LIMIT:
             raise _TooLong(f"more than {ANSWER_LIMIT} bytes")
         self._body.append(body)

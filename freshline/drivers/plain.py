@@ -32,9 +32,14 @@ from freshline.drivers.patience import USUAL, Patience
 
 NOBODY = "freshline.invalid"  #: a host that no site has (RFC 6761 section 6.4)
 AT_ONCE = 32  #: requests under way to one server
+REFUSED = frozenset([400, 413, 414, 431])  #: of one request that the server does not like; the others go on
 DONE = frozenset([200, 201, 202, 204, 404])  #: 404: it has none
 HOW_TO_FLUSH = "cannot be flushed whole: empty its cache, then remove it and add it again"
 
+_ESCAPED = frozenset(b'"#%<>\\^`{|}')  #: of what is printable; with a bare # a server would read no further
+_RUNS = re.compile(rb"([!$&-;=?-\[\]_a-z~]+)|([^!$&-;=?-\[\]_a-z~]+)")  #: what is written as it is, and what is not
+_PARTS = re.compile(rb"\\?.", re.DOTALL)  #: of a pattern: a byte, and one that is escaped
+_UNFIT = re.compile(rb"[^!#-~]")
 _KEPT = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/_-~")
 
 
@@ -43,7 +48,8 @@ class PurgeDriver:
 
     def __init__(self, edge: Edge, patience: Patience = USUAL) -> None:
         self._edge, self._patience = edge, patience
-        self._door, self._site = _client(edge.gate), _client(edge.site)
+        # Of what visitors get the status is all that counts; it may be any object, where a range is not understood.
+        self._door, self._site = _client(edge.gate), _client(edge.site, discard=True)
         self._stands = Gate(None, 0, None, True)
 
     def stand(self, log: str, position: int, mark: str) -> None:
@@ -59,24 +65,27 @@ class PurgeDriver:
 
     async def apply(self, batch: Batch, lease: Lease | None = None) -> Applied | Adrift | Trouble:
         asked = {command.position: self._request(command) for command in batch.commands}
-        refused = tuple((position, f"{self._edge.kind} cannot") for position, it in asked.items() if it is None)
+        refused = {position: f"{self._edge.kind} cannot" for position, it in asked.items() if it is None}
         said: Counter[int] = Counter()
         turn = asyncio.Semaphore(AT_ONCE)
 
-        async def one(host: str, method: str, target: str, headers: dict[str, str]) -> Trouble | None:
+        async def one(position: int, host: str, method: str, target: str, headers: dict[str, str]) -> Trouble | None:
             async with turn:
                 reply = await self._ask(self._door, method, target, host, headers)
             if isinstance(reply, Trouble):
                 return reply
             said[reply.status] += 1
+            if reply.status in REFUSED:
+                refused[position] = f"{method} answered {reply.status}"
+                return None
             return None if reply.status in DONE else _no(reply, method)
 
-        done = await asyncio.gather(*(one(*request) for request in asked.values() if request is not None))
+        done = await asyncio.gather(*(one(at, *request) for at, request in asked.items() if request is not None))
         if (trouble := next((each for each in done if each is not None), None)) is not None:
             return trouble
         self._stands = Gate(batch.log, batch.upto, batch.mark, True)
         counts = ", ".join(f"{count} x {status}" for status, count in sorted(said.items())) or "nothing to ask"
-        return Applied(batch.upto, batch.mark, refused, f"answered, not proven: {counts}")
+        return Applied(batch.upto, batch.mark, tuple(sorted(refused.items())), f"answered, not proven: {counts}")
 
     async def flush(self, log: str, position: int, mark: str, lease: Lease | None = None) -> Applied | Trouble:
         return Trouble(Fault.FAILED, f"{self._edge.name} {HOW_TO_FLUSH}")
@@ -145,9 +154,9 @@ class BanDriver(PurgeDriver):
             case Verb.TAG:
                 return command.host, "BAN", "/", {"x-ban-tag": f"(?:^|[,\\x20]){_quoted(command.what)}(?:[,\\x20]|$)"}
             case Verb.DIR:
-                pattern = f"^{_quoted(command.what)}"
+                pattern = f"^{_quoted_url(command.what)}"
             case Verb.PATH:
-                pattern = f"^{_quoted(command.what)}(?:\\?|$)"
+                pattern = f"^{_quoted_url(command.what)}(?:\\?|$)"
             case Verb.REGEX:
                 pattern = f"^(?:{_spelled(command.what)})"
         return command.host, "BAN", "/", {"x-ban-url": pattern}
@@ -158,13 +167,14 @@ def _no(reply: Reply, method: str) -> Trouble:
     return Trouble(fault, f"{method} answered {reply.status}")
 
 
-def _client(address: str) -> Client:
+def _client(address: str, *, discard: bool = False) -> Client:
     host, _, port = address.rpartition(":")
-    return Client(host.strip("[]"), int(port))
+    return Client(host.strip("[]"), int(port), discard=discard)
 
 
 def _target(canonical: bytes) -> str:
-    return "".join(chr(byte) if 0x21 <= byte <= 0x7E and byte != 0x25 else f"%{byte:02X}" for byte in canonical)
+    """In the spelling that browsers use, and prefetches: a server that has no gate takes what it is told literally."""
+    return "".join(chr(byte) if 0x21 <= byte <= 0x7E and byte not in _ESCAPED else f"%{byte:02X}" for byte in canonical)
 
 
 def _quoted(what: bytes) -> str:
@@ -172,9 +182,19 @@ def _quoted(what: bytes) -> str:
     return "".join(chr(byte) if byte in _KEPT else f"\\x{byte:02x}" for byte in what)
 
 
+def _quoted_url(what: bytes) -> str:
+    """Likewise, of a URL as visitors write it: what has to be escaped there is, and by some visitors is not."""
+    out = ""
+    for kept, run in _RUNS.findall(what):
+        encoded = "".join(f"%{byte:02x}" for byte in run)
+        out += f"(?i:{encoded}|{_quoted(run)})" if run else _quoted(kept)
+    return out
+
+
 def _spelled(pattern: bytes) -> str:
-    """A caller's pattern, on one line and without blanks and quotes."""
-    return "".join(chr(byte) if 0x21 <= byte <= 0x7E and byte != 0x22 else f"\\x{byte:02x}" for byte in pattern)
+    """A caller's pattern, on one line and without blanks and quotes, escaped or not."""
+    parts = (part.removeprefix(b"\\") if _UNFIT.search(part) else part for part in _PARTS.findall(pattern))
+    return "".join(chr(byte) if 0x21 <= byte <= 0x7E and byte != 0x22 else f"\\x{byte:02x}" for byte in b"".join(parts))
 
 
 def _breaks_out(text: str) -> bool:

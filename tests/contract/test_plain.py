@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from freshline.domain.action import Command, Fetch, Verb
-from freshline.drivers.base import Applied, Batch, Fault, FetchOutcome, Gate, Trouble
+from freshline.domain.edge import Edge
+from freshline.drivers.base import Applied, Batch, Fault, Fetched, FetchOutcome, Gate, Trouble
 from freshline.drivers.plain import BanDriver, PurgeDriver
 from tests.servers.base import SITE
 from tests.servers.origin import Origin
@@ -108,6 +110,81 @@ async def test_a_ban_says_nothing_but_its_pattern(varnish: Varnish, origin: Orig
     await driver.close()
 
     varnish.get("/kept").hit("v1")
+
+
+@pytest.mark.parametrize(
+    ("verb", "what"),
+    [
+        (Verb.FILE, b'/caf\xc3\xa9 "{x}#y/100%.html?q=\xc3\xa9'),
+        (Verb.PATH, b'/caf\xc3\xa9 "{x}#y/100%.html'),
+        (Verb.DIR, b'/caf\xc3\xa9 "{x}#y/'),
+        (Verb.REGEX, rb"/caf.*\#y/.*q="),
+    ],
+)
+async def test_what_has_to_be_escaped_in_a_url(varnish: Varnish, origin: Origin, verb: Verb, what: bytes) -> None:
+    """Visitors write it so, and it is taken all the same."""
+    page = "/caf%C3%A9%20%22%7Bx%7D%23y/100%25.html?q=%C3%A9"
+    if verb is Verb.REGEX:
+        what = what.replace(rb"\#", rb"(?:\#|%23)")
+    for target, text in ((page, "v1"), ("/caf", "kept")):
+        origin.serves(target, text)
+        varnish.get(target)
+    origin.serves(page, "v2")
+    driver = BanDriver(varnish.edge)
+
+    answer = await driver.apply(batch(Command(1, True, verb, SITE, what)))
+    await driver.close()
+
+    assert isinstance(answer, Applied) and answer.refused == ()
+    varnish.get(page).fetched("v2")
+    varnish.get("/caf").hit("kept")
+
+
+async def test_a_pattern_that_the_server_does_not_take(varnish: Varnish, origin: Origin) -> None:
+    """It fails its own row. Somebody's odd pattern holds up nobody else's."""
+    origin.serves("/a", "v1")
+    varnish.get("/a")
+    origin.serves("/a", "v2")
+    driver = BanDriver(varnish.edge)
+    odd = Command(1, True, Verb.REGEX, SITE, rb"/\x{10FFFF}")
+    long = Command(2, True, Verb.REGEX, SITE, b"/" + "é".encode() * 511 * 6)
+
+    answer = await driver.apply(batch(odd, long, Command(3, True, Verb.FILE, SITE, b"/a")))
+    await driver.close()
+
+    assert isinstance(answer, Applied), answer
+    assert answer.refused == ((1, "BAN answered 400"), (2, "BAN answered 400"))
+    varnish.get("/a").fetched("v2")
+
+
+def test_a_pattern_is_spelled_without_blanks_and_quotes() -> None:
+    """What was escaped means the same; a backslash that is itself escaped escapes nothing."""
+    edge = Edge("e", "plain-ban", "g", "127.0.0.1:1", "127.0.0.1:2", "s")
+    spelled = {b'/a"b': rb"/a\x22b", rb"/a\"b": rb"/a\x22b", rb'/a\\"b': rb"/a\\\x22b", rb"/a\.b\d": rb"/a\.b\d"}
+
+    for pattern, wanted in spelled.items():
+        request = BanDriver(edge)._request(Command(1, True, Verb.REGEX, SITE, pattern))
+        assert request is not None and request[3] == {"x-ban-url": f"^(?:{wanted.decode()})"}
+
+
+async def test_a_large_object_is_prefetched(varnish: Varnish, origin: Origin) -> None:
+    """Also by a server that takes no notice of the range, and sends all of it."""
+    server = await asyncio.start_server(_whole, "127.0.0.1", 0)
+    address = "{}:{}".format(*server.sockets[0].getsockname())
+    driver = PurgeDriver(replace(varnish.edge, site=address))
+
+    fetched = await driver.fetch(Fetch(1, "http", SITE, "/large"))
+    await driver.close()
+    server.close()
+
+    assert isinstance(fetched, Fetched) and fetched.outcome is FetchOutcome.STORED, fetched
+
+
+async def _whole(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+    writer.write((b"%x\r\n" % 100 + b"x" * 100 + b"\r\n") * 40_000 + b"0\r\n\r\n")
+    await writer.drain()
 
 
 async def test_a_prefetch_is_answered(varnish: Varnish, origin: Origin) -> None:
