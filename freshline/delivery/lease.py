@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from freshline.drivers.base import Clock, Gate, Lapse, Lease
 
+LONGEST = 15  #: digits of the milliseconds that a gate may say are left
 UNEVEN = 1.02  #: two clocks do not run apart by more than this; the worst quartz is a hundred times better
 
 
@@ -35,7 +36,7 @@ class Leasehold:
         self.lapses = gate.clock is not None and gate.lapse is not Lapse.SERVE
         self.tells(gate.clock, now)
         left = gate.detail.get("lease", "")
-        if gate.clock is not None and left.isdigit():
+        if gate.clock is not None and left.isdigit() and len(left) <= LONGEST:
             self.until = max(self.until or now, now + int(left) / 1000 * UNEVEN)
 
     def tells(self, clock: Clock | None, now: float) -> None:

@@ -37,7 +37,7 @@ def _body(verb: str, what: Fetch) -> bytes:
 def _probed(reply: Reply) -> Probed | Trouble:
     said = _said(reply)
     match said.split(" "):
-        case ["stored", stamp] if stamp.isdigit():
+        case ["stored", stamp] if lines.is_number(stamp):
             return Probed(Presence.STORED, int(stamp), said)
         case ["absent"]:
             return Probed(Presence.ABSENT, None, said)
@@ -48,7 +48,9 @@ def _probed(reply: Reply) -> Probed | Trouble:
 def _fetched(reply: Reply) -> Fetched | Trouble:
     said = _said(reply)
     match said.split(" ", 4):
-        case ["fetched", outcome, status, size, why] if outcome in OUTCOMES and status.isdigit() and size.isdigit():
+        case ["fetched", outcome, status, size, why] if (
+            outcome in OUTCOMES and lines.is_number(status) and lines.is_number(size)
+        ):
             location = why.removeprefix(REDIRECTS) if why.startswith(REDIRECTS) else ""
             return Fetched(OUTCOMES[outcome], int(status), int(size), why, location)
         case _:
@@ -56,7 +58,7 @@ def _fetched(reply: Reply) -> Fetched | Trouble:
 
 
 def _said(reply: Reply) -> str:
-    return reply.body.decode("ascii", "replace").rstrip("\n")[: lines.SAID_LIMIT]
+    return lines.spoken(reply.body.decode("ascii", "replace"))
 
 
 def _failure(reply: Reply, said: str) -> Trouble:

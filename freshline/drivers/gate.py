@@ -68,7 +68,7 @@ def understood(reply: Reply | Trouble, read: Callable[[Reply], T | Trouble], ans
 
 def _gate(reply: Reply, kind: str) -> Gate | Trouble:
     if reply.status == 500:
-        return Trouble(Fault.FAILED, reply.body.decode("ascii", "replace")[: lines.SAID_LIMIT])
+        return Trouble(Fault.FAILED, lines.spoken(reply.body.decode("ascii", "replace")))
     if reply.status != 200:
         raise lines.BadLines("not a gate's answer")
     if (found := lines.read_kind(reply.body)) != kind:

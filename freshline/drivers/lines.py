@@ -21,6 +21,7 @@ CLOCK_HEADER = "freshline-clock"
 LEASE_HEADER = "freshline-lease"
 
 VERSION = "1"
+NUMBER_DIGITS = 16
 NUMBER_LIMIT = 1 << 53  #: positions fit a double, which is what a gate in Lua counts with
 SAID_LIMIT = 300  #: characters of an answer that are kept as evidence
 
@@ -191,7 +192,7 @@ def read_clock(value: str) -> Clock | None:
 def read_answer(status: int, body: bytes, clock: str = "") -> Applied | Adrift | Trouble:
     """The answer to a batch or a flush."""
     lines = _text(body).splitlines()
-    said = f"{status} {lines[0] if lines else ''}".strip()[:SAID_LIMIT]
+    said = spoken(f"{status} {lines[0] if lines else ''}".strip())
     match status, (lines[0].split(" ") if lines else []):
         case 200, ["ok", position, mark]:
             refused = tuple(map(_refusal, lines[1:]))
@@ -206,6 +207,17 @@ def read_answer(status: int, body: bytes, clock: str = "") -> Applied | Adrift |
             return Trouble(Fault.WRONG_SECRET, "403")
         case _:
             raise BadLines(f"not a gate's answer: {said!r}")
+
+
+def spoken(text: str) -> str:
+    """What a gate said, fit to be kept and shown: one line, of a bounded length, with nothing a terminal would obey."""
+    line, *_ = text[: 2 * SAID_LIMIT].splitlines() or [""]
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)[:SAID_LIMIT]
+
+
+def is_number(text: str) -> bool:
+    """Whether it is one that a gate may say; ``isdigit`` alone takes U+00B2, and thousands of digits."""
+    return text.isascii() and text.isdigit() and len(text) <= NUMBER_DIGITS
 
 
 def _refusal(line: str) -> tuple[int, str]:
@@ -236,7 +248,7 @@ def _text(body: bytes) -> str:
 
 
 def _number(text: str) -> int:
-    if not (text.isdigit() and len(text) <= 16 and int(text) <= NUMBER_LIMIT):
+    if not (is_number(text) and int(text) <= NUMBER_LIMIT):
         raise BadLines(f"{text[:80]!r} is no position")
     return int(text)
 

@@ -86,7 +86,7 @@ def _refusal(name: str, value: str) -> str | None:
 def _probed(reply: Reply) -> Probed:
     said = _said(reply, PRESENCE_HEADER)
     match said.split(" "):
-        case [presence, stamp] if presence in list(Presence) and (stamp == "-" or stamp.isdigit()):
+        case [presence, stamp] if presence in list(Presence) and (stamp == "-" or lines.is_number(stamp)):
             return Probed(Presence(presence), None if stamp == "-" else int(stamp), said)
         case _:
             raise lines.BadLines(f"{said!r} is no answer to a probe")
@@ -95,17 +95,17 @@ def _probed(reply: Reply) -> Probed:
 def _fetched(reply: Reply) -> Fetched:
     said = _said(reply, FETCH_HEADER)
     match said.split(" "):
-        case [outcome, status, *rest] if status.isdigit():
-            size = int(rest[0]) if rest and rest[0].isdigit() and outcome == "stored" else 0
+        case [outcome, status, *rest] if lines.is_number(status):
+            size = int(rest[0]) if rest and lines.is_number(rest[0]) and outcome == "stored" else 0
             location = reply.headers.get("location", "") if outcome == "other" else ""
             found = OUTCOMES.get(outcome, FetchOutcome.OTHER)
-            return Fetched(found, int(status), size, said[: lines.SAID_LIMIT], location)
+            return Fetched(found, int(status), size, said, location)
         case _:
             raise lines.BadLines(f"{said!r} is no answer to a fetch")
 
 
 def _said(reply: Reply, header: str) -> str:
     try:
-        return reply.headers[header]
+        return lines.spoken(reply.headers[header])
     except KeyError:
         raise lines.BadLines(f"{reply.status} without {header}") from None
