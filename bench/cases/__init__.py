@@ -7,7 +7,7 @@ from importlib import import_module
 from bench.harness import Case
 
 #: In the order they are run and printed.
-NAMES = ("describe", "list", "submit", "settle", "prove", "hits", "prefetch", "weight", "counts")
+NAMES = ("describe", "list", "submit", "settle", "prove", "hits", "million", "prefetch", "weight", "counts")
 
 
 def case(name: str) -> Case:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,10 +15,12 @@ import pytest
 
 from freshline.domain.action import Verb
 from freshline.drivers.base import Applied, Fault, FetchOutcome, Lease, Presence, Trouble
+from tests.contract.streaming import until_it_stands
 from tests.servers.base import SECRET, send, until
 from tests.servers.nginx import WORKERS, Nginx
 from tests.servers.origin import Origin
 from tests.servers.steered import Steered
+from tests.servers.wallclock import WallClock
 
 Make = Callable[..., tuple[Nginx, Steered]]
 
@@ -37,6 +40,16 @@ def make(tmp_path: Path, origin: Origin) -> Iterator[Make]:
     for server, log in made:
         log.close()
         server.stop()
+
+
+@pytest.fixture
+def wall_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WallClock:
+    """What servers that are started from here on go by."""
+    clock = WallClock(tmp_path / "clock")
+    clock.set(0)
+    for name, value in clock.environment.items():
+        monkeypatch.setenv(name, value)
+    return clock
 
 
 def never_again(nginx: Nginx, target: str, old: str, **headers: str) -> None:
@@ -184,7 +197,8 @@ def test_the_journal_does_not_grow_with_use(origin, make):
     origin.serves("*", "v1")
     for _ in range(14):
         log.applied(*((Verb.FILE, path) for path in paths), (Verb.REGEX, rb"/re.*\.x"), (Verb.TAG, b"red"))
-    assert nginx.journal.stat().st_size < 1_500_000
+    assert int(log.status().detail["journal_bytes"]) < 2_000_000
+    until(lambda: nginx.journal.stat().st_size < 1_000_000)  # made small while it goes on
     nginx.get("/refreshed.x")
     nginx.get(paths[7].decode())
     nginx.restart()
@@ -196,6 +210,72 @@ def test_the_journal_does_not_grow_with_use(origin, make):
     nginx.get(paths[7].decode()).hit("v1")
     log.refresh(Verb.REGEX, rb"/re.*\.x")
     nginx.get("/refreshed.x").fetched("v2")
+
+
+def test_a_long_journal_is_read_while_visitors_are_served(origin, make):
+    """The master reads for a moment, a worker reads on; until then nobody is told where it stands, nor is it fresh."""
+    nginx, log = make(start_ms=1)
+    origin.serves("/a", "v1")
+    nginx.get("/a")
+    log.refresh(Verb.FILE, b"/a")
+    for n in range(30):
+        log.applied(*((Verb.FILE, f"/many/{n}/{k}".encode()) for k in range(2_000)))
+    log.refresh(Verb.REGEX, rb"/last")
+    origin.serves("/a", "v2")
+    nginx.restart()
+    nginx.get("/a").fetched("v2")
+    gate = until_it_stands(log)
+    log.catch_up()
+
+    assert (gate.position, gate.synced, gate.detail["rules"]) == (60_002, False, "60002")
+    never_again(nginx, "/a", "v1")
+    assert log.refresh(Verb.FILE, b"/a").position == 60_003
+
+
+@pytest.mark.parametrize("n", range(4))
+def test_killed_while_it_is_compacted(origin, make, n):
+    """A journal is whole after kill -9 at any moment of its compaction, and what was answered is in it."""
+    nginx, log = make()
+    paths = [f"/some/longer/path/of/an/object/{k}".encode() for k in range(6_000)]
+    while int(log.status().detail["journal_bytes"]) < 1_050_000:
+        log.applied(*((Verb.FILE, path) for path in paths))
+    log.refresh(Verb.FILE, b"/last")
+    time.sleep(0.03 * n)
+    nginx.kill()
+    nginx.start()
+    gate = log.status()
+
+    assert (gate.position, gate.detail["rules"]) == (log.position, "6001")
+
+
+def test_no_rule_ends_early_or_lives_for_ever_because_the_date_is_set(origin, wall_clock, make):
+    """Ahead by more than a rule's life: it still covers. Back: it stays for as long as what it covers. Then it goes."""
+    nginx, log = make(ttl_seconds=2)
+    origin.serves("/a", "v1")
+    nginx.get("/a")
+    origin.serves("/a", "v2")
+    log.refresh(Verb.FILE, b"/a")
+    begun = time.monotonic()
+    wall_clock.set(+30)
+    ahead = [nginx.get("/a").body for _ in range(12)]
+    log.refresh(Verb.FILE, b"/b")
+    kept = log.status().detail["rules"]
+    assert time.monotonic() - begun < 2, "too slow to tell"
+    wall_clock.set(-30)
+    time.sleep(2.5)
+    log.refresh(Verb.FILE, b"/c")
+    log.refresh(Verb.FILE, b"/d")
+    back = log.status().detail["rules"]
+    wall_clock.set(+40)
+
+    def gone() -> bool:
+        log.refresh(Verb.FILE, b"/e")
+        return int(log.status().detail["rules"]) <= 2
+
+    until(gone)
+    assert ahead == ["v2"] * 12
+    assert (kept, back) == ("2", "4")
+    assert nginx.get("/a").status == 200
 
 
 # The bounds

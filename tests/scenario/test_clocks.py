@@ -1,13 +1,10 @@
-"""Wall clocks that are set while all runs, by the service and by caches; and outages longer than the log reaches.
-
-libfaketime moves what a process takes for the time of day, and leaves its monotonic clock alone, as a step does.
-"""
+"""Wall clocks that are set while all runs, by the service and by caches; and outages longer than the log reaches."""
 
 from __future__ import annotations
 
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import HTTPError
@@ -22,6 +19,7 @@ from tests.servers.base import CacheServer, until
 from tests.servers.nginx import Nginx
 from tests.servers.origin import Origin
 from tests.servers.varnish import Varnish
+from tests.servers.wallclock import WallClock
 
 HOUR, DAY = 3600, 86_400
 
@@ -33,29 +31,6 @@ class Skewed(Ambient):
 
     def now(self) -> float:
         return time.time() + self.seconds
-
-
-@dataclass
-class WallClock:
-    """What a process under it takes for the time of day."""
-
-    file: Path
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        (library,) = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
-        return {
-            "LD_PRELOAD": str(library),
-            "FAKETIME_TIMESTAMP_FILE": str(self.file),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "NO_FAKE_STAT": "1",
-        }
-
-    def set(self, seconds: int) -> None:
-        new = self.file.with_suffix(".new")
-        new.write_text(f"{seconds:+d}\n")
-        new.rename(self.file)
 
 
 @dataclass

@@ -22,6 +22,7 @@ OBJECT = re.compile("[0-9a-f]{32}")
 
 CONF = """
 daemon off;
+env FAKETIME_TIMESTAMP_FILE; env FAKETIME_NO_CACHE; env FAKETIME_DONT_FAKE_MONOTONIC; env NO_FAKE_STAT;
 pid {root}/nginx.pid;
 error_log {root}/error.log notice;
 worker_processes {workers};

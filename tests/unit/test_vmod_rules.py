@@ -249,6 +249,23 @@ def test_old_rules_go_and_leave_a_floor(rules: Gate) -> None:
     assert rules.judge((life, 1), b"/b") == "gone"
 
 
+def test_many_rules_are_found_and_go_together(rules: Gate) -> None:
+    """Thousands of rules are each found; past their age all go with one batch, and leave a floor."""
+    rules.ask("bounds", 100_000, 60)
+    life, _ = rules.stamp()
+    count = 5_000
+    rules.batch(0, count, *(Command(n, True, Verb.FILE, "h.test", b"/%d" % n) for n in range(1, count + 1)))
+    found = {rules.judge((life, n - 1), b"/%d" % n) for n in range(1, count + 1)}
+    beside = {rules.judge((life, n), b"/%d" % n) for n in range(1, count + 1, 7)}
+    rules.ask("now", 100)
+    rules.batch(count, count + 1, Command(count + 1, True, Verb.FILE, "h.test", b"/last"))
+
+    assert (found, beside) == ({"gone"}, {"fresh"})
+    assert "rules 1\n" in rules.tell("status", "-")[1]
+    assert rules.judge((life, count - 1), b"/other") == "gone"
+    assert rules.judge((life, count), b"/other") == "fresh"
+
+
 def test_a_pattern_refreshed_again_moves_to_the_front(rules: Gate) -> None:
     """The same pattern twice is one rule with the newer position."""
     life, _ = rules.stamp()

@@ -348,6 +348,7 @@ apply(const struct batch *b, uint64_t now)
 {
 	const struct command *c;
 	size_t i, chunk;
+	int more;
 
 	for (i = 0; i < b->n;) {
 		rules_open();
@@ -360,10 +361,12 @@ apply(const struct batch *b, uint64_t now)
 		}
 		rules_close();
 	}
-	rules_open();
-	rules_expire(now);
-	rules_complete(b->upto);
-	rules_close();
+	do {
+		rules_open();
+		if (!(more = rules_expire(now)))
+			rules_complete(b->upto);
+		rules_close();
+	} while (more);
 }
 
 static void

@@ -14,6 +14,7 @@
 
 #define NONE		UINT32_MAX
 #define HOST_SIZE	256		/* bytes of a name; a longer one is cut and shares its rules */
+#define EXPIRED_AT_ONCE	1024		/* rules dropped, and hosts looked at, while lookups wait */
 #define MEMO_SLOTS	65536		/* remembered verdicts, 16 bytes each */
 #define ONSTACK		4096		/* bytes of a URL that need no allocation */
 
@@ -58,7 +59,11 @@ static _Atomic uint64_t newest;		/* of all rules: objects stamped at it or above
 static _Atomic uint64_t complete;
 
 static struct entry *entries;
-static uint32_t *entry_buckets, entry_mask;
+/*
+ * The table grows by a bucket with each entry (Litwin's linear hashing, 1980): lookups never wait while all of it is
+ * hashed anew. entry_mask + 1 is the power of two that buckets_used is on its way to.
+ */
+static uint32_t *entry_buckets, entry_mask, buckets_used;
 static uint32_t entries_used, entries_size, free_entry = NONE, oldest_entry = NONE, newest_entry = NONE;
 
 static struct host *hosts;
@@ -151,13 +156,21 @@ find_host(uint64_t key)
 }
 
 static uint32_t
+bucket_of(uint64_t key)
+{
+	uint32_t at = (uint32_t)key & entry_mask;
+
+	return (at < buckets_used ? at : at & (entry_mask >> 1));
+}
+
+static uint32_t
 find_entry(uint64_t key)
 {
 	uint32_t at;
 
-	if (entry_buckets == NULL)
+	if (buckets_used == 0)
 		return (NONE);
-	at = entry_buckets[key & entry_mask];
+	at = entry_buckets[bucket_of(key)];
 	while (at != NONE && entries[at].key != key)
 		at = entries[at].chained;
 	return (at);
@@ -541,7 +554,7 @@ drop_oldest_entry(void)
 
 	host->floor = max(host->floor, max(e->hard, e->soft));
 	unlink_entry(at);
-	for (link = &entry_buckets[e->key & entry_mask]; *link != at; link = &entries[*link].chained)
+	for (link = &entry_buckets[bucket_of(e->key)]; *link != at; link = &entries[*link].chained)
 		;
 	*link = e->chained;
 	e->chained = free_entry;
@@ -566,7 +579,7 @@ forget_all(void)
 	free(entry_buckets);
 	entries = NULL;
 	entry_buckets = NULL;
-	entries_used = entries_size = entry_mask = 0;
+	entries_used = entries_size = entry_mask = buckets_used = 0;
 	free_entry = oldest_entry = newest_entry = NONE;
 	held = 0;
 	atomic_store(&newest, 0);
@@ -604,17 +617,25 @@ rules_resume(uint64_t other)
 	pthread_rwlock_unlock(&lock);
 }
 
-void
+int
 rules_expire(uint64_t now)
 {
-	uint32_t i;
+	uint32_t i, dropping = EXPIRED_AT_ONCE;
+	static uint32_t at;
+	struct host *host;
 
-	while (held > 0 && (held > cap || entries[oldest_entry].seen + age < now))
+	while (held > 0 && (held > cap || entries[oldest_entry].seen + age < now)) {
+		if (dropping-- == 0)
+			return (1);
 		drop_oldest_entry();
+	}
 	if (held_regexes > 0)
-		for (i = 0; i < hosts_used; i++)
-			while (hosts[i].oldest_regex != NULL && hosts[i].oldest_regex->seen + age < now)
-				drop_oldest_regex(&hosts[i]);
+		for (i = 0; i < hosts_used && i < EXPIRED_AT_ONCE; i++) {
+			host = &hosts[at++ % hosts_used];
+			while (host->oldest_regex != NULL && host->oldest_regex->seen + age < now)
+				drop_oldest_regex(host);
+		}
+	return (0);
 }
 
 void
@@ -631,9 +652,7 @@ rules_bounds(uint64_t new_cap, uint64_t age_seconds)
 
 	pthread_rwlock_wrlock(&lock);
 	cap = new_cap < 1 ? 1 : new_cap > RULES_CAP_LIMIT ? RULES_CAP_LIMIT : new_cap;
-	age = age_seconds;
-	while (held > cap)
-		drop_oldest_entry();
+	age = age_seconds;	/* what is too much now goes with the next batch */
 	pthread_rwlock_unlock(&lock);
 }
 
@@ -642,7 +661,7 @@ rules_bounds(uint64_t new_cap, uint64_t age_seconds)
 static int
 room_for_entry(void)
 {
-	uint32_t i, size, *buckets;
+	uint32_t size, *buckets;
 	struct entry *more;
 
 	if (free_entry != NONE || entries_used < entries_size)
@@ -651,26 +670,40 @@ room_for_entry(void)
 	if ((more = realloc(entries, size * sizeof *entries)) == NULL)
 		return (0);
 	entries = more;
-	if ((buckets = malloc(size * sizeof *buckets)) == NULL)
+	if ((buckets = realloc(entry_buckets, size * sizeof *buckets)) == NULL)
 		return (0);
-	free(entry_buckets);
 	entry_buckets = buckets;
-	entry_mask = size - 1;
 	entries_size = size;
-	for (i = 0; i < size; i++)
-		buckets[i] = NONE;
-	for (i = oldest_entry; i != NONE; i = entries[i].newer) {
-		entries[i].chained = buckets[entries[i].key & entry_mask];
-		buckets[entries[i].key & entry_mask] = i;
-	}
 	return (1);
+}
+
+/* One bucket more: half of what lies in one of the others moves there. */
+static void
+add_bucket(void)
+{
+	uint32_t new = buckets_used, *link, at;
+
+	if (new > entry_mask)
+		entry_mask = entry_mask * 2 + 1;
+	entry_buckets[new] = NONE;
+	if (new > 0)
+		for (link = &entry_buckets[new & (entry_mask >> 1)]; (at = *link) != NONE;) {
+			if (((uint32_t)entries[at].key & entry_mask) != new) {
+				link = &entries[at].chained;
+				continue;
+			}
+			*link = entries[at].chained;
+			entries[at].chained = entry_buckets[new];
+			entry_buckets[new] = at;
+		}
+	buckets_used++;
 }
 
 static uint32_t
 make_entry(uint64_t key, uint32_t host)
 {
 	struct entry *e;
-	uint32_t at;
+	uint32_t at, bucket;
 
 	if (held >= cap)
 		drop_oldest_entry();
@@ -679,14 +712,17 @@ make_entry(uint64_t key, uint32_t host)
 	if (free_entry != NONE) {
 		at = free_entry;
 		free_entry = entries[at].chained;
-	} else
+	} else {
 		at = entries_used++;
+		add_bucket();
+	}
 	e = &entries[at];
 	e->key = key;
 	e->hard = e->soft = 0;
 	e->host = host;
-	e->chained = entry_buckets[key & entry_mask];
-	entry_buckets[key & entry_mask] = at;
+	bucket = bucket_of(key);
+	e->chained = entry_buckets[bucket];
+	entry_buckets[bucket] = at;
 	held++;
 	return (at);
 }

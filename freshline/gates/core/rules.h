@@ -92,7 +92,7 @@ uint64_t rules_key(const struct name *name);
 void rules_open(void);
 void rules_add(enum verb verb, int force, struct slice host, struct slice what, void *compiled, uint64_t position,
     uint64_t now);
-void rules_expire(uint64_t now);
+int rules_expire(uint64_t now);	/* some of them; true if there is more to do */
 void rules_complete(uint64_t position);
 void rules_close(void);
 

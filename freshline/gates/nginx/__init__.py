@@ -58,13 +58,14 @@ class Settings:
     levels: str = "1:2"  #: as in proxy_cache_path
     lua: str = str(LUA)  #: where the gate's Lua lies on that server
     site_tls: str | None = None  #: where it reaches the site over TLS; without it https cannot be prefetched
-    rules_size: str = "64m"
-    tags_size: str = "64m"
+    rules_size: str = "160m"  #: 128 bytes a rule: 1,250,000; the system gives the memory as it is used
+    tags_size: str = "64m"  #: 128 or 256 bytes for a URL with some tags: 260,000 at least
     ttl_seconds: int = 21 * DAY_SECONDS
     fetch_seconds: int = 600  #: a site that says nothing for so long is given up by a prefetch
     body_bytes: int = 64 << 20
     patterns_per_host: int = 500  #: beyond it the whole host is refreshed
     match_limit: int = 20_000  #: steps of one pattern on one URL
+    start_ms: int = 1_000  #: the master reads the journal for so long; then visitors are served, and a worker reads on
     lapse: str = "serve"  #: what visitors get without a lease, one of LAPSES
 
 
@@ -85,7 +86,7 @@ def render(settings: Settings) -> dict[str, str]:
     ):
         if not pattern.match(getattr(s, name)):
             raise ValueError(f"{name} is not of the form {pattern.pattern}")
-    if min(s.ttl_seconds, s.fetch_seconds, s.body_bytes, s.patterns_per_host, s.match_limit) < 1:
+    if min(s.ttl_seconds, s.fetch_seconds, s.body_bytes, s.patterns_per_host, s.match_limit, s.start_ms) < 1:
         raise ValueError("a limit below 1")
     if s.lapse not in LAPSES:
         raise ValueError(f"lapse {s.lapse!r} is none of {', '.join(LAPSES)}")
@@ -107,6 +108,7 @@ def render(settings: Settings) -> dict[str, str]:
         "BODY_BYTES": str(s.body_bytes),
         "PATTERNS": str(s.patterns_per_host),
         "MATCH_LIMIT": str(s.match_limit),
+        "START_MS": str(s.start_ms),
         "LAPSE": s.lapse,
         **{name: text if s.lapse == lapse else "" for name, (lapse, text) in BLOCKS.items()},
     }

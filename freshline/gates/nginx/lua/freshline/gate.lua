@@ -1,4 +1,6 @@
 -- The gate's own listener: docs/gates.md, line by line.
+local ages = require "freshline.ages"
+local compact = require "freshline.compact"
 local fetch = require "freshline.fetch"
 local journal = require "freshline.journal"
 local lease = require "freshline.lease"
@@ -39,7 +41,7 @@ end
 local function locked(work)
   local mine, waited = memory.owner(), 0
   while not state:safe_add("lock", mine, LOCK_SECONDS) do
-    if memory.unlock_dead("lock") then state:set("ragged", true) end      -- it may have died in the middle of writing
+    memory.unlock_dead("lock")
     if waited > LOCK_WAIT_SECONDS then return 500, "failed another batch is being applied\n" end
     waited = waited + 0.01
     ngx.sleep(0.01)
@@ -134,6 +136,8 @@ local function collapse(why, log, position, mark, hold)
   local generation = memory.random()
   state:set("generation", generation)                       -- before anything can fail: the rules of the old one are gone
   assert(journal.begin(generation, log, position, mark))
+  ages.begin()
+  compact.free_soon()
   state:set("evicted", -1)
   state:incr("collapses", 1, 0)
   memory.stand(log, position, mark)
@@ -141,17 +145,12 @@ local function collapse(why, log, position, mark, hold)
 end
 
 local function put_all(todo, hold)
-  local touched = {}
+  local touched = rules.touch()
   for i, command in ipairs(todo) do
     if not rules.put(touched, command[1], command[2], command[3], command[4]) then return nil end
     if i % BREATH == 0 then hold(true) end
   end
   return rules.publish(touched)
-end
-
-local function rule_is_live(line)
-  local position, verb, host, field = match(line, "^(%d+) (%l+) (%S+) (%S+)$")
-  return position ~= nil and rules.live(tonumber(position), verb, host, target_of.decode(field))
 end
 
 local function apply(batch, hold)
@@ -161,25 +160,19 @@ local function apply(batch, hold)
   if batch.after > position then return 409, format("behind %d %s\n", position, mark) end
   local todo, refused = plan(batch, position, hold)
   if batch.upto > position then
-    if journal.due() then
-      local breaths = 0
-      local ok, why, lost = journal.compact(function(line)
-        breaths = breaths + 1
-        if breaths % BREATH == 0 then hold(true) end
-        return rule_is_live(line)
-      end, hold)
-      if lost then
-        collapse("the journal is past use, " .. why, log, position, mark, hold)
-      elseif not ok and state:get("ragged") then
-        return 500, "failed journal: " .. why .. "\n"
-      end
+    local whole, why, lost = journal.mend()
+    if lost then
+      collapse("the journal is past use, " .. why, log, position, mark, hold)
+    elseif not whole then
+      return 500, "failed journal: " .. why .. "\n"
     end
     local lines = {}
     for i, command in ipairs(todo) do
       lines[i] = format("%d %s %s %s", command[1], command[2], command[3], command[5])
     end
     hold()
-    local ok, why = journal.append(lines, batch.upto, batch.mark)
+    local ok
+    ok, why = journal.append(lines, batch.upto, batch.mark)
     if not ok then return 500, "failed journal: " .. why .. "\n" end
     state:set("reach", batch.upto)
     if not put_all(todo, hold) then
@@ -190,6 +183,7 @@ local function apply(batch, hold)
       memory.stand(log, batch.upto, batch.mark)
     end
     position, mark = batch.upto, batch.mark
+    if ages.reached(position) > (state:get("swept") or 0) or journal.grown() then compact.soon(locked, collapse) end
   end
   if batch.live and batch.upto == position and batch.mark == mark then
     memory.serve(state:get("generation"))
@@ -204,6 +198,8 @@ local function flush(log, position, mark, hold)
   if not ok then return 500, "failed journal: " .. why .. "\n" end
   memory.serve(memory.throw_away("flush"))          -- what is fetched while the rules go is of no use either
   rules.clear(hold)
+  ages.begin()
+  compact.free_soon()
   if memory.tags then memory.tags:flush_all() end
   state:set("evicted", -1)
   state:delete("distrust")
@@ -247,7 +243,13 @@ end
 
 local ROUTES = {}
 
+-- Before it has read its journal it does not know where it stands.
+local function reading()
+  return not state:get("at") and answer(500, "failed it is reading its journal\n")
+end
+
 ROUTES["GET /freshline/status"] = function()
+  if reading() then return end
   local log, position, mark = memory.at()
   local lines = {
     "gate nginx 1",
@@ -271,6 +273,7 @@ end
 ROUTES["POST /freshline/batch"] = function()
   local batch, why = parse_batch(read_body())
   if not batch then return answer(400, "bad " .. why .. "\n") end
+  if reading() then return end
   return answer_told(locked(function(hold) return apply(batch, hold) end))
 end
 
@@ -279,6 +282,7 @@ ROUTES["POST /freshline/flush"] = function()
   local log, digits, mark = match(lines and lines() or "", "^flush (%S+) (%d+) (%S+)$")
   local position = digits and number(digits)
   if not position or log == "-" or #log > 128 or #mark > 128 or lines() then return answer(400, "bad " .. (why or "no flush") .. "\n") end
+  if reading() then return end
   return answer_told(locked(function(hold) return flush(log, position, mark, hold) end))
 end
 
@@ -298,8 +302,8 @@ end
 
 -- For anybody.
 local function fresh()
-  local log = memory.at()
-  if log ~= "-" and memory.synced() and lease.left() > 0 then return answer(200, "fresh\n") end
+  local log = state:get("at") and memory.at()
+  if log and log ~= "-" and memory.synced() and lease.left() > 0 then return answer(200, "fresh\n") end
   return answer(503, "not fresh\n")
 end
 

@@ -2,7 +2,7 @@
 --
 -- state: serving     the generation in use: `generation`, or a throw-away one until the gate has caught up after a start
 --        generation  a random id, new whenever the gate is flushed, overflows, or starts without a valid journal
---        at          "<log> <position> <mark>", one value so that nobody reads half of it
+--        at          "<log> <position> <mark>", one value so that nobody reads half of it; none while the journal is being read
 --        reach       the last position that may have been put into `rules`: ahead of `at` while a batch is being applied
 --        version     another number whenever an answer of rules.lua may have become another
 --        sentinel    equal to the one in `rules`, or `rules` is not the memory that `at` speaks of
@@ -51,7 +51,7 @@ function M.serve(generation)
 end
 
 function M.at()
-  local log, position, mark = state:get("at"):match("^(%S+) (%d+) (%S+)$")
+  local log, position, mark = (state:get("at") or "- 0 -"):match("^(%S+) (%d+) (%S+)$")
   return log, tonumber(position), mark
 end
 

@@ -6,6 +6,7 @@
 --   tag      position of the host's newest tag refresh          depth  slashes in its deepest directory rule
 --   list     changes when the patterns change                   from, to  where its patterns are: r<host> <from> ... <to>
 --   newest   position up to which all of the host's rules are there; a pattern may bear a newer one, ahead of its line
+-- A name that would need more than one cell of the dict's smallest kind is stored under its MD5.
 -- Each worker remembers the answer per URL, and it holds while H<host> stays as it is. In front of that it keeps the very
 -- words of the answers for as long as nothing at all changes, so that most hits cost one look into the dict.
 local lrucache = require "resty.lrucache"
@@ -18,6 +19,9 @@ local MEMO = 10000          -- URLs remembered per worker
 local WORDS = 10000         -- URLs whose very words are kept
 local MEMO_LENGTH = 512     -- bytes; a longer URL is looked up each time
 local HOSTS = 2000          -- hosts whose patterns a worker holds
+local NAME = 51             -- bytes; with the dict's own 68 and a number's 8 a rule takes 128 in all, however long its URL
+local ROOM = 5000           -- rules freed at once
+local TO_FREE = 100000      -- of those that were dropped, at once; the others go as new ones come
 local byte, find, sub, match, gmatch, gsub, format =
   string.byte, string.find, string.sub, string.match, string.gmatch, string.gsub, string.format
 local tonumber, type, max = tonumber, type, math.max
@@ -70,6 +74,13 @@ local function matches(path, full, pattern)
   return matches_one(path, pattern) or (full and matches_one(full, pattern)) or false
 end
 
+-- The name of a rule in the dict.
+local function named(letter, host, what)
+  local name = host .. " " .. what
+  if #name <= NAME then return letter .. name end
+  return letter .. " " .. ngx.md5_bin(name)
+end
+
 local function tag_position(generation, host, target, h)
   if h.tag == 0 then return 0 end
   local record = tags and tags:get(M.tag_key(generation, host, target))
@@ -77,19 +88,19 @@ local function tag_position(generation, host, target, h)
   local newest = tonumber(match(record, "^%d+"))
   if newest <= (state:get("distrust") or -1) then return h.tag end
   for tag in gmatch(record, " (%S+)") do
-    newest = max(newest, rules:get("t" .. host .. " " .. tag) or 0)
+    newest = max(newest, rules:get(named("t", host, tag)) or 0)
   end
   return newest
 end
 
 local function look_up(generation, host, h, target, known)
   local path, full = target_of.canonical(target)
-  local newest = max(rules:get("f" .. host .. " " .. (full or path)) or 0, rules:get("p" .. host .. " " .. path) or 0)
+  local newest = max(rules:get(named("f", host, full or path)) or 0, rules:get(named("p", host, path)) or 0)
   local at = 0
   for _ = 1, h.depth do
     at = find(path, "/", at + 1, true)
     if not at then break end
-    newest = max(newest, rules:get("d" .. host .. " " .. sub(path, 1, at)) or 0)
+    newest = max(newest, rules:get(named("d", host, sub(path, 1, at))) or 0)
   end
   local seen = known and known.generation == generation and known.seen or 0
   if seen > 0 then newest = max(newest, known.pattern) end
@@ -164,7 +175,7 @@ end
 
 -- Position of the newest refresh of the tag, 0: none; without one, of any of the host's tags.
 function M.tagged(host, tag)
-  if tag then return rules:get("t" .. host .. " " .. tag) or 0 end
+  if tag then return rules:get(named("t", host, tag)) or 0 end
   local text = rules:get("H" .. host)
   return text and read_host(text).tag or 0
 end
@@ -176,20 +187,40 @@ local function quote(text)
 end
 
 local function set(key, value)
-  return rules:safe_set(key, value, memory.config.ttl_seconds)
+  while true do
+    if rules:safe_set(key, value) then return true end
+    if rules:flush_expired(ROOM) == 0 then return nil end         -- what was dropped, see M.clear
+  end
 end
 
-local function host_for(hosts_touched, host)
-  local h = hosts_touched[host]
+-- True if it is there now and was not; false if it was, nil when the dict is full.
+local function add(key, value)
+  while true do
+    local ok, why = rules:safe_add(key, value)
+    if ok then return true end
+    if why == "exists" then return false end
+    if rules:flush_expired(ROOM) == 0 then return nil end
+  end
+end
+
+-- What M.put works with, and M.publish makes visible. With `counted` the caller sets the number of rules itself.
+function M.touch(counted) return {hosts = {}, added = counted and 0} end
+
+local function count(touched)
+  if touched.added then touched.added = touched.added + 1 else state:incr("rules", 1, 0) end
+end
+
+local function host_for(touched, host)
+  local h = touched.hosts[host]
   if not h then
     local text = rules:get("H" .. host)
     h = text and read_host(text) or {tag = 0, depth = 0, list = 0, from = 1, to = 0, newest = 0}
-    hosts_touched[host] = h
+    touched.hosts[host] = h
   end
   return h
 end
 
-local function put_pattern(h, position, host, pattern)
+local function put_pattern(touched, h, position, host, pattern)
   local x = "x" .. host .. " " .. pattern
   local n = rules:get(x)
   local rule = n and n >= h.from and rules:get("r" .. host .. " " .. n)
@@ -200,24 +231,24 @@ local function put_pattern(h, position, host, pattern)
   if not rule then
     h.to = h.to + 1
     n = h.to
-    state:incr("rules", 1, 0)
+    count(touched)
   end
   h.list = state:incr("clock", 1, 0)
   return set("r" .. host .. " " .. n, position .. " " .. pattern) and set(x, n)
 end
 
--- Nil when the dict is full. `touched` collects what M.publish then makes visible.
+-- Nil when the dict is full.
 function M.put(touched, position, verb, host, what)
   local h = host_for(touched, host)
   h.newest = max(h.newest, position)
   if verb == "dir" and sub(what, -1) ~= "/" then verb, what = "regex", quote(what) end
-  if verb == "regex" then return put_pattern(h, position, host, what) end
-  local key = sub(verb, 1, 1) .. host .. " " .. what
-  local before = rules:get(key)
-  if not (before and before >= position) then                     -- a repeat; what the line says of it may be missing yet
-    if not set(key, position) then return nil end
-    if not before then state:incr("rules", 1, 0) end
-  end
+  if verb == "regex" then return put_pattern(touched, h, position, host, what) end
+  local key = named(sub(verb, 1, 1), host, what)
+  local new = add(key, position)
+  if new == nil then return nil end
+  -- if it bears this position already it is a repeat; what the host's line says of it may be missing yet
+  if not new and rules:get(key) < position and not set(key, position) then return nil end
+  if new then count(touched) end
   if verb == "tag" then
     h.tag = max(h.tag, position)
   elseif verb == "dir" then
@@ -233,13 +264,13 @@ function M.put(touched, position, verb, host, what)
 end
 
 function M.publish(touched)
-  for host, h in pairs(touched) do
+  for host, h in pairs(touched.hosts) do
     local version = state:incr("clock", 1, 0)
     local line = format("%d %d %d %d %d %d %d", version, h.tag, h.depth, h.list, h.from, h.to, h.newest)
     if not set("H" .. host, line) then return nil end
   end
   memory.changed()
-  for host, h in pairs(touched) do
+  for host, h in pairs(touched.hosts) do
     for n = h.cleared or h.from, h.from - 1 do
       local rule = rules:get("r" .. host .. " " .. n)
       if rule then
@@ -261,20 +292,46 @@ function M.pattern_room(host)
   return memory.config.patterns_per_host - (h.to - h.from + 1)
 end
 
--- Whether this very rule still says something: not replaced by a newer one, not expired, not folded.
-function M.live(position, verb, host, what)
+-- The dict's name of this very rule, of a pattern its number as well; nil unless it still says something: it was not
+-- replaced by a newer one, nor dropped, nor folded.
+local function place(position, verb, host, what)
   if verb == "dir" and sub(what, -1) ~= "/" then verb, what = "regex", quote(what) end
-  if verb ~= "regex" then return rules:get(sub(verb, 1, 1) .. host .. " " .. what) == position end
-  local n = rules:get("x" .. host .. " " .. what)
+  if verb ~= "regex" then
+    local key = named(sub(verb, 1, 1), host, what)
+    return rules:get(key) == position and key
+  end
+  local x = "x" .. host .. " " .. what
+  local n = rules:get(x)
   local rule = n and rules:get("r" .. host .. " " .. n)
-  return rule ~= nil and tonumber(match(rule, "^%d+")) == position
+  return rule and tonumber(match(rule, "^%d+")) == position and x, n
 end
 
+function M.live(position, verb, host, what) return place(position, verb, host, what) and true or false end
+
+-- Forget this very rule, which is past its time.
+function M.drop(touched, position, verb, host, what)
+  local key, n = place(position, verb, host, what)
+  if not key then return end
+  rules:delete(key)
+  state:incr("rules", -1, 0)
+  if not n then return end
+  rules:delete("r" .. host .. " " .. n)
+  local h = host_for(touched, host)
+  while h.from <= h.to and not rules:get("r" .. host .. " " .. h.from) do h.from = h.from + 1 end
+end
+
+-- Forget them all. What there is no time for here goes as new ones come (see `set`), and in the steps of M.free.
 function M.clear(hold)
   rules:flush_all()
-  while rules:flush_expired(1000) > 0 do hold(true) end
+  for _ = 1, TO_FREE / ROOM do
+    if rules:flush_expired(ROOM) == 0 then break end
+    hold(true)
+  end
   state:set("rules", 0)
   rules:safe_set("\1", state:get("sentinel"))
 end
+
+-- Whether there may be more to do.
+function M.free() return rules:flush_expired(ROOM) > 0 end
 
 return M

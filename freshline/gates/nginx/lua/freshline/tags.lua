@@ -3,6 +3,7 @@
 --
 -- A URL that is not remembered counts as tagged with everything. Once something was evicted, an answer alone cannot tell
 -- whether another variant of its URL is stored with other tags, so nothing is learned about an epoch that is not newer.
+local clock = require "freshline.clock"
 local memory = require "freshline.memory"
 local rules = require "freshline.rules"
 local state, tags = memory.state, memory.tags
@@ -12,7 +13,7 @@ local find, match = string.find, string.match
 local FETCHED = {MISS = true, EXPIRED = true, BYPASS = true, REVALIDATED = true}
 local HEADERS = {["Cache-Tag"] = "cache_tag", ["Surrogate-Key"] = "surrogate_key", ["xkey"] = "xkey"}
 local LATE = "\1"            -- in a record: tags came that had been refreshed when they came
-local LATE_SECONDS = 3600    -- longer than anybody waits for another's fetch
+local LATE_MS = 3600000      -- longer than anybody waits for another's fetch
 local LOCK_SECONDS = 60
 local SPIN_SECONDS = 2
 
@@ -34,11 +35,14 @@ local function said()
   return out
 end
 
-local function remember(key, epoch, found)
+local function remember(key, epoch, found, host, target)
   local record = tags:get(key)
   if record then
     local since = tonumber(record:match("^%d+"))
-    if epoch < since then return end                        -- fetched before a refresh that the URL has seen: unreachable
+    if epoch < since then                                   -- fetched before a refresh that the URL has seen: unreachable;
+      local _, now = rules.epoch(host, target)              -- but for a refresh that is past its time, and of no account
+      if epoch < now then return end
+    end
     if epoch == since then
       local has, grown = {}, false
       for tag in record:gmatch(" (%S+)") do has[tag] = true end
@@ -79,7 +83,8 @@ local function learn(var)
   local found = generation and said()
   if not found then return end
   local host = var.host
-  local key = rules.tag_key(generation, host, var.request_uri)
+  local target = var.request_uri
+  local key = rules.tag_key(generation, host, target)
   local lock, deadline = "tag " .. key, nil
   me = me or memory.owner()
   while not state:safe_add(lock, me, LOCK_SECONDS) do       -- held for microseconds; a filter may not sleep
@@ -95,12 +100,12 @@ local function learn(var)
       return
     end
   end
-  remember(key, epoch, found)
+  remember(key, epoch, found, host, target)
   local late = overtaken(host, found, epoch)                -- looked at last: a refresh from here on finds the tags
   if late then
     found[#found + 1] = LATE
-    remember(key, epoch, found)
-    state:set("late", true, LATE_SECONDS)
+    remember(key, epoch, found, host, target)
+    state:set("late", clock.boot() + LATE_MS)
     state:incr("bump", 1, 0)                                -- other workers' memos of this URL are out of date
     memory.changed()
   end
@@ -131,7 +136,7 @@ function M.learn()
   local status = var.upstream_cache_status
   if FETCHED[status] then
     if var.freshline_lapsed ~= "1" then learn(var) end
-  elseif status and state:get("late") then
+  elseif status and (state:get("late") or 0) > clock.boot() then
     withhold(var)
   end
 end
