@@ -60,7 +60,7 @@ class Gate(asyncio.Protocol):
         stand = self._stand
         if head.startswith(b"GET /freshline/status"):
             return (
-                f"gate scripted 1\nlog {stand.log}\nposition {stand.position}\nmark {stand.mark}\nsynced 1\n"
+                f"gate nginx 1\nlog {stand.log}\nposition {stand.position}\nmark {stand.mark}\nsynced 1\n"
                 "lapse serve\nlease 0\n"
             ).encode()
         words = body[: body.index(b"\n")].decode().split(" ")

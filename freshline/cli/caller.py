@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ class Caller:
         """
         from freshline.cli.client import ApiError
 
-        until = time.monotonic() + THROTTLED_SECONDS
+        until, told = time.monotonic() + THROTTLED_SECONDS, False
         while True:
             try:
                 return self.client.call(action, params)
@@ -76,6 +77,9 @@ class Caller:
                 wait = error.retry_after_seconds
                 if wait is None or time.monotonic() + wait > until:
                     raise
+                if not told:
+                    told = True
+                    print(f"put off: {error.code}; trying again for {THROTTLED_SECONDS:g} s", file=sys.stderr)
                 time.sleep(wait)
 
 

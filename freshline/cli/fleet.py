@@ -60,9 +60,8 @@ def edges(*, offline: Flag = False, json: AsJson = False, place: Place = HERE) -
         found = inventory.edges()
         topology = inventory.topology
     log = place.log()
-    rows = [
-        _lag(each, log) | {"tier": f"L{topology.tier(each.name)}"} for each in found
-    ]  # before the gates are asked: they may only be further
+    # Before the gates are asked: they may only be further.
+    rows = [_lag(each, log) | {"tier": f"L{topology.tier(each.name)}"} for each in found]
     columns = list(COLUMNS)
     if not offline:
         for row, (state, said) in zip(rows, _ask(found, log.id if log else None, log.head if log else 0), strict=True):
@@ -122,7 +121,11 @@ def stands(answer: Gate | Trouble, log: str | None, head: int) -> tuple[str, str
     said = f"at {answer.position} of {head}"
     if not answer.synced:
         return "starting", f"{said}, its old cache out of use until it has caught up"
-    return ("fresh" if answer.position >= head else "catching up"), said
+    if answer.position < head:
+        return "catching up", said
+    if answer.clock is not None and answer.detail.get("lease") == "0":
+        return "no lease", f"{said}, and out of rotation until it is granted one"
+    return "fresh", said
 
 
 def _lag(each: Edge, log: ReadOnlyLog | None) -> dict[str, Any]:
@@ -273,7 +276,7 @@ def set_edge(
 
 @edge.command
 def pause(name: str, /, *, json: AsJson = False, place: Place = HERE) -> None:
-    """Tell a cache server nothing until it is resumed, while tasks go on waiting for it.
+    """Tell a cache server nothing until it is resumed. Tasks wait for it; with lapse bypass or refuse, for one lease.
 
     ```
     freshline edge pause eu1

@@ -45,22 +45,23 @@ def evidence(
     """
     from freshline.domain.edge import Progress
 
+    with place.inventory() as inventory:
+        topology = inventory.topology
     log = place.log()
     found = log.task(task) if log else None
     if log is None or found is None:
         fail(f"there is no task {task}, or it is no longer kept")
-    with place.inventory() as inventory:
-        edges, tier = inventory.topology.taking(found.wish), inventory.topology.tier
-        rows = []
-        for edge in edges:
-            progress = log.progress(edge.name) or Progress(cursor=edge.joined)
-            said = log.evidence(edge.name, found.id, found.last)
-            rows.append({"edge": edge.name, "tier": f"L{tier(edge.name)}", **_counted(found, edge, progress)})
-            if found.wish.kind.is_prefetch:
-                rows[-1]["bytes"] = log.warmed(found.id).get(edge.name, 0)
-            rows[-1]["said"] = [_piece(each) for each in (said if all else said[-SAID:])]
+    edges = sorted(topology.taking(found.wish), key=lambda edge: (-topology.tier(edge.name), edge.name))
+    rows = []
+    for edge in edges:
+        progress = log.progress(edge.name) or Progress(cursor=edge.joined)
+        said = log.evidence(edge.name, found.id, found.last)
+        row = {"edge": edge.name, "tier": f"L{topology.tier(edge.name)}", **_counted(found, edge, progress)}
+        if found.wish.kind.is_prefetch:
+            row["bytes"] = log.warmed(found.id).get(edge.name, 0)
+        rows.append(row | {"said": [_piece(each) for each in (said if all else said[-SAID:])]})
     if probe:
-        for row, probed in zip(rows, _probe(found, list(edges)), strict=True):
+        for row, probed in zip(rows, _probe(found, edges), strict=True):
             row["probed"] = probed
     if json:
         as_json({"task": str(task), "rows": len(found.wish.paths), "edges": rows})
@@ -72,7 +73,10 @@ def _show(task: Task, rows: list[dict[str, Any]]) -> None:
     wish = task.wish
     what = f"{wish.paths[0]}{f' and {len(wish.paths) - 1} more' if len(wish.paths) > 1 else ''}"
     print(f"task {task.id}, {wish.kind.value} of {wish.domain}, accepted {_time(task.created)}: {what}")
-    counts = ("edge", "tier", "proven", "failed", "open", *(["bytes"] if wish.kind.is_prefetch else []))
+    if not rows:
+        print("no edge takes part in it, so it was Complete at once")
+        return
+    counts = ("edge", "tier", "settled", "failed", "open", *(["bytes"] if wish.kind.is_prefetch else []))
     table([name.upper() for name in counts], [[row[name] for name in counts] for row in rows])
     pieces = [(row["edge"], *each.values()) for row in rows for each in row["said"]]
     if pieces:
@@ -89,8 +93,8 @@ def _counted(task: Task, edge: Edge, progress: Progress) -> dict[str, int]:
 
     due = Ranges([(max(task.id, edge.joined + 1), task.last)])
     failed = progress.failures(due)
-    proven = (due & progress.done()) - failed
-    return {"proven": proven.size(), "failed": failed.size(), "open": (due - proven - failed).size()}
+    settled = (due & progress.done()) - failed
+    return {"settled": settled.size(), "failed": failed.size(), "open": (due - settled - failed).size()}
 
 
 def _piece(said: Evidence) -> dict[str, str]:
@@ -201,7 +205,10 @@ def audit(
     from freshline.audit import Audit
     from freshline.wiring import AUDIT
 
-    trail = Audit(Path(place.settings().service.data_dir) / AUDIT)
+    home = Path(place.settings().service.data_dir)
+    if not home.is_dir():
+        fail(f"there is no data directory at {home}")
+    trail = Audit(home / AUDIT)
     try:
         found = list(trail.lines(time.time() - hours * 3600))
     except OSError as error:

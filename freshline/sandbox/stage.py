@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from freshline.ambient import Ambient
 from freshline.domain.edge import Edge, Evidence, Progress
-from freshline.domain.errors import Refused
+from freshline.domain.errors import Fault, Refused
 from freshline.domain.media import SLICES, Media, Play
 from freshline.domain.ranges import Range, Ranges
 from freshline.domain.source import Source
@@ -62,6 +62,9 @@ class Act:
         return self.at + self.rule.after_ms / 1000
 
 
+PUT_OFF = (Fault.RATE, Fault.MINUTE_SPENT)  #: where the service says when to come again
+
+
 class Stage(MemoryLog):
     """The reference log, with edges that are only told of."""
 
@@ -78,7 +81,7 @@ class Stage(MemoryLog):
         rules = [[self._script.rule_for(path) for path in wish.paths] for wish in wishes]
         for rule in (rule for of_wish in rules for rule in of_wish):
             if rule.refuse is not None:
-                raise Refused(rule.refuse, retry_after_seconds=1.0)
+                raise Refused(rule.refuse, retry_after_seconds=1.0 if rule.refuse in PUT_OFF else None)
         tasks = await super().append(wishes, spends, now=now)
         for task, of_wish in zip(tasks, rules, strict=True):
             self._open += _acts(task, of_wish, now)

@@ -61,12 +61,12 @@ def test_evidence_says_what_each_edge_was_told(
 
     assert {edge["edge"] for edge in found["edges"]} == {cache.name for cache in caches}
     for edge in found["edges"]:
-        assert (edge["proven"], edge["failed"], edge["open"], edge["tier"]) == (2, 0, 0, "L1")
+        assert (edge["settled"], edge["failed"], edge["open"], edge["tier"]) == (2, 0, 0, "L1")
         (piece,) = edge["said"]
         assert piece["said"].startswith("200 ok ") and piece["sent"] <= piece["answered"]
         assert edge["probed"][f"http://{SITE}/b"].startswith("absent")
     shown = operator("evidence", id_)
-    assert f"task {id_}, file of {SITE}, accepted " in shown.out and "PROVEN" in shown.out
+    assert f"task {id_}, file of {SITE}, accepted " in shown.out and "SETTLED" in shown.out
     assert "there is no task 999" in operator("evidence", "999").err
 
 

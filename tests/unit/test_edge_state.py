@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 
 from freshline.cli.fleet import stands
-from freshline.drivers.base import Fault, Gate, Trouble
+from freshline.drivers.base import Clock, Fault, Gate, Trouble
 
 
 @pytest.mark.parametrize(
     ("answer", "state", "said"),
     [
         (Gate("a", 7, "m", True), "fresh", "at 7 of 7"),
+        (Gate("a", 7, "m", True, Clock("b", 1), detail={"lease": "12"}), "fresh", "at 7 of 7"),
+        (Gate("a", 7, "m", True, Clock("b", 1), detail={"lease": "0"}), "no lease", "out of rotation"),
         (Gate("a", 8, "m", True), "fresh", "at 8 of 7"),  # accepted since we looked
         (Gate("a", 6, "m", True), "catching up", "at 6 of 7"),
         (Gate("a", 7, "m", False), "starting", "old cache out of use"),
