@@ -14,6 +14,7 @@ local decode = require("freshline.target").decode
 local state = memory.state
 
 local M = {}
+local LAYOUT = 2             -- of what is in the dicts: a reload with other files of ours begins from the journal
 local STEP_MS = 10           -- a worker, at once
 local READING_SECONDS = 15   -- a worker that stands still for so long has lost its turn
 local RETRY_SECONDS = 0.2
@@ -56,6 +57,7 @@ local function finish()
   assert(memory.rules:safe_set("\1", reading.sentinel))
   ages.begin()
   ages.reached(found.position)
+  state:set("layout", LAYOUT)
   memory.stand(found.log, found.position, found.mark)
   reading = nil
 end
@@ -126,7 +128,7 @@ function M.start(config)
   end
   lease.start()
   if not state:get("token") then state:set("token", memory.random()) end
-  if not (state:get("at") and memory.sound()) then recall() end
+  if not (state:get("at") and state:get("layout") == LAYOUT and memory.sound()) then recall() end
 end
 
 -- In init_worker_by_lua.
