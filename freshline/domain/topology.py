@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from freshline.domain.edge import Edge
 from freshline.domain.task import Wish
 
+TIERS = 16  #: from the visitors to the origin; a fleet has two or three
+
 
 class BadTopology(ValueError):
     """The text says which edges do not go together."""
@@ -86,22 +88,26 @@ class Topology:
         return self._scopes[name]
 
     def check(self) -> None:
-        """:raises BadTopology: a parent is no edge, or edges fetch through each other in a circle"""
+        """:raises BadTopology: a parent is no edge, or edges fetch through each other in a circle or too many tiers"""
         for edge in self.edges.values():
             if unknown := [parent for parent in edge.parents if parent not in self.edges]:
                 raise BadTopology(f"edge {edge.name!r} fetches through {unknown[0]!r}, which is no edge")
-        done: set[str] = set()
+        depths: dict[str, int] = {}
         for name in self.edges:
-            self._walk(name, [], done)
+            self._depth(name, [], depths)
 
-    def _walk(self, name: str, trail: list[str], done: set[str]) -> None:
+    def _depth(self, name: str, trail: list[str], depths: dict[str, int]) -> int:
+        """Tiers from an edge to the origin."""
         if name in trail:
             circle = " → ".join([*trail[trail.index(name) :], name])
             raise BadTopology(f"edges fetch through each other in a circle: {circle}")
-        if name not in done:
-            for parent in self.edges[name].parents:
-                self._walk(parent, [*trail, name], done)
-            done.add(name)
+        if name not in depths:
+            above = [] if len(trail) > TIERS else self.edges[name].parents
+            depths[name] = 1 + max((self._depth(parent, [*trail, name], depths) for parent in above), default=0)
+            if len(trail) + depths[name] > TIERS:
+                first = [*trail, name][0]
+                raise BadTopology(f"edge {first!r} fetches through {TIERS} others or more in a row: too many tiers")
+        return depths[name]
 
     def _is_flat(self, group: str) -> bool:
         """Nobody of the group fetches through anybody: all its edges are nearest to the origin."""

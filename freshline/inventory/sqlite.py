@@ -34,6 +34,7 @@ from freshline.inventory.register import Register
 from freshline.inventory.vault import Vault, WrongKey, key_from
 
 VERSION = 3  #: of the schema
+UNLOCKED = 100_000  #: secrets that are kept as they are, so that none is decrypted again with each change
 LOOK_SECONDS = 0.5  #: how soon a change by another process is seen
 ACCOUNT_DIGITS = 16
 DOMAIN_DIGITS = 12
@@ -66,6 +67,8 @@ class SqliteInventory:
         self._ambient = ambient
         self._looked = 0.0
         self._seen = 0
+        self._stale = False  #: changed by us since
+        self._plain: dict[tuple[bytes, str], str] = {}  #: secrets as the file has them and whose, and as they are
         self._state = _State()
         self.tokens = vault.aside("tokens")
         self.register = Register(connection, self._change, _random)
@@ -357,11 +360,13 @@ class SqliteInventory:
             if isinstance(trouble, sqlite3.IntegrityError):
                 raise Taken(if_refused) from None
             raise
-        self._look()
+        self._stale = True  # reading all again takes longer than most changes, and there may be a thousand of them
 
     def _now(self) -> _State:
         now = self._ambient.monotonic()
-        if now - self._looked >= LOOK_SECONDS:
+        if self._stale:
+            self._look()
+        elif now - self._looked >= LOOK_SECONDS:
             self._looked = now
             if self._version() != self._seen:
                 self._look()
@@ -378,6 +383,7 @@ class SqliteInventory:
         try:
             self._seen = self._version()
             self._state = self._read()
+            self._stale = False
         finally:
             self._db.execute("COMMIT")
 
@@ -390,7 +396,7 @@ class SqliteInventory:
             closed, suspended = (frozenset(services.get((id_, each), ())) for each in ("closed", "suspended"))
             state.accounts[id_] = Account(id_, name, bool(enabled), closed, suspended)
         for id_, account, secret, active, user in self._db.execute("SELECT * FROM access_key"):
-            plain = self._vault.unlock(secret, f"access key {id_}")
+            plain = self._unlocked(secret, f"access key {id_}")
             state.keys[id_] = AccessKey(id_, account, plain, bool(active), user or "")
         for row in self._db.execute("SELECT * FROM domain ORDER BY name"):
             name, account, group, online, number, created, modified, type_, scope, sources = row
@@ -401,12 +407,19 @@ class SqliteInventory:
         edges = self._edges()
         return replace(state, edges=edges, topology=Topology(edges))
 
+    def _unlocked(self, locked: bytes, of: str) -> str:
+        if (plain := self._plain.get((locked, of))) is None:
+            if len(self._plain) >= UNLOCKED:
+                self._plain.clear()
+            plain = self._plain[locked, of] = self._vault.unlock(locked, of)
+        return plain
+
     def _edges(self) -> list[Edge]:
         """As the file has them now, also within a change."""
         edges = []
         for row in self._db.execute("SELECT * FROM edge ORDER BY name"):
             name, kind, group, gate, site, secret, joined, parents, area, duty = row
-            plain = self._vault.unlock(secret, f"edge {name}")
+            plain = self._unlocked(secret, f"edge {name}")
             edges.append(
                 Edge(name, kind, group, gate, site, plain, joined, tuple(json.loads(parents)), area, Duty(duty))
             )

@@ -6,7 +6,7 @@ import pytest
 
 from freshline.domain.edge import Edge
 from freshline.domain.task import Kind, Wish
-from freshline.domain.topology import BadTopology, Topology, with_edge
+from freshline.domain.topology import TIERS, BadTopology, Topology, with_edge
 
 
 def edge(name: str, group: str = "eu", *parents: str, area: str = "") -> Edge:
@@ -75,3 +75,25 @@ def test_what_does_not_hold_together_is_refused(changed: Edge, said: str) -> Non
     """No edge fetches through itself, or through what is not there."""
     with pytest.raises(BadTopology, match=said):
         with_edge(FLEET.edges.values(), changed)
+
+
+@pytest.mark.parametrize("count", [TIERS, TIERS + 1, 2000])
+@pytest.mark.parametrize("way", [1, -1])
+def test_tiers_are_bounded(count: int, way: int) -> None:
+    """A row of edges that is too long is refused, whichever is looked at first, and not by a stack that ends."""
+    row = [edge(f"e{at}", "eu", *([f"e{at - 1}"] if at else [])) for at in range(count)][::way]
+
+    if count <= TIERS:
+        Topology(row).check()
+        assert Topology(row).tier("e0") == TIERS
+    else:
+        with pytest.raises(BadTopology, match=f"fetches through {TIERS} others or more in a row"):
+            Topology(row).check()
+
+
+def test_a_circle_of_all_tiers_is_called_one() -> None:
+    """The longest there can be, since what is longer was refused before it was closed."""
+    row = [edge(f"e{at}", "eu", f"e{at - 1}" if at else f"e{TIERS - 1}") for at in range(TIERS)]
+
+    with pytest.raises(BadTopology, match="in a circle: "):
+        Topology(row).check()
