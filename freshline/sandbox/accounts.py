@@ -74,10 +74,12 @@ class AccountOf(msgspec.Struct, forbid_unknown_fields=True):
 class Accounts:
     """Ready to be looked up."""
 
+    names: set[str] = field(default_factory=set)
     accounts: dict[str, Account] = field(default_factory=dict)
     keys: dict[str, AccessKey] = field(default_factory=dict)
     principals: Principals = field(default_factory=Principals)
     sites: list[tuple[str, str, int]] = field(default_factory=list)  #: account, domain, number
+    numbers: set[int] = field(default_factory=set)  #: of the sites
     claims: list[tuple[str, str]] = field(default_factory=list)  #: pattern, account
 
     @property
@@ -113,7 +115,7 @@ def read(value: Any, own: Key) -> Accounts:
 
 def _add(out: Accounts, each: AccountOf, id_: str, keys: list[Key]) -> None:
     where = f"account {each.name!r}"
-    if not each.name or any(account.name == each.name for account in out.accounts.values()):
+    if not each.name or each.name in out.names:
         raise BadAccounts(f"{where}: a name of its own")
     if not (id_.isascii() and id_.isdigit() and len(id_) == 16) or id_ in out.accounts:
         raise BadAccounts(f"{where}: id = {id_!r}: 16 digits of its own")
@@ -121,11 +123,13 @@ def _add(out: Accounts, each: AccountOf, id_: str, keys: list[Key]) -> None:
         state: frozenset(name for name, said in each.services.items() if said == state)
         for state in ("closed", "suspended")
     }
+    out.names.add(each.name)
     out.accounts[id_] = Account(id_, each.name, each.enabled, states["closed"], states["suspended"])
     out.claims += [(pattern.lower(), id_) for pattern in [*each.domains, *each.sites]]
     for name, number in each.sites.items():
-        if number < 1 or any(number == other for _, _, other in out.sites):
+        if number < 1 or number in out.numbers:
             raise BadAccounts(f"{where}: sites.{name} = {number}: a number above 0 of its own")
+        out.numbers.add(number)
         out.sites.append((id_, name.lower(), number))
     for key in keys:
         _add_key(out, where, key, id_)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from freshline.ambient import Ambient
 
+FURTHEST = 99 * 365 * 86_400  #: seconds ahead of the world's clock: callers stay in the present, and are not refused
+
 
 class SandboxClock(Ambient):
     """Runs with the world's clock, some seconds away from it, until it is stopped."""
@@ -21,8 +23,9 @@ class SandboxClock(Ambient):
 
     def advance(self, seconds: float) -> None:
         """Move on. Never back: nothing in a service's life does."""
-        if not seconds >= 0:
-            raise ValueError(f"advance_seconds = {seconds!r}: must be 0 or more")
+        if isinstance(seconds, bool) or not 0 <= seconds <= super().now() + FURTHEST - self.now():
+            said = str(seconds)[:40]
+            raise ValueError(f"advance_seconds = {said}: must be 0 or more, and less than a century from today")
         self._ahead += seconds
 
     def stop(self) -> None:

@@ -112,7 +112,7 @@ def _rule(where: str, given: Any, mistakes: list[str]) -> Rule:
                 rule.at = share
             case "description" if value in DESCRIPTIONS:
                 rule.description = Reason(value)
-            case "refuse" if value in REFUSALS:
+            case "refuse" if isinstance(value, str) and value in REFUSALS:
                 rule.refuse = REFUSALS[value]
             case "times" if isinstance(value, int) and not isinstance(value, bool) and value > 0:
                 rule.times = value

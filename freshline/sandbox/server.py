@@ -166,9 +166,11 @@ def _told(method: str, act: Callable[[Any], None]) -> ASGIApp:
             else:
                 body = await _body(receive)
                 act(json.loads(body) if body else None)
+        except RecursionError:
+            status, said = 400, "too many brackets in each other"
         except (BadScript, ValueError) as error:
             status, said = 400, str(error)
-        content = f"{said}\n".encode()
+        content = f"{said}\n".encode("utf-8", "backslashreplace")  # of half a surrogate pair, which JSON can write
         headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(content))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})

@@ -381,3 +381,31 @@ def test_media(freshline_endpoint: Endpoint) -> None:
     assert (film.status, film.task_ids, film.error_code) == ("success", "1,2", "")
     assert (lost.status, lost.task_ids, lost.error_message) == ("fail", "3,4", "Origin Timeout")
     assert lost.success_play_urls == "http://play.sandbox.test/lost/hd.mp4"
+
+
+@pytest.mark.parametrize("path", ["rules", "accounts", "clock"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100_000,
+        b'[{"name": "a", "policies": {"p": ' + b'{"a": ' * 3000 + b"1" + b"}" * 3000 + b"}}]",
+        b'[{"name": "\\ud800", "match": "\\ud800", "\\ud800": 1}]',
+        b'[{"refuse": {}}]',
+        b'{"advance_seconds": Infinity}',
+        b'{"advance_seconds": 1' + b"0" * 400 + b"}",
+        b'{"advance_seconds": 4e9}',
+        b'{"advance_seconds": true}',
+        b"\xff",
+    ],
+)
+def test_what_is_no_script_changes_nothing(freshline_endpoint: Endpoint, path: str, body: bytes) -> None:
+    """It is refused in words, and calls go on."""
+    before = freshline_endpoint.clock.now()
+    url = f"http://{freshline_endpoint.address}/sandbox/{path}"
+    method = "POST" if path == "clock" else "PUT"
+
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(urllib.request.Request(url, data=body, method=method), timeout=20)
+
+    assert refused.value.code == 400 and refused.value.read().strip()
+    assert freshline_endpoint.clock.now() - before < 60
