@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 
 from freshline.reference import rows, samples, words
@@ -10,6 +11,7 @@ from freshline.spec import model
 from freshline.spec.model import FaultRow, Field, Operation, Param, Product, Shape
 
 INDEX = "README.md"
+SANDBOX = "sandbox.json"
 
 HEAD = """\
 # Operations
@@ -28,9 +30,32 @@ The samples take key and endpoint from the environment:
     export ALIBABA_CLOUD_ACCESS_KEY_ID=testid ALIBABA_CLOUD_ACCESS_KEY_SECRET=testsecret
     export FRESHLINE_ENDPOINT=http://127.0.0.1:8080
 
-What they name (`www.example.com`, the site 5001, `job-1`, …) stands for what you have. Where the vendor's documents are
+The sandbox has what they name when it begins with the file beside this page: the site 5001, the role `deploy`, and the
+user `anna` for the samples of STS, who calls with the key `anna` and the secret `annasecret`.
+
+    freshline sandbox --rules docs/reference/sandbox.json
+
+Ids that a call makes (a task's, `job-1`, `plan-1`) stand for what you were answered. Where the vendor's documents are
 silent, [contract-choices.md](../contract-choices.md) says what is done.
 """
+
+PEOPLE = {  # what samples name, for a sandbox
+    "accounts": [
+        {
+            "name": "sandbox",
+            "id": "1000000000000001",
+            "sites": {"www.example.com": 5001},
+            "users": [
+                {
+                    "name": "anna",
+                    "policies": ["AliyunSTSAssumeRoleAccess"],
+                    "keys": [{"id": "anna", "secret": "annasecret"}],
+                }
+            ],
+            "roles": [{"name": "deploy", "policies": ["AliyunCDNFullAccess"]}],
+        }
+    ]
+}
 
 TYPES = {  # how a value is written
     "text": "text",
@@ -62,6 +87,7 @@ def pages() -> dict[str, str]:
     out = {INDEX: _index(names)}
     for product in spec.products.values():
         out[f"{names[product.version]}.md"] = _page(product, said)
+    out[SANDBOX] = json.dumps(PEOPLE, indent=2) + "\n"
     return out
 
 

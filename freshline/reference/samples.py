@@ -148,11 +148,11 @@ def _curl(op: Operation, given: dict[str, str]) -> str:
     parts = ["freshline sign", op.action, *([] if product == "cdn" else [f"--product {product}"])]
     parts += [_shell(f"{name}={value}") for name, value in given.items()]
     post = "" if "GET" in op.methods else "-X POST "
-    line = f'curl -sf {post}"$({" ".join(parts)})"\n'
+    line = f'curl -sS --fail-with-body {post}"$({" ".join(parts)})"\n'
     if len(line) <= LINE:
         return line
     inner = " \\\n    ".join([" ".join(parts[: len(parts) - len(given)]), *parts[len(parts) - len(given) :]])
-    return f'curl -sf {post}"$({inner})"\n'
+    return f'curl -sS --fail-with-body {post}"$({inner})"\n'
 
 
 def _shell(word: str) -> str:

@@ -36,6 +36,7 @@ from freshline.log.memory import MemoryLog
 from freshline.media.base import Entry, MediaJob
 from freshline.media.memory import MemoryMediaJobs
 from freshline.reference import page
+from freshline.sandbox.server import Sandbox, running
 from freshline.schedule.base import Job, Plan, State
 from freshline.schedule.memory import MemorySchedule
 from freshline.spec import model
@@ -47,6 +48,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "reference"
 TITLES = "curl|Python, legacy SDK|Python|Node, any operation|Node"
 BLOCK = re.compile(rf"(?m)^({TITLES})(?: \(in an async function\))?:\n\n```(\w+)\n(.*?)^```$", re.S)
 AT = "http://www.example.com"
+ACCOUNT = "1000000000000001"  #: whose role a sample names
 
 
 # -- what is on the pages -------------------------------------------------------------
@@ -106,10 +108,11 @@ class Set:
         plays = (Play(f"{AT}/film-7/hd.mp4", "mp4", "HD", "video"), Play(f"{AT}/film-7/hd.m3u8", "m3u8", "HD", "video"))
         house.library["film-7"] = Media("film-7", "1", plays)
         policy = json.dumps({"Version": "1", "Statement": [{"Effect": "Allow", "Action": "sts:*", "Resource": "*"}]})
-        house.principals.policies["1", "hers"] = parse(policy, "hers")
-        house.principals.add(User("2000", "1", "anna", ("hers",)))
-        house.principals.add(Role("3000", "1", "deploy", ("acs:ram::1:root",)))
-        house.keys["anna"] = AccessKey("anna", "1", "annasecret", user="2000")
+        house.accounts[ACCOUNT] = replace(house.accounts["1"], id=ACCOUNT)
+        house.principals.policies[ACCOUNT, "hers"] = parse(policy, "hers")
+        house.principals.add(User("2000", ACCOUNT, "anna", ("hers",)))
+        house.principals.add(Role("3000", ACCOUNT, "deploy", (f"acs:ram::{ACCOUNT}:root",)))
+        house.keys["anna"] = AccessKey("anna", ACCOUNT, "annasecret", user="2000")
         wishes = [
             Wish("1", "www.example.com", "main", Kind.FILE, (f"{AT}/a.png",)),
             Wish("1", "www.example.com", "main", Kind.PRELOAD, (f"{AT}/film.mp4",)),
@@ -171,15 +174,38 @@ def test_python(stage: tuple[Set, str], monkeypatch: pytest.MonkeyPatch) -> None
     """The vendor's SDKs of today, and the one before them."""
 
     def one(sample: Sample, env: dict[str, str]) -> Any:
-        for name, value in env.items():
-            monkeypatch.setenv(name, value)
-        out = io.StringIO()
-        with contextlib.redirect_stdout(out):
-            exec(compile(sample.begin + sample.text, f"{sample.page} {sample.action}", "exec"), {})
-        text = out.getvalue()
-        return json.loads(text) if sample.title.endswith("legacy SDK") else eval(text, {})
+        return in_python(sample, env, monkeypatch)
 
     run(stage, samples("Python", "Python, legacy SDK"), one)
+
+
+def in_python(sample: Sample, env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile(sample.begin + sample.text, f"{sample.page} {sample.action}", "exec"), {})
+    text = out.getvalue()
+    return json.loads(text) if sample.title.endswith("legacy SDK") else eval(text, {})
+
+
+def test_a_sandbox_has_what_samples_name(shell: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """ESA's site, and the user and the role of STS, once it begins with docs/reference/sandbox.json."""
+    made_by_calls = ("job-1", "plan-1", "plan-2")
+    found = [
+        sample
+        for sample in samples("curl", "Python")
+        if sample.page in ("esa", "sts") and not any(id_ in sample.text for id_ in made_by_calls)
+    ]
+    with running(Sandbox("testid", "testsecret", script=json.loads((DOCS / page.SANDBOX).read_text()))) as address:
+        printed = []
+        for sample in found:
+            env = environ(sample, f"http://{address}")
+            curl = sample.title == "curl"
+            printed.append(in_shell(sample, env, shell) if curl else in_python(sample, env, monkeypatch))
+
+    assert {sample.action for sample in found} >= {"PurgeCaches", "ListSites", "AssumeRole", "GetCallerIdentity"}
+    assert all(len(answer["RequestId"]) == 36 for answer in printed)
 
 
 def test_node(stage: tuple[Set, str], node_modules: Path) -> None:
@@ -211,14 +237,16 @@ def test_curl(stage: tuple[Set, str], shell: dict[str, str]) -> None:
     """With addresses that `freshline sign` prints."""
 
     def one(sample: Sample, env: dict[str, str]) -> Any:
-        os.environ |= env
-        done = subprocess.run(
-            ["bash", "-ec", sample.text], env={**os.environ, **shell}, capture_output=True, timeout=30
-        )
-        assert done.returncode == 0, (str(sample), done.stderr)
-        return json.loads(done.stdout)
+        return in_shell(sample, env, shell)
 
     run(stage, samples("curl"), one)
+
+
+def in_shell(sample: Sample, env: dict[str, str], shell: dict[str, str]) -> Any:
+    os.environ |= env
+    done = subprocess.run(["bash", "-ec", sample.text], env={**os.environ, **shell}, capture_output=True, timeout=30)
+    assert done.returncode == 0, (str(sample), done.stdout, done.stderr)
+    return json.loads(done.stdout)
 
 
 @pytest.fixture
