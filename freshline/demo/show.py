@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import secrets
+import shlex
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -133,15 +134,28 @@ def _write(path: Path, text: str) -> None:
     new.replace(path)
 
 
+def _command(run_dir: Path) -> Path:
+    """A directory with nothing but our command: whoever puts it on the PATH keeps a Python of their own."""
+    bin_ = run_dir / "bin"
+    bin_.mkdir(exist_ok=True)
+    new = bin_ / "freshline.new"
+    new.unlink(missing_ok=True)
+    new.symlink_to(Path(sys.executable).absolute().parent / "freshline")
+    new.replace(bin_ / "freshline")
+    return bin_
+
+
 def _tell(described: dict[str, Any], run_dir: Path) -> None:
     endpoint, key, secret = (described[name] for name in ("endpoint", "access_key_id", "access_key_secret"))
     environment = {
         "FRESHLINE_ENDPOINT": endpoint,
         "ALIBABA_CLOUD_ACCESS_KEY_ID": key,
         "ALIBABA_CLOUD_ACCESS_KEY_SECRET": secret,
-        "PATH": f"{Path(sys.argv[0]).absolute().parent}:$PATH",
+        "FRESHLINE_SERVICE_DATA_DIR": str(run_dir / "data"),
     }
-    _write(run_dir / "env", "".join(f'export {name}="{value}"\n' for name, value in environment.items()))
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in environment.items()]
+    lines.append(f'export PATH={shlex.quote(str(_command(run_dir)))}:"$PATH"\n')
+    _write(run_dir / "env", "".join(lines))
     path = run_dir / "demo.json"
     _write(path, json.dumps(described, indent=2))
     host = endpoint.removeprefix("http://")
@@ -166,7 +180,7 @@ with the command line:
   . {run_dir}/env
   freshline refresh http://www.demo.test/a.txt --wait
 
-with the official Python SDK (pip install alibabacloud_cdn20180510):
+with the official Python SDK (pip install alibabacloud_cdn20180510, in a venv of your own):
 
   from alibabacloud_cdn20180510 import client, models
   from alibabacloud_tea_openapi.models import Config

@@ -50,7 +50,7 @@ def test_the_readme_is_true(running: dict[str, str]) -> None:
     script, shown = [], []
     for language, text in BLOCK.findall((ROOT / "README.md").read_text()):
         if language == "python":
-            script.append(f"python - <<'END' | tail -n 1\n{text}END\n")
+            script.append(f"{sys.executable} - <<'END' | tail -n 1\n{text}END\n")
             shown.append("Complete 100%\n")
             continue
         for step in re.split(r"^\$ ", text, flags=re.M)[1:]:
