@@ -39,6 +39,7 @@ def add_policy(name: str, file: Document, /, *, account: AnAccount, json: AsJson
     else:
         for note in notes:
             print(f"note: {note}")
+        print(f"policy {name} is there")
 
 
 @policy.command(name="list")
@@ -135,6 +136,8 @@ def attach(
         inventory.register.attach(id_, name, which, whom)
     if json:
         as_json({"attached": name, which: whom})
+    else:
+        print(f"{name} is attached to {which} {whom}")
 
 
 @policy.command
@@ -166,6 +169,8 @@ def detach(
         inventory.register.detach(id_, name, which, whom)
     if json:
         as_json({"detached": name, which: whom})
+    else:
+        print(f"{name} is no longer attached to {which} {whom}")
 
 
 @policy.command

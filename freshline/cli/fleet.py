@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from freshline.domain.edge import Edge
     from freshline.domain.target import Target
     from freshline.drivers.base import Gate, Trouble
+    from freshline.inventory.sqlite import SqliteInventory
     from freshline.log.reading import ReadOnlyLog
 
 edge = App(name="edge", help="Cache servers.")
@@ -168,8 +169,8 @@ def add(
     """Declare a cache server. It answers for tasks accepted from now on.
 
     ```
-    freshline edge add eu1 --kind nginx --gate 10.0.0.5:9101 --site 10.0.0.5:80 --group eu
-    freshline edge add eu2 --kind varnish --gate 10.0.0.6:6180 --site 10.0.0.6:80 --group eu --parent shield1
+    freshline edge add eu1 --kind nginx --gate eu1:9101 --site eu1:80 --group eu
+    freshline edge add eu2 --kind squid --gate e2:6180 --site e2:80 --parent eu1
     freshline gate nginx eu1 --to ./eu1
     freshline edge check eu1
     ```
@@ -205,6 +206,9 @@ def add(
         # A new edge owes nothing that was asked for before it was there.
         made = Edge(name, kind, group, gate, site, secret, log.head if log else 0, parent, area or "")
         inventory.add_edge(made)
+        notes = [] if json else _odd(inventory, made)
+    for note in notes:
+        print(f"note: {note}")
     if json:
         as_json(_lag(made, log))
     elif plain:
@@ -357,6 +361,22 @@ def _secret(file: Path) -> str:
     if not SECRET.fullmatch(secret):
         fail(f"{file}: a gate's secret is 16 to 256 letters, digits, '.', '_', '~', '+', '/', '=' or '-'", 2)
     return secret
+
+
+def _odd(inventory: SqliteInventory, made: Edge) -> list[str]:
+    """What may be meant, and mostly is not."""
+    notes = [
+        f"{other.name} has the gate {made.gate} too; a gate takes orders for one edge"
+        for other in inventory.edges()
+        if other.name != made.name and other.gate == made.gate
+    ]
+    parents = {parent for each in inventory.edges() for parent in each.parents}
+    used = any(each.group == made.group for account in inventory.accounts() for each in inventory.domains(account.id))
+    if not used and made.name not in parents:
+        notes.append(
+            f"no domain is served by the group {made.group} yet: `freshline domain add … --group {made.group}`"
+        )
+    return notes
 
 
 def _apart(gate: str, site: str) -> None:

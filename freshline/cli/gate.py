@@ -49,7 +49,7 @@ def nginx(
     """Print, or write with --to, what goes into an nginx.
 
     ```
-    freshline gate nginx eu1 --inactive 7d --to ./eu1 --installed-at /etc/nginx/freshline
+    freshline gate nginx eu1 --to ./eu1 --installed-at /etc/nginx/freshline
     ```
 
     Parameters
@@ -129,7 +129,7 @@ def varnish(
 
     ```
     freshline gate varnish eu2 --to /etc/varnish/freshline
-    freshline gate varnish eu2 --no-build --to ./eu2 --installed-at /etc/varnish/freshline
+    freshline gate varnish eu2 --no-build --to eu2 --installed-at /etc/freshline
     ```
 
     Parameters
@@ -204,7 +204,7 @@ def squid(
     it is built from, and a build.sh that builds it on the cache machine.
 
     ```
-    freshline gate squid eu3 --no-build --to ./eu3 --installed-at /etc/squid/freshline
+    freshline gate squid eu3 --no-build --to eu3 --installed-at /etc/freshline
     ```
 
     Parameters
@@ -287,7 +287,7 @@ def trafficserver(
 
     ```
     freshline gate trafficserver eu3 --to /etc/trafficserver/freshline
-    freshline gate trafficserver eu3 --no-build --to ./eu3 --installed-at /etc/trafficserver/freshline
+    freshline gate trafficserver eu3 --no-build --to eu3
     ```
 
     Parameters

@@ -31,9 +31,8 @@ def add(
     """Declare play URLs of a medium. It belongs to the account whose domain they are of.
 
     ```
-    freshline media add film-7 https://play.example.com/film-7/hd.mp4 --definition HD
-    freshline media add film-7 https://play.example.com/film-7/hd.m3u8 --definition HD \\
-        --slice https://play.example.com/film-7/0.ts --slice https://play.example.com/film-7/1.ts
+    freshline media add film-7 http://v.example.com/7.mp4 --definition HD
+    freshline media add film-7 http://v.test/7.m3u8 --slice http://v.test/0.ts
     ```
 
     Of several URLs of one format, definition and stream type the one that was declared last is the latest, which is

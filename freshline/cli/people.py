@@ -40,7 +40,7 @@ def add(name: str, /, *, json: AsJson = False, place: Place = HERE) -> None:
 
 @account.command(name="list")
 def accounts(*, json: AsJson = False, place: Place = HERE) -> None:
-    """List accounts and the ids of their keys.
+    """List accounts and the ids of their keys, with the user whose key it is; one without is the account's own.
 
     ```
     freshline account list --json
@@ -51,7 +51,7 @@ def accounts(*, json: AsJson = False, place: Place = HERE) -> None:
     if json:
         as_json(rows)
         return
-    shown = [", ".join(key["id"] + ("" if key["active"] else " (inactive)") for key in row["keys"]) for row in rows]
+    shown = [", ".join(map(_key, row["keys"])) for row in rows]
     table(
         ["ACCOUNT", "NAME", "ENABLED", "KEYS"],
         [(row["id"], row["name"], _yes(row["enabled"]), ids) for row, ids in zip(rows, shown, strict=True)],
@@ -122,6 +122,8 @@ def service(
         inventory.set_service(account_id(inventory, account), service, state)
     if json:
         as_json({"service": service, "state": state})
+    else:
+        print(f"{service} of account {account} is {state}")
 
 
 @key.command(name="add")
@@ -140,7 +142,7 @@ def add_key(
     ```
     freshline account key add shop
     freshline account key add shop --user anna
-    freshline account key add shop --key-id LTAI5tExample --secret-file secret.txt
+    freshline account key add shop --key-id LTAI5tExample --secret-file key.txt
     ```
 
     Parameters
@@ -311,8 +313,17 @@ def _switch(account: str, enabled: bool, json: bool, place: Place) -> None:
 def _account(inventory: SqliteInventory, id_: str) -> dict[str, Any]:
     each = inventory.account(id_)
     assert each is not None, f"account {id_} went away"
-    keys = [{"id": key.id, "active": key.active} for key in inventory.access_keys(id_)]
+    users = {user.id: user.name for user in inventory.principals.users(id_)}
+    keys = [
+        {"id": key.id, "active": key.active} | ({"user": users[key.user]} if key.user else {})
+        for key in inventory.access_keys(id_)
+    ]
     return {"id": each.id, "name": each.name, "enabled": each.enabled, "keys": keys}
+
+
+def _key(key: dict[str, Any]) -> str:
+    notes = [*([f"user {key['user']}"] if "user" in key else []), *([] if key["active"] else ["inactive"])]
+    return f"{key['id']} ({', '.join(notes)})" if notes else str(key["id"])
 
 
 def _domain(each: Domain | None) -> dict[str, Any]:

@@ -38,9 +38,9 @@ def test(
     """Say whether policies allow a call, and which statement decided. Exit 0: allowed, 1: not.
 
     ```
-    freshline policy test --action cdn:RefreshObjectCaches \\
-        --resource acs:cdn:*:1234567890123456:domain/img.example.com --condition acs:SourceIp=10.0.0.1 refreshers.json
-    freshline policy test --action cdn:DescribeRefreshQuota --account shop --user anna
+    freshline policy test --action cdn:RefreshObjectCaches refreshers.json
+    freshline policy test --action cdn:StopCdnDomain --account shop --user anna
+    freshline policy test --action sts:AssumeRole --account shop --role deploy
     ```
 
     Parameters
@@ -50,7 +50,7 @@ def test(
     action
         As policies name it: cdn:RefreshObjectCaches.
     resource
-        What the call touches; without, everything of the service.
+        What the call touches, as acs:cdn:*:*:domain/img.example.com; without, everything of the service.
     condition
         What is known of the call, KEY=VALUE. Without: acs:CurrentTime is now, acs:SecureTransport and acs:MFAPresent
         are false, acs:SourceIp is unknown.

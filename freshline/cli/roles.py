@@ -31,7 +31,8 @@ def add_role(
 
     ```
     freshline role add shop deploy
-    freshline role add shop deploy --trust acs:ram::1234567890123456:user/ci --longest-seconds 7200
+    freshline role add shop deploy --trust acs:ram::1234567890123456:user/ci
+    freshline role add shop deploy --longest-seconds 7200
     ```
 
     Parameters

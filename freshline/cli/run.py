@@ -74,7 +74,7 @@ def sandbox(
     ```
     freshline sandbox
     freshline sandbox --port 9000 --rules rules.json
-    curl -X PUT http://127.0.0.1:8080/sandbox/rules -d '[{"match": "*.iso", "outcome": "stuck", "at": "99.37%"}]'
+    curl -X PUT localhost:8080/sandbox/rules -d '[{"outcome": "failed"}]'
     ```
 
     Parameters
@@ -110,6 +110,8 @@ def log_to_stderr(level: str) -> None:
     logging.basicConfig(
         stream=sys.stderr, level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    # It says that it starts and stops, once for the API and once for orders; the service says so itself.
+    logging.getLogger("uvicorn.error").setLevel(max(logging.WARNING, logging.getLogger().level))
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:

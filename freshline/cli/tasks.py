@@ -21,7 +21,13 @@ from freshline.cli.output import as_json, fail, table
 from freshline.cli.waiting import AT_ONCE, Waiting
 from freshline.cli.warming import UNPACED, Pacing
 
-BUCKETS = {"File": "url", "Directory": "dir", "Regex": "regex", "IgnoreParams": "ignore_params"}
+BUCKETS = {
+    "File": "url",
+    "Directory": "dir",
+    "Regex": "regex",
+    "IgnoreParams": "ignore_params",
+    "ExQuery": "ignore_params",
+}
 REFRESH_SECONDS, PREFETCH_SECONDS = 600.0, 1800.0  # how long --wait waits, unless told
 SHOWN = 20  #: rows of what was waited for
 
@@ -31,7 +37,7 @@ Lines = Annotated[Path | None, Parameter(name=["--file", "-f"], allow_leading_hy
 def refresh(
     *urls: str,
     file: Lines = None,
-    type: Literal["File", "Directory", "Regex", "IgnoreParams"] = "File",
+    type: Literal["File", "Directory", "Regex", "IgnoreParams", "ExQuery"] = "File",
     tag: Annotated[tuple[str, ...], Parameter(negative="", show_default=False)] = (),
     domain: str | None = None,
     force: Flag = False,
@@ -57,7 +63,7 @@ def refresh(
     file
         A file of URLs, one a line; # starts a comment, - is standard input.
     type
-        What the URLs are.
+        What the URLs are. ExQuery is another name of IgnoreParams.
     tag
         A cache tag instead of URLs; goes with --domain.
     domain
@@ -88,7 +94,13 @@ def _plan(wanted: Sequence[str], kind: str, place: Place, json: bool) -> None:
     from freshline.cli import plan
     from freshline.domain.task import Kind
 
-    kinds = {"File": Kind.FILE, "Directory": Kind.DIRECTORY, "Regex": Kind.REGEX, "IgnoreParams": Kind.IGNORE_PARAMS}
+    kinds = {
+        "File": Kind.FILE,
+        "Directory": Kind.DIRECTORY,
+        "Regex": Kind.REGEX,
+        "IgnoreParams": Kind.IGNORE_PARAMS,
+        "ExQuery": Kind.IGNORE_PARAMS,
+    }
     plan.show(wanted, kinds.get(kind, Kind.TAG), place, json)
 
 
@@ -108,7 +120,7 @@ def prefetch(
     ```
     freshline prefetch http://img.example.com/big.iso --wait
     freshline prefetch -f urls.txt -H "Accept-Encoding: br"
-    freshline prefetch --sitemap https://img.example.com/sitemap.xml --pace --wait
+    freshline prefetch --sitemap http://www.example.com/sitemap.xml --pace
     ```
 
     Parameters
@@ -176,7 +188,7 @@ def tasks(
     Parameters
     ----------
     type
-        file, directory, regex, IgnoreParams or preload.
+        file, directory, regex, IgnoreParams, cachetag or preload.
     status
         Needs --type.
     domain
@@ -260,7 +272,7 @@ def sign(action: str, /, *params: str, product: Product = "cdn", caller: Caller 
 
     ```
     curl "$(freshline sign DescribeRefreshTaskById TaskId=24840)"
-    curl "$(freshline sign RefreshObjectCaches ObjectPath=http://img.example.com/a.png)"
+    curl "$(freshline sign RefreshObjectCaches ObjectPath=http://example.com/a)"
     curl "$(freshline sign GetPurgeQuota --product esa SiteId=123)"
     ```
 

@@ -330,9 +330,11 @@ class SqliteInventory:
         """:raises ValueError: others fetch through it"""
         with self._change(f"edge {name!r} cannot be removed"):
             if children := [edge.name for edge in self._edges() if name in edge.parents]:
-                raise ValueError(
-                    f"edge {name!r}: {', '.join(children)} fetch through it; give them other parents first"
+                one = len(children) == 1
+                what = (
+                    "fetches through it; give it another parent" if one else "fetch through it; give them other parents"
                 )
+                raise ValueError(f"edge {name!r}: {', '.join(children)} {what} first")
             if not self._db.execute("DELETE FROM edge WHERE name = ?", (name,)).rowcount:
                 raise ValueError(f"edge {name!r} is unknown")
 

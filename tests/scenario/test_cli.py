@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import inspect
 import io
 import json
 import os
@@ -171,6 +172,21 @@ def test_every_command_shows_an_example(cli: Cli, command: tuple[str, ...]) -> N
 
     assert said.err == ""
     assert re.search(rf"^ .*freshline {' '.join(command) if command[0] != 'edge' else 'edge'}", said.out, re.M)
+
+
+@pytest.mark.parametrize("command", list(every_command()), ids=" ".join)
+def test_examples_can_be_copied(cli: Cli, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]) -> None:
+    """On a terminal of 80 columns every example is one line."""
+    of: Any = app
+    for name in command:
+        of = of[name]
+    (block,) = re.findall(r"```\n(.*?)```", inspect.cleandoc(of.default_command.__doc__), re.S)
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = [line.strip() for line in cli(*command, "--help").fine().out.splitlines()]
+
+    for line in filter(None, block.splitlines()):
+        assert len(line) <= 76 and not line.endswith("\\"), line
+        assert line in shown
 
 
 def test_a_command_alone_is_light() -> None:
@@ -440,7 +456,7 @@ def test_the_configuration_is_checked_and_shown(cli: Cli, tmp_path: Path) -> Non
     path.write_text(cli("config", "--example").fine().out.replace("#domains = 50", "domains = 51"))
 
     shown = cli("config", FRESHLINE_CONFIG=str(path)).fine().out
-    assert "\ndomains = 51\n" in shown and "\nfetch_window = 16\n" in shown
+    assert "\ndomains = 51\n" in shown and "\nfetch_window = 32\n" in shown
     assert cli("config", "--json").fine().json["limits"]["domains"] == 51
 
     assert cli("config", "--json", FRESHLINE_CONFIG="").fine().json["limits"]["domains"] == 50
@@ -857,6 +873,22 @@ def test_an_edge_is_changed_while_the_service_runs(cli: Cli, service: Stack, tmp
         cache.stop()
 
 
+def test_an_odd_edge_is_noted(cli: Cli) -> None:
+    """A gate that another edge has, and a group that no domain uses, are taken and told."""
+    gate = next(edge["gate"] for edge in cli("edges", "--offline", "--json").fine().json if edge["name"] == "dead-1")
+    try:
+        twin = cli("edge", "add", "twin", "--kind", "nginx", "--gate", gate, "--site", "a:2", "--group", "dead").fine()
+        lone = cli(
+            "edge", "add", "lone", "--kind", "nginx", "--gate", "a:1", "--site", "a:2", "--group", "nodom"
+        ).fine()
+    finally:
+        for name in ("twin", "lone"):
+            cli("edge", "remove", name)
+
+    assert f"note: dead-1 has the gate {gate} too" in twin.out and "no domain" not in twin.out
+    assert "note: no domain is served by the group nodom" in lone.out and "gate a:1" not in lone.out
+
+
 def states(cli: Cli) -> dict[str, str]:
     return {row["name"]: row["state"] for row in cli("edges", "--json").fine().json}
 
@@ -872,7 +904,7 @@ def test_an_edge_is_ordered_about(cli: Cli) -> None:
     cli("edge", "add", "child", *child, "--parent", "dead-1", "--area", "overseas").fine()
 
     assert {edge["name"]: edge["tier"] for edge in cli("edges", "--offline", "--json").fine().json}["dead-1"] == "L2"
-    cli("edge", "remove", "dead-1").refused(2, "child fetch through it")
+    cli("edge", "remove", "dead-1").refused(2, "child fetches through it; give it another parent first")
     cli("edge", "set", "dead-1", "--parent", "child").refused(2, "in a circle: ")
     cli("edge", "set", "child", "--parent", "nobody").refused(2, "'nobody', which is no edge")
     cli("edge", "set", "child", "--parent", "dead-1", "--no-parents").refused(2, "contradict")

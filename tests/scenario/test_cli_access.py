@@ -75,11 +75,13 @@ def test_users(cli: Run, shop: str) -> None:
     attached = cli("policy", "attach", "refreshers", "--account", "shop", "--user", "anna", "--json").json
     (anna,) = cli("account", "user", "list", "shop", "--json").json
     listed = cli("account", "user", "list", shop).out
+    whose = cli("account", "list").out
 
     assert more["user"] == "anna" and more["account"] == shop
     assert attached == {"attached": "refreshers", "user": "anna"}
     assert anna["policies"] == ["refreshers"] and len(anna["keys"]) == 2
     assert more["access_key_id"] in {key["id"] for key in anna["keys"]}
+    assert f"{more['access_key_id']} (user anna)" in whose
     assert "anna" in listed and "refreshers" in listed and more["access_key_id"] in listed
 
     assert cli("account", "user", "remove", "shop", "anna", "--json").json == {"removed": "anna"}
@@ -88,7 +90,7 @@ def test_users(cli: Run, shop: str) -> None:
 
 def test_policies(cli: Run, shop: str) -> None:
     """A policy is shown as it was written, listed with those it is attached to, and not removed while it is."""
-    cli("policy", "attach", "refreshers", "--account", "shop", "--role", "deploy")
+    said = cli("policy", "attach", "refreshers", "--account", "shop", "--role", "deploy").out
     rows = {row["name"]: row for row in cli("policy", "list", "--account", "shop", "--json").json}
     attached = cli("policy", "remove", "refreshers", "--account", "shop")
 
@@ -96,6 +98,7 @@ def test_policies(cli: Run, shop: str) -> None:
     assert json.loads(cli("policy", "show", "AliyunCDNFullAccess").out)["Statement"][0]["Action"] == ["cdn:*"]
     assert rows["refreshers"] == {"name": "refreshers", "type": "Custom", "attached_to": ["role deploy"]}
     assert rows["AliyunCDNReadOnlyAccess"]["type"] == "System"
+    assert said == "refreshers is attached to role deploy\n"
     assert (attached.code, attached.err) == (2, "freshline: policy 'refreshers' is attached; detach it first\n")
     assert cli("policy", "detach", "refreshers", "--account", "shop", "--role", "deploy").code == 0
     assert cli("policy", "remove", "refreshers", "--account", "shop").code == 0
@@ -119,7 +122,7 @@ def test_a_policy_with_mistakes(cli: Run, shop: str) -> None:
         "Statement[1]: must have either Resource or NotResource",
     ]
     assert cli("policy", "show", "bad", "--account", "shop").code == 2
-    assert noted.out == "note: cdn:RefreshObjectCache is no operation here\n"
+    assert noted.out == "note: cdn:RefreshObjectCache is no operation here\npolicy odd is there\n"
 
 
 def test_roles(cli: Run, shop: str) -> None:
@@ -137,7 +140,7 @@ def test_roles(cli: Run, shop: str) -> None:
 
 def test_services(cli: Run, shop: str, tmp_path: Path) -> None:
     """A service is taken away and given back; one there is not is named."""
-    assert cli("account", "service", "shop", "cdn", "suspended").code == 0
+    assert cli("account", "service", "shop", "cdn", "suspended").out == "cdn of account shop is suspended\n"
     inventory = SqliteInventory.open(tmp_path / "data" / "inventory.db")
     account = inventory.account(shop)
     inventory.close()

@@ -33,6 +33,15 @@ def bare(tmp_path: Path) -> Iterator[Stack]:
     stack.kill()
 
 
+def test_the_log_is_the_services_own(bare: Stack) -> None:
+    """It says once where it listens; the server inside says nothing of its own start."""
+    bare.stop()
+    lines = bare.log().splitlines()
+
+    assert len([line for line in lines if "listening on" in line]) == 1
+    assert not [line for line in lines if "uvicorn" in line]
+
+
 async def test_stopping_in_the_middle_of_a_body(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
