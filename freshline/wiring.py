@@ -20,7 +20,7 @@ from freshline.api import probes
 from freshline.api.app import App
 from freshline.api.app import Settings as AppSettings
 from freshline.api.asgi import ASGIApp
-from freshline.api.connection import Connection
+from freshline.api.connection import Connection, InTurn
 from freshline.api.control import NAME as CONTROL
 from freshline.api.control import control
 from freshline.api.control import listen as listen_for_orders
@@ -297,6 +297,7 @@ async def _orders(settings: Settings, app: ASGIApp) -> AsyncIterator[None]:
     server = _Server(
         uvicorn.Config(
             app,
+            http=InTurn,
             loop="none",
             ws="none",
             lifespan="off",

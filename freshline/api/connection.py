@@ -34,7 +34,19 @@ class Reject(Protocol):
     def __call__(self, fault: Fault, query: bytes, lines: list[tuple[bytes, bytes]], limit: str) -> Raw: ...
 
 
-class Connection(HttpToolsProtocol):
+class InTurn(HttpToolsProtocol):
+    """Reads no further while requests that it has read wait for their turn.
+
+    uvicorn reads on after each answer, so whoever sends requests without reading the answers could fill the memory.
+    """
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.pipeline and not self.transport.is_closing():
+            self.flow.pause_reading()
+
+
+class Connection(InTurn):
     heads: ClassVar[int] = 0  #: bytes of heads coming in, on all connections
 
     _counted = 0  #: what this connection has in ``heads``

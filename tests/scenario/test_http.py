@@ -101,6 +101,23 @@ def test_pipelined(service: Running) -> None:
     assert [status for status, _ in speak(service, b"".join(requests))] == [400] * 3
 
 
+def test_requests_without_end(service: Running) -> None:
+    """Whoever sends requests and reads no answer is read no further: what they send stays with them."""
+    host, _, port = service.address.partition(":")
+    many = b"GET /?Action=X HTTP/1.1\r\nHost: a\r\n\r\n" * 10_000
+    taken = 0
+    with socket.create_connection((host, int(port))) as connection:
+        connection.settimeout(2)
+        with pytest.raises(TimeoutError):
+            while taken < 100 * len(many):
+                taken += connection.send(many)
+
+    assert taken < 40 * len(many)
+    assert speak(
+        service, f"GET {target('after', Action='X')} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode()
+    )
+
+
 @pytest.mark.parametrize("size", [5 << 20, 10 << 20])
 def test_a_large_body_is_answered(service: Running, size: int) -> None:
     """The caller reads why, and does not just find the connection broken."""
