@@ -20,6 +20,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -350,7 +351,10 @@ def test_ctrl_c_ends_the_waiting_not_the_task(environ: Mapping[str, str], servic
     """Exit 130, one line with the task's id, no traceback."""
     command = [*FRESHLINE, "prefetch", f"http://{DEAD}/long.png", "--wait"]
     before = followed(service)
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    heard = partial(
+        signal.signal, signal.SIGINT, signal.SIG_DFL
+    )  # a shell's background job ignores it, its children too
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     until(lambda: followed(service) > before)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
