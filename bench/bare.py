@@ -15,7 +15,7 @@ import uvicorn
 import uvloop
 
 from freshline.api.connection import Connection
-from freshline.wiring import BACKLOG
+from freshline.serving import BACKLOG
 
 
 def application(answer: bytes) -> Any:

@@ -19,7 +19,7 @@ from typing import Any
 from freshline.access.limits import Limits
 from freshline.api.app import TROUBLESHOOT
 from freshline.delivery.lateness import Deadlines
-from freshline.delivery.machine import Pace
+from freshline.delivery.pace import Pace
 from freshline.drivers.patience import Patience
 from freshline.setting import RULE, Rule, Wrong, is_address, setting, split_address, written
 

@@ -6,12 +6,8 @@ import asyncio
 import contextlib
 import logging
 import signal
-import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
-
-import uvicorn
 
 from freshline.access.burnt import Burnt
 from freshline.access.nonces import Nonces
@@ -19,15 +15,9 @@ from freshline.ambient import Ambient
 from freshline.api import probes
 from freshline.api.app import App
 from freshline.api.app import Settings as AppSettings
-from freshline.api.asgi import ASGIApp
-from freshline.api.connection import Connection, InTurn
-from freshline.api.control import NAME as CONTROL
-from freshline.api.control import control
-from freshline.api.control import listen as listen_for_orders
-from freshline.api.tls import BadCertificate, Certificate
 from freshline.api.trail import Trail
 from freshline.audit import Audit
-from freshline.config import Settings, split_address
+from freshline.config import Settings
 from freshline.delivery.ages import Ages
 from freshline.delivery.feed import Feed
 from freshline.delivery.fleet import Fleet, Post
@@ -68,12 +58,9 @@ DRIVERS: dict[str, Callable[[Edge, Patience], Driver]] = {
 DAY_SECONDS = 86_400
 LOOK_SECONDS = 1.0  #: how often it is asked which scheduled prefetches are due, and whether all is well
 DROP_EVERY_SECONDS = 600.0  #: how often whole days that are past are dropped
-STOP_SECONDS = 10  #: what a call under way has to end in when the service stops
-ORDER_SECONDS = 1  #: likewise an order, which is carried out at once; what takes longer is somebody who does not read
 CALLS = 2048  #: under way at once; beyond, callers are told to come back
 AUDIT = "audit"  #: in data_dir
 ROWS_SECONDS = 5.0  #: how long the counts of rows by status are good for a monitor
-BACKLOG = 2048  #: connections the kernel holds for us
 
 
 class CannotStart(Exception):
@@ -110,7 +97,7 @@ def open_inventory(settings: Settings, *, new: bool = True) -> SqliteInventory:
     path = Path(settings.service.data_dir) / "inventory.db"
     if not new and not path.exists():
         raise FileNotFoundError(f"there is no inventory at {path}; the first account or edge makes it")
-    return SqliteInventory.open(_home(settings) / path.name, key_file=settings.service.key_file or None)
+    return SqliteInventory.open(home(settings) / path.name, key_file=settings.service.key_file or None)
 
 
 def read_log(settings: Settings) -> ReadOnlyLog:
@@ -118,7 +105,7 @@ def read_log(settings: Settings) -> ReadOnlyLog:
 
     :raises FileNotFoundError: there is none yet
     """
-    return SqliteLog.reader(_home(settings) / "log.db")
+    return SqliteLog.reader(home(settings) / "log.db")
 
 
 def driver(edge: Edge, patience: Patience = USUAL) -> Driver:
@@ -139,19 +126,19 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
     """The API and delivery, for as long as the context lasts."""
     ambient = ambient or Ambient()
     inventory = open_inventory(settings)
-    log = SqliteLog.open(_home(settings) / "log.db")
+    log = SqliteLog.open(home(settings) / "log.db")
     inventory.rejoin_edges(log.head)
-    schedule = SqliteSchedule.open(_home(settings) / "schedule.db")
-    media = SqliteMediaJobs.open(_home(settings) / "media.db")
+    schedule = SqliteSchedule.open(home(settings) / "schedule.db")
+    media = SqliteMediaJobs.open(home(settings) / "media.db")
     window_seconds = settings.limits.window_seconds
     burnt = Burnt(
-        _home(settings),
+        home(settings),
         2 * window_seconds,
         now=ambient.now(),
         monotonic=ambient.monotonic(),
         known=log.head > 0,
     )
-    audit = Audit(_home(settings) / AUDIT)
+    audit = Audit(home(settings) / AUDIT)
     feed, origins = Feed(log), OriginSlots(settings.gates.fetches_per_domain)
     lateness = Lateness(log, ambient, Ages(log, ambient), settings.deadlines)
 
@@ -238,133 +225,17 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
         inventory.close()
 
 
-async def serve(
-    settings: Settings, sock: socket.socket | None = None, started: Callable[[], None] | None = None
-) -> None:
-    """Run the service until SIGINT or SIGTERM; calls under way are finished, then it ends.
+def home(settings: Settings) -> Path:
+    """The data directory, made if need be.
 
-    :param sock: where to listen, from :func:`listen`; made here if there is none
-    :param started: called once calls are taken and every edge has been brought up to date
-    :raises CannotStart: the address is taken, the data directory is not ours, or the certificate is none
+    :raises CannotStart: it can't be
     """
-    certificate = _certificate(settings)
-    sock = sock or listen(settings)
+    path = Path(settings.service.data_dir)
     try:
-        async with service(settings) as (app, fleet):
-            server = _Server(
-                uvicorn.Config(
-                    app,
-                    http=partial(Connection, reject=app.reject),  # type: ignore[arg-type]
-                    loop="none",
-                    lifespan="off",
-                    log_config=None,
-                    access_log=False,
-                    server_header=False,
-                    date_header=True,
-                    proxy_headers=False,  # uvicorn would believe anybody on this machine; see api/peer.py
-                    timeout_keep_alive=75,
-                    timeout_graceful_shutdown=STOP_SECONDS,
-                    ssl_context_factory=(lambda *_: certificate.context) if certificate else None,
-                )
-            )
-            loop = asyncio.get_running_loop()
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, server.stop)
-            beside = [loop.create_task(_tell_when_fresh(fleet, started))] if started is not None else []
-            if certificate is not None:
-                loop.add_signal_handler(signal.SIGHUP, certificate.reload)  # what the system does else is end us
-                beside.append(loop.create_task(certificate.watch()))
-            else:
-                loop.add_signal_handler(signal.SIGHUP, logger.info, "SIGHUP: without TLS there is nothing to reload")
-            logger.info("listening on %s:%d%s", *sock.getsockname()[:2], " with TLS" if certificate else "")
-            async with _orders(settings, control(fleet, app.desk.log.task)):
-                await server.serve(sockets=[sock])
-            for task in beside:
-                task.cancel()
-    finally:
-        sock.close()
-
-
-@contextlib.asynccontextmanager
-async def _orders(settings: Settings, app: ASGIApp) -> AsyncIterator[None]:
-    """The operator's socket beside the API. A service without it is a service all the same."""
-    try:
-        sock = listen_for_orders(_home(settings))
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        logger.warning("takes no orders: %s", error)
-        yield
-        return
-    server = _Server(
-        uvicorn.Config(
-            app,
-            http=InTurn,
-            loop="none",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=ORDER_SECONDS,
-        )
-    )
-    serving = asyncio.create_task(server.serve(sockets=[sock]), name="orders")
-    try:
-        yield
-    finally:
-        server.stop()
-        await serving
-        sock.close()
-        (Path(settings.service.data_dir) / CONTROL).unlink(missing_ok=True)
-
-
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: they would end the process before the log is closed."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    def stop(self) -> None:
-        self.force_exit = self.should_exit  # asked twice: now
-        self.should_exit = True
-
-
-def _certificate(settings: Settings) -> Certificate | None:
-    certificate, key = settings.service.tls_certificate, settings.service.tls_key
-    if not certificate:
-        if key:
-            raise CannotStart("service.tls_key needs service.tls_certificate")
-        return None
-    try:
-        return Certificate(Path(certificate), Path(key) if key else None)
-    except BadCertificate as bad:
-        raise CannotStart(f"service.tls_certificate: {bad}") from None
-
-
-async def _tell_when_fresh(fleet: Fleet, started: Callable[[], None]) -> None:
-    while not (fleet.begun and all(runner.fresh for runner in fleet.runners.values())):  # noqa: ASYNC110
-        await asyncio.sleep(0.02)
-    started()
-
-
-def listen(settings: Settings) -> socket.socket:
-    """:raises CannotStart: the address is taken or not ours"""
-    address = settings.service.listen
-    host, port = split_address(address)
-    try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        raise CannotStart(f"service.listen = {address!r}: {error.strerror or error}") from None
-
-
-def _home(settings: Settings) -> Path:
-    home = Path(settings.service.data_dir)
-    try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise CannotStart(f"service.data_dir = {str(home)!r}: {error.strerror or error}") from None
-    return home
+        raise CannotStart(f"service.data_dir = {str(path)!r}: {error.strerror or error}") from None
+    return path
 
 
 async def _run_due(desk: Desk) -> None:

@@ -26,6 +26,7 @@ from freshline.cli import (
     roles,
     run,
     spec,
+    standing,
     tasks,
     users,
 )
@@ -56,7 +57,7 @@ COMMANDS: list[Callable[..., None]] = [
     orders.retry,
     orders.cancel,
     orders.audit,
-    fleet.edges,
+    standing.edges,
     configuration.config,
 ]
 for command in COMMANDS:

@@ -29,15 +29,15 @@ def serve(*, listen: str | None = None, place: Place = HERE) -> None:
         Overrides service.listen, host:port.
     """
     settings = place.settings()
-    from freshline import wiring
     from freshline.config import is_address
+    from freshline.serving import serve
 
     if listen is not None:
         if not is_address(listen):
             fail(f"--listen {listen!r} must be host:port, as in 127.0.0.1:8080", 2)
         settings = replace(settings, service=replace(settings.service, listen=listen))
     log_to_stderr(settings.service.log_level)
-    run(wiring.serve(settings))
+    run(serve(settings))
 
 
 def demo(*, port: int = 8080, run_dir: Path = Path(".run")) -> None:

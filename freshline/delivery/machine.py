@@ -50,31 +50,12 @@ from freshline.delivery.events import (
     When,
 )
 from freshline.delivery.lease import Leasehold
+from freshline.delivery.pace import Pace
 from freshline.delivery.prefetches import Prefetches
 from freshline.domain.edge import Duty, Evidence, Progress
 from freshline.domain.ranges import Ranges
 from freshline.domain.task import Reason
 from freshline.drivers.base import Adrift, Applied, Batch, Fault, Fetched, FetchOutcome, Gate, Lease, Trouble
-from freshline.setting import setting
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How eager delivery is. Seconds, unless the name says otherwise."""
-
-    retry_first_seconds: float = setting(0.25, "before the first retry; doubled each time", least=0.01, most=60)
-    retry_most_seconds: float = setting(5.0, "between two tries, at most", least=0.01, most=3_600)
-    heartbeat_seconds: float = setting(3.0, "an idle edge is asked where it stands this often", least=0.05, most=3_600)
-    lease_heartbeats: int = setting(
-        5, "heartbeats that a gate holds its lease for when it hears no more", least=2, most=24
-    )
-    flush_again_seconds: float = setting(
-        300.0, "the most that two flushes of an edge are held apart", least=0, most=86_400
-    )
-    fetch_window: int = setting(
-        32, "prefetches under way on one edge; twice as many where accounts would wait for others", least=1, most=1_000
-    )
-    fetch_tries: int = setting(3, "before an origin's failure is final", least=1, most=100)
 
 
 class Lane(Enum):

@@ -36,8 +36,9 @@ from freshline.delivery.events import (
 )
 from freshline.delivery.feed import Feed, ScopedReader
 from freshline.delivery.lateness import LOOK_SECONDS, Lateness
-from freshline.delivery.machine import EdgeDelivery, Lane, Pace
+from freshline.delivery.machine import EdgeDelivery, Lane
 from freshline.delivery.origins import OriginSlots
+from freshline.delivery.pace import Pace
 from freshline.delivery.settling import Settling
 from freshline.domain.action import Fetch, onward
 from freshline.domain.edge import Duty, Edge, Progress

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from freshline import datafile, wiring
+from freshline import datafile, serving, wiring
 from freshline.config import Settings, load
 from freshline.demo.servers import Server, nginx_edge, origin, varnish_edge
 from freshline.domain.edge import Edge
@@ -44,7 +44,7 @@ async def _show(port: int, run_dir: Path) -> None:
     settings = load(None)
     service = replace(settings.service, listen=address, data_dir=str(run_dir / "data"))
     settings = replace(settings, service=service)
-    sock = wiring.listen(settings)
+    sock = serving.listen(settings)
     ports = {
         name: f"127.0.0.1:{port + at}" for at, name in enumerate(("site1", "site2", "origin", "gate1", "gate2"), 1)
     }
@@ -67,7 +67,7 @@ async def _show(port: int, run_dir: Path) -> None:
         "edges": [{"name": edge.name, "kind": edge.kind, "address": edge.site} for edge in edges],
     }
     async with _running(fleet):
-        await wiring.serve(settings, sock, lambda: _tell(described, run_dir))
+        await serving.serve(settings, sock, lambda: _tell(described, run_dir))
     print("stopped: the service, the edges and the origin", flush=True)
 
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from freshline import wiring
 from freshline.cli.client import ApiError
 from freshline.config import load
+from freshline.serving import listen, serve
 from tests.scenario.stack import Stack
 from tests.servers.base import SITE, free_port, until
 
@@ -46,11 +46,11 @@ async def test_stopping_in_the_middle_of_a_body(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A caller who does not come to an end is told so when the others are done, and nothing is logged as a fault."""
-    monkeypatch.setattr(wiring, "STOP_SECONDS", 0.2)
+    monkeypatch.setattr("freshline.serving.STOP_SECONDS", 0.2)
     settings = load(None, {"FRESHLINE_SERVICE_DATA_DIR": str(tmp_path), "FRESHLINE_SERVICE_LISTEN": "127.0.0.1:0"})
-    listening = wiring.listen(settings)
+    listening = listen(settings)
     address = listening.getsockname()
-    serving = asyncio.create_task(wiring.serve(settings, listening))
+    serving = asyncio.create_task(serve(settings, listening))
     reader, writer = await asyncio.open_connection(*address)
     writer.write(b"POST /?Format=JSON HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1000\r\n\r\nObj")
     await reader.readuntil(b"100 Continue\r\n\r\n")  # so the body is being waited for
@@ -68,9 +68,9 @@ async def test_stopping_while_somebody_does_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whoever sends orders without end, and takes no answer, does not hold the service up."""
-    monkeypatch.setattr(wiring, "ORDER_SECONDS", 0.2)
+    monkeypatch.setattr("freshline.serving.ORDER_SECONDS", 0.2)
     settings = load(None, {"FRESHLINE_SERVICE_DATA_DIR": str(tmp_path), "FRESHLINE_SERVICE_LISTEN": "127.0.0.1:0"})
-    serving = asyncio.create_task(wiring.serve(settings, wiring.listen(settings)))
+    serving = asyncio.create_task(serve(settings, listen(settings)))
     async with asyncio.timeout(10):
         while not (tmp_path / "control.sock").exists():
             await asyncio.sleep(0.02)

@@ -34,7 +34,8 @@ from freshline.delivery.events import (
     Warn,
     When,
 )
-from freshline.delivery.machine import EdgeDelivery, Pace
+from freshline.delivery.machine import EdgeDelivery
+from freshline.delivery.pace import Pace
 from freshline.domain.action import Command, Fetch, Verb
 from freshline.domain.edge import Edge, Evidence, Progress
 from freshline.domain.progress import row_state

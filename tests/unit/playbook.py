@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 
 from freshline.delivery.events import Above, Command, Event, Origin, Settle, Stretch, Warm, When
-from freshline.delivery.machine import EdgeDelivery, Pace
+from freshline.delivery.machine import EdgeDelivery
+from freshline.delivery.pace import Pace
 from freshline.domain.action import Command as GateCommand
 from freshline.domain.action import Fetch
 from freshline.domain.edge import Duty, Progress

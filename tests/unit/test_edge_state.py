@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from freshline.cli.fleet import stands
+from freshline.cli.standing import stands
 from freshline.drivers.base import Clock, Fault, Gate, Trouble
 
 

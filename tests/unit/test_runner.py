@@ -14,8 +14,8 @@ from freshline.delivery.alarms import Alarms
 from freshline.delivery.events import Origin
 from freshline.delivery.feed import Feed
 from freshline.delivery.lateness import Deadlines, Lateness
-from freshline.delivery.machine import Pace
 from freshline.delivery.origins import OriginSlots
+from freshline.delivery.pace import Pace
 from freshline.delivery.runner import EdgeRunner
 from freshline.delivery.settling import Settling
 from freshline.domain.action import Fetch
