@@ -5,9 +5,7 @@ They stand on their own: the cache machine needs nothing of ours besides, and se
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Literal
@@ -15,8 +13,9 @@ from typing import TYPE_CHECKING, Literal
 from cyclopts import App
 
 from freshline.cli.caller import Flag
+from freshline.cli.delivering import Delivery
 from freshline.cli.local import HERE, AsJson, Place
-from freshline.cli.output import as_json, fail
+from freshline.cli.output import fail
 
 if TYPE_CHECKING:
     from freshline.domain.edge import Edge
@@ -74,7 +73,8 @@ def nginx(
     from freshline.gates import nginx as gates
 
     each = _edge(name, "nginx", place)
-    where = _installed(to, installed_at, NGINX_HOME)
+    delivery = Delivery.planned(to, installed_at, NGINX_HOME, json=json)
+    where = delivery.where
     try:
         files = gates.render(
             gates.Settings(
@@ -93,7 +93,7 @@ def nginx(
     except ValueError as error:
         fail(str(error), 2)
     note = f"""
-{_copying(to, where)}
+{delivery.copying()}
 # there, as root:
 #   apt install nginx libnginx-mod-http-lua
 #   install -d -o www-data -m 750 {Path(journal).parent}      # the journal: nginx's workers write it
@@ -107,7 +107,7 @@ def nginx(
     if to is None and not json:
         note = f"\n# and the gate's Lua in {where}/lua: --to DIR writes all of it{note}"
         lua = {}
-    _deliver({**files, **lua}, (each.secret,), to, note, json)
+    delivery.deliver({**files, **lua}, (each.secret,), note)
 
 
 @gate.command
@@ -149,39 +149,24 @@ def varnish(
     if no_build and to is None and not json:
         fail("--no-build goes with --to", 2)
     each = _edge(name, "varnish", place)
-    where = _installed(to, installed_at, VARNISH_HOME)
+    delivery = Delivery.planned(to, installed_at, VARNISH_HOME, json=json)
+    where = delivery.where
+    library = delivery.program(gates, no_build=no_build, again="; again after Varnish was upgraded")
     try:
-        if to:
-            _directory(to.absolute())
-        library = None if no_build else gates.build((to or Path("freshline-gate")).absolute())
-    except gates.Missing as error:
-        if to is None:
-            fail(f"{error}; or --to DIR writes what is needed to build it elsewhere")
-        library = None
-    except gates.CannotBuild as error:
-        fail(str(error))
-    except OSError as error:
-        fail(f"{error.filename}: {error.strerror}")
-    try:
-        there = where / library.name if to and library else library or where / gates.LIBRARY
-        text = gates.render(there, each.secret, lapse=lapse)
+        files = {"freshline.vcl": gates.render(library.at, each.secret, lapse=lapse), **library.sources}
     except ValueError as error:
         fail(str(error))
-    files = {"freshline.vcl": text, **({} if library else gates.sources())}
     vcl = quote(f"{where}/freshline.vcl")
-    building = f"""
-#   apt install gcc pkg-config libvarnishapi-dev
-#   sh {quote(f"{where}/{gates.SCRIPT}")}      # builds {gates.LIBRARY} there; again after Varnish was upgraded"""
     note = f"""
-{_copying(to, where)}
-# there, as root:{"" if library else building}
+{delivery.copying()}
+# there, as root:{library.building}
 #   chgrp varnish {vcl}; chmod 640 {vcl}      # its compiler's group
 # at the top of your VCL, after `vcl 4.1;`:   include "{where}/freshline.vcl";
 # beside the site's listener:                 varnishd -a :80 -a freshline={each.gate},HTTP ...
 #   systemctl restart varnish      # once the listener is there, systemctl reload varnish is enough
 # here:
 #   freshline edge check {name}"""
-    _deliver(files, (each.secret,), to, note, json, readers="varnish")
+    delivery.deliver(files, (each.secret,), note, readers="varnish")
 
 
 @gate.command
@@ -229,33 +214,19 @@ def squid(
     if no_build and to is None and not json:
         fail("--no-build goes with --to", 2)
     each = _edge(name, "squid", place)
-    where = _installed(to, installed_at, SQUID_HOME)
-    try:
-        if to:
-            _directory(to.absolute())
-        helper = None if no_build else gates.build((to or Path("freshline-gate")).absolute())
-    except gates.Missing as error:
-        if to is None:
-            fail(f"{error}; or --to DIR writes what is needed to build it elsewhere")
-        helper = None
-    except gates.CannotBuild as error:
-        fail(str(error))
-    except OSError as error:
-        fail(f"{error.filename}: {error.strerror}")
-    program = where / (helper.name if helper else gates.HELPER) if to or helper is None else helper
+    delivery = Delivery.planned(to, installed_at, SQUID_HOME, json=json)
+    where = delivery.where
+    helper = delivery.program(gates, no_build=no_build)
     try:
         files = gates.render(
-            gates.Settings(each.secret, each.gate, str(where), str(program), journal, door, lapse=lapse)
+            gates.Settings(each.secret, each.gate, str(where), str(helper.at), journal, door, lapse=lapse)
         )
     except ValueError as error:
         fail(str(error), 2)
-    building = f"""
-#   apt install gcc libc6-dev libpcre2-dev
-#   sh {quote(f"{where}/{gates.SCRIPT}")}      # builds {gates.HELPER} there"""
     secrets = " ".join(quote(f"{where}/{file}") for file in ("squid.conf", "gate.conf"))
     note = f"""
-{_copying(to, where)}
-# there, as root:{"" if helper else building}
+{delivery.copying()}
+# there, as root:{helper.building}
 #   chgrp {gates.USER} {secrets}; chmod 640 {secrets}
 #   install -d -o {gates.USER} -m 750 {Path(journal).parent}      # the journal: Squid's user writes it
 # as the first line of squid.conf:   include {where}/squid.conf
@@ -263,7 +234,7 @@ def squid(
 # here:
 #   freshline edge check {name}"""
     private = (each.secret, gates.token(each.secret))
-    _deliver({**files, **({} if helper else gates.sources())}, private, to, note, json, readers=gates.USER)
+    delivery.deliver({**files, **helper.sources}, private, note, readers=gates.USER)
 
 
 @gate.command
@@ -311,53 +282,26 @@ def trafficserver(
     if no_build and to is None and not json:
         fail("--no-build goes with --to", 2)
     each = _edge(name, "trafficserver", place)
-    where = _installed(to, installed_at, TRAFFICSERVER_HOME)
+    delivery = Delivery.planned(to, installed_at, TRAFFICSERVER_HOME, json=json)
+    where = delivery.where
     settings = gates.Settings(each.secret, each.gate, journal, lapse, fetch_seconds=fetch_seconds)
     conf = where / gates.CONF
     try:
-        gates.render(settings, where / gates.LIBRARY, conf)  # refused before anything is built or made
-        if to:
-            _directory(to.absolute())
-        library = None if no_build else gates.build((to or Path("freshline-gate")).absolute())
+        gates.render(settings, where / gates.PROGRAM, conf)  # refused before anything is built or made
     except ValueError as error:
         fail(str(error), 2)
-    except gates.Missing as error:
-        if to is None:
-            fail(f"{error}; or --to DIR writes what is needed to build it elsewhere")
-        library = None
-    except gates.CannotBuild as error:
-        fail(str(error))
-    except OSError as error:
-        fail(f"{error.filename}: {error.strerror}")
-    plugin = where / library.name if to and library else library or where / gates.LIBRARY
-    files = {gates.CONF: gates.render(settings, plugin, conf), **({} if library else gates.sources())}
-    building = f"""
-#   apt install gcc libc6-dev trafficserver-dev libpcre2-dev
-#   sh {quote(f"{where}/{gates.SCRIPT}")}      # builds {gates.LIBRARY} there; again after an upgrade"""
+    plugin = delivery.program(gates, no_build=no_build, again="; again after an upgrade")
+    files = {gates.CONF: gates.render(settings, plugin.at, conf), **plugin.sources}
     note = f"""
-{_copying(to, where)}
-# there, as root:{"" if library else building}
+{delivery.copying()}
+# there, as root:{plugin.building}
 #   chgrp trafficserver {conf}; chmod 640 {conf}      # the server's user reads it
 #   install -d -o trafficserver -m 750 {Path(journal).parent}      # the journal: the server writes it
-# the last line of plugin.config:   {plugin} {conf}
+# the last line of plugin.config:   {plugin.at} {conf}
 #   systemctl restart trafficserver
 # here:
 #   freshline edge check {name}"""
-    _deliver(files, (each.secret,), to, note, json, readers="trafficserver")
-
-
-def _installed(to: Path | None, installed_at: Path | None, usual: Path) -> Path:
-    if installed_at is not None and not installed_at.is_absolute():
-        fail(f"--installed-at {str(installed_at)!r}: must be an absolute path", 2)
-    return installed_at or (to.absolute() if to else usual)
-
-
-def _copying(to: Path | None, where: Path) -> str:
-    if to is None:
-        return f"# into {where} of the cache machine"
-    there = quote(str(where))
-    return f"""# onto the cache machine, if it is another one:
-#   ssh root@CACHE mkdir -p {there} && scp -r {quote(str(to))}/* root@CACHE:{there}/"""
+    delivery.deliver(files, (each.secret,), note, readers="trafficserver")
 
 
 def _edge(name: str, kind: str, place: Place) -> Edge:
@@ -368,65 +312,6 @@ def _edge(name: str, kind: str, place: Place) -> Edge:
     if found.kind != kind:
         fail(f"{name} is declared as {found.kind}, not {kind}", 2)
     return found
-
-
-def _deliver(
-    files: Mapping[str, str],
-    secrets: tuple[str, ...],
-    to: Path | None,
-    note: str,
-    json: bool,
-    readers: str | None = None,
-) -> None:
-    if to is None:
-        if json:
-            as_json({"files": files, "next": note.strip()})
-            return
-        for name, text in files.items():
-            print(f"# ---- {name}\n{text}")
-    else:
-        try:
-            for name, text in files.items():
-                _directory((to / name).parent)
-                private = any(secret in text for secret in secrets)
-                _write(to / name, text, readers if private else None, private=private)
-        except OSError as error:
-            fail(f"{error.filename}: {error.strerror}")
-        if json:
-            as_json({"wrote": [str(to / name) for name in files], "next": note.strip()})
-            return
-        print("\n".join(f"wrote {to / name}" for name in files))
-    print(note)
-
-
-def _directory(path: Path) -> None:
-    """One of ours is for the cache's user to enter, whatever our umask; one that was there keeps its mode."""
-    if not path.is_dir():
-        _directory(path.parent)
-        path.mkdir()
-        path.chmod(0o755)
-
-
-def _write(path: Path, text: str, readers: str | None, *, private: bool) -> None:
-    """Whole or not at all; a secret is for the owner, and for one group where there is need and right to let it in."""
-    new = path.with_name(f".{path.name}.new")
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "w") as out:
-        os.fchmod(out.fileno(), 0o600 if private else 0o644)
-        group = _group(readers) if readers and os.geteuid() == 0 else None
-        if group is not None:
-            os.fchown(out.fileno(), -1, group)
-            os.fchmod(out.fileno(), 0o640)
-        out.write(text)
-    new.replace(path)
-
-
-def _group(name: str) -> int | None:
-    import grp
-
-    try:
-        return grp.getgrnam(name).gr_gid
-    except KeyError:
-        return None
 
 
 def _seconds(text: str) -> int:

@@ -120,7 +120,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
     from freshline.config import BadConfig
     from freshline.datafile import InUse, WrongFile
-    from freshline.gates.varnish import CannotBuild
+    from freshline.gates.build import CannotBuild
     from freshline.inventory.vault import WrongKey
     from freshline.wiring import Broken, CannotStart
 

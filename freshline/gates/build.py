@@ -1,11 +1,17 @@
-"""Building a gate that is a library for the server on this machine: the programs it takes, and what goes wrong."""
+"""Building a gate that is a program for the server on this machine, or what it takes to build it on another.
+
+A gate of this kind is a module with ``PROGRAM``, what its ``SCRIPT`` makes beside itself; ``PACKAGES``, Debian's that
+this takes; ``build``, which makes it here; and ``sources``, what it is made from elsewhere.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 BUILD_SECONDS = 120
@@ -49,3 +55,34 @@ def run(command: Sequence[str], where: Path) -> None:
         raise CannotBuild(f"{command[0]} took more than {BUILD_SECONDS} s") from None
     if done.returncode != 0:
         raise CannotBuild(f"{Path(command[0]).name} failed:\n{done.stdout}{done.stderr}")
+
+
+def kept(target_dir: Path, name: str, recipe: str, files: Iterable[Path], make: Callable[[Path], None]) -> Path:
+    """The program in ``target_dir``, as it was made there before, or made now.
+
+    :param name: with a ``*`` where a digest of what it is made from goes
+    :param recipe: whatever else than the files makes it another one
+    :param make: makes it at a path, in a directory of its own
+    :raises CannotBuild: it would not
+    """
+    digest = hashlib.sha256(recipe.encode())
+    for path in files:
+        digest.update(path.read_bytes())
+    program = target_dir.absolute() / name.replace("*", digest.hexdigest()[:16])
+    if program.exists():
+        return program
+    target_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target_dir) as scratch:
+        made = Path(scratch) / program.name
+        make(made)
+        made.chmod(0o755)  # the server reads it as another user
+        made.replace(program)
+    return program
+
+
+def bundle(script: Path, values: Mapping[str, str], files: Iterable[Path]) -> dict[str, str]:
+    """The script, its ``@NAME@`` filled in, and what it builds from: each file by its name beside the gate's others."""
+    text = script.read_text()
+    for name, value in values.items():
+        text = text.replace(f"@{name}@", value)
+    return {script.name: text, **{f"src/{path.name}": path.read_text() for path in files}}

@@ -189,7 +189,7 @@ async def test_the_varnish_gate_is_built_there(cli: Cli, tmp_path: Path, place: 
     done = built(there)
 
     assert (done.returncode, done.stderr) == (0, ""), done
-    assert set(modes(there)) == BUNDLE | {varnish_gate.LIBRARY}
+    assert set(modes(there)) == BUNDLE | {varnish_gate.PROGRAM}
     assert modes(there)["freshline.vcl"] == (0o640 if ROOT else 0o600)
     vcl = varnish_takes(said, place)
     inventory = SqliteInventory.open(tmp_path / "data" / "inventory.db")

@@ -68,7 +68,7 @@ def blind_library(home: Path) -> Path:
     assert "if (1)" in (home / "src/plugin.c").read_text()
     (home / gate.CONF).touch()
     subprocess.run(["sh", gate.SCRIPT], cwd=home, check=True, capture_output=True, timeout=BUILD_SECONDS)
-    return home / gate.LIBRARY
+    return home / gate.PROGRAM
 
 
 class Trafficserver:

@@ -39,7 +39,7 @@ def test_the_bundle_builds_by_itself(tmp_path: Path) -> None:
     done = subprocess.run(["sh", tmp_path / gate.SCRIPT], capture_output=True, text=True, check=False, timeout=120)
 
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / gate.LIBRARY).exists()
+    assert (tmp_path / gate.PROGRAM).exists()
     assert not list(tmp_path.glob("build.*/"))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from freshline.gates import varnish as gate
+from freshline.gates.build import CannotBuild
 
 SECRET = "0123456789abcdef"
 
@@ -50,7 +51,7 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """Who lacks a compiler or the headers is told which Debian package holds them."""
     monkeypatch.setenv("PATH", _path_with(tmp_path, **programs))
 
-    with pytest.raises(gate.CannotBuild, match=f"apt install {package}"):
+    with pytest.raises(CannotBuild, match=f"apt install {package}"):
         gate.build(tmp_path / "lib")
 
 
@@ -60,7 +61,7 @@ def test_a_compiler_that_objects_is_quoted(tmp_path: Path, monkeypatch: pytest.M
     flags = (*gate.FLAGS, "-fno-such-flag")
     monkeypatch.setattr(gate, "FLAGS", flags)
 
-    with pytest.raises(gate.CannotBuild, match="no-such-flag"):
+    with pytest.raises(CannotBuild, match="no-such-flag"):
         gate.build(tmp_path / "lib")
     assert list((tmp_path / "lib").iterdir()) == []
 

@@ -8,15 +8,12 @@ what :func:`build` does.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import shutil
-import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from freshline.gates import LAPSES, core
+from freshline.gates.build import Missing, bundle, kept, program, run
 
 HERE = Path(__file__).parent
 PARTS = ("settings", "keep", "duty", "epoch", "tags", "journal", "patterns", "door", "learn", "visit", "listen")
@@ -26,14 +23,14 @@ SOURCES = (
 )
 HEADERS = (*(HERE / f"{name}.h" for name in PARTS), *core.HEADERS)
 SCRIPT = "build.sh"
-HELPER = "freshline-squid"  #: what the script makes, beside itself
+PROGRAM = "freshline-squid"  #: what the script makes, beside itself
+PACKAGES = "gcc libc6-dev libpcre2-dev"
 USER = "proxy"  #: Debian's Squid runs as that user and group
 FLAGS = (
     *("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror"),
     *("-D_FORTIFY_SOURCE=2", "-fstack-protector-strong", "-pthread"),
 )
 LIBRARIES = ("-lpcre2-8",)
-BUILD_SECONDS = 120
 
 CONCURRENCY = 10_000  #: requests that may wait for the helper at once
 RULES_LIMIT = 100_000_000
@@ -52,14 +49,6 @@ miss_access deny !freshline_keyed !freshline_door freshline_refused
 deny_info 503:{refused} freshline_refused
 reply_header_add Retry-After 1 !freshline_keyed !freshline_door
 """
-
-
-class CannotBuild(Exception):
-    """The compiler would not, or :class:`Missing`. The text says what to do about it."""
-
-
-class Missing(CannotBuild):
-    """A program or a header that the build needs is not on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,49 +132,24 @@ def build(target_dir: Path) -> Path:
     :raises Missing: a package is, named in the text
     :raises CannotBuild: the compiler's own words
     """
-    compiler = shutil.which("gcc")
-    if compiler is None:
-        raise Missing("gcc is missing: apt install gcc libc6-dev libpcre2-dev")
+    compiler = program("gcc", PACKAGES)
     if not Path("/usr/include/pcre2.h").exists():
         raise Missing("PCRE2's headers are missing: apt install libpcre2-dev")
-    digest = hashlib.sha256(f"{FLAGS} {LIBRARIES}".encode())
-    for path in (*SOURCES, *HEADERS):
-        digest.update(path.read_bytes())
-    helper = target_dir.absolute() / f"{HELPER}-{digest.hexdigest()[:16]}"
-    if helper.exists():
-        return helper
-    target_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target_dir) as scratch:
-        made = Path(scratch) / HELPER
-        command = [compiler, *FLAGS, f"-I{HERE}", f"-I{core.HERE}", "-o", str(made), *map(str, SOURCES), *LIBRARIES]
-        try:
-            done = subprocess.run(
-                command,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=BUILD_SECONDS,
-                env={**os.environ, "LC_ALL": "C"},
-            )
-        except subprocess.TimeoutExpired:
-            raise CannotBuild(f"gcc took more than {BUILD_SECONDS} s") from None
-        if done.returncode != 0:
-            raise CannotBuild(f"gcc failed:\n{done.stdout}{done.stderr}")
-        made.chmod(0o755)  # Squid runs it as another user
-        made.replace(helper)
-    return helper
+
+    def make(helper: Path) -> None:
+        includes = [f"-I{HERE}", f"-I{core.HERE}"]
+        run([compiler, *FLAGS, *includes, "-o", helper.name, *map(str, SOURCES), *LIBRARIES], helper.parent)
+
+    return kept(target_dir, f"{PROGRAM}-*", f"{FLAGS} {LIBRARIES}", (*SOURCES, *HEADERS), make)
 
 
 def sources() -> dict[str, str]:
     """What :data:`SCRIPT` builds the helper from, and the script: each file by its name beside squid.conf."""
-    script = (HERE / SCRIPT).read_text()
-    for name, value in {
+    values = {
         "FLAGS": " ".join(FLAGS),
         "SOURCES": " ".join(path.name for path in SOURCES),
         "LIBRARIES": " ".join(LIBRARIES),
-        "HELPER": HELPER,
+        "HELPER": PROGRAM,
         "USER": USER,
-    }.items():
-        script = script.replace(f"@{name}@", value)
-    code = {f"src/{path.name}": path.read_text() for path in (*SOURCES, *HEADERS)}
-    return {SCRIPT: script, **code}
+    }
+    return bundle(HERE / SCRIPT, values, (*SOURCES, *HEADERS))

@@ -9,16 +9,12 @@ under a name that tells its source and that version. To be built elsewhere, it g
 
 from __future__ import annotations
 
-import hashlib
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from freshline.gates import LAPSES, core
-from freshline.gates.build import CannotBuild, Missing, program, run
-
-__all__ = ["CannotBuild", "Missing"]
+from freshline.gates.build import Missing, bundle, kept, program, run
 
 HERE = Path(__file__).parent
 SOURCES = (
@@ -38,7 +34,8 @@ HEADERS = (
 )
 SCRIPT = "build.sh"
 CONF = "freshline.conf"
-LIBRARY = "freshline.so"  #: what the script makes, beside itself
+PROGRAM = "freshline.so"  #: what the script makes, beside itself
+PACKAGES = "gcc libc6-dev trafficserver-dev libpcre2-dev"
 FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-pthread")
 LIBRARIES = ("-lpcre2-8",)
 INCLUDE = Path("/usr/include")
@@ -75,35 +72,23 @@ def build(target_dir: Path) -> Path:
     if not (INCLUDE / "pcre2.h").exists():
         raise Missing("PCRE2's development files are missing: apt install libpcre2-dev")
     version = _version()
-    digest = hashlib.sha256(f"{version} {FLAGS} {LIBRARIES}".encode())
-    for path in (*SOURCES, *HEADERS):
-        digest.update(path.read_bytes())
-    library = target_dir.absolute() / f"freshline-{version}-{digest.hexdigest()[:16]}.so"
-    if library.exists():
-        return library
-    target_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target_dir) as scratch:
-        made = Path(scratch) / library.name
-        run(
-            [compiler, *FLAGS, f"-I{HERE}", f"-I{core.HERE}", "-o", made.name, *map(str, SOURCES), *LIBRARIES],
-            made.parent,
-        )
-        made.chmod(0o755)  # the server reads it as another user
-        made.replace(library)
-    return library
+
+    def make(library: Path) -> None:
+        includes = [f"-I{HERE}", f"-I{core.HERE}"]
+        run([compiler, *FLAGS, *includes, "-o", library.name, *map(str, SOURCES), *LIBRARIES], library.parent)
+
+    return kept(target_dir, f"freshline-{version}-*.so", f"{version} {FLAGS} {LIBRARIES}", (*SOURCES, *HEADERS), make)
 
 
 def sources() -> dict[str, str]:
     """What :data:`SCRIPT` builds the plugin from, and the script: each file by its name beside freshline.conf."""
-    script = (HERE / SCRIPT).read_text()
-    for name, value in {
+    values = {
         "FLAGS": " ".join(FLAGS),
         "SOURCES": " ".join(path.name for path in SOURCES),
         "LIBRARIES": " ".join(LIBRARIES),
-        "LIBRARY": LIBRARY,
-    }.items():
-        script = script.replace(f"@{name}@", value)
-    return {SCRIPT: script, **{f"src/{path.name}": path.read_text() for path in (*SOURCES, *HEADERS)}}
+        "LIBRARY": PROGRAM,
+    }
+    return bundle(HERE / SCRIPT, values, (*SOURCES, *HEADERS))
 
 
 def render(settings: Settings, plugin: Path, conf: Path) -> str:

@@ -7,23 +7,20 @@ either moves. To be built elsewhere, it goes there as :func:`sources`, with a sc
 
 from __future__ import annotations
 
-import hashlib
 import re
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from freshline.gates import LAPSES, core
-from freshline.gates.build import CannotBuild, Missing, program, run
-
-__all__ = ["CannotBuild", "Missing"]
+from freshline.gates.build import Missing, bundle, kept, program, run
 
 HERE = Path(__file__).parent
 SOURCES = (HERE / "vmod_freshline.c", *core.SOURCES)
 INTERFACE = HERE / "vmod_freshline.vcc"
 SCRIPT = "build.sh"
-LIBRARY = "libvmod_freshline.so"  #: what the script makes, beside itself
+PROGRAM = "libvmod_freshline.so"  #: what the script makes, beside itself
+PACKAGES = "gcc pkg-config libvarnishapi-dev"
 FLAGS = ("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-Wl,-z,nodelete")
 
 RULES = 1_000_000  #: rules a gate keeps before it lets go of the oldest
@@ -41,40 +38,27 @@ def build(target_dir: Path) -> Path:
     """
     modversion = _pkg_config("--modversion")
     compiler = program("gcc", "gcc")
-    digest = hashlib.sha256(f"{modversion} {FLAGS}".encode())
-    for path in (*SOURCES, *core.HEADERS, INTERFACE):
-        digest.update(path.read_bytes())
-    library = target_dir.absolute() / f"libvmod_freshline-{modversion}-{digest.hexdigest()[:16]}.so"
-    if library.exists():
-        return library
-    target_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target_dir) as scratch:
-        made = Path(scratch)
-        (made / "config.h").touch()  # vmodtool's output includes it and needs nothing from it
-        run(
-            [sys.executable, _pkg_config("--variable=vmodtool"), "--strict", "-o", "vcc_if", str(INTERFACE)],
-            made,
-        )
+
+    def make(library: Path) -> None:
+        where = library.parent
+        (where / "config.h").touch()  # vmodtool's output includes it and needs nothing from it
+        run([sys.executable, _pkg_config("--variable=vmodtool"), "--strict", "-o", "vcc_if", str(INTERFACE)], where)
         includes = ["-I.", f"-I{core.HERE}", *_pkg_config("--cflags").split()]
-        sources = ["vcc_if.c", *map(str, SOURCES)]
-        run([compiler, *FLAGS, *includes, "-o", library.name, *sources], made)
-        (made / library.name).chmod(0o755)  # Varnish reads it as another user
-        (made / library.name).replace(library)
-    return library
+        run([compiler, *FLAGS, *includes, "-o", library.name, "vcc_if.c", *map(str, SOURCES)], where)
+
+    name = f"libvmod_freshline-{modversion}-*.so"
+    return kept(target_dir, name, f"{modversion} {FLAGS}", (*SOURCES, *core.HEADERS, INTERFACE), make)
 
 
 def sources() -> dict[str, str]:
     """What :data:`SCRIPT` builds the library from, and the script: each file by its name beside freshline.vcl."""
-    script = (HERE / SCRIPT).read_text()
-    for name, value in {
+    values = {
         "FLAGS": " ".join(FLAGS),
         "INTERFACE": INTERFACE.name,
         "SOURCES": " ".join(path.name for path in SOURCES),
-        "LIBRARY": LIBRARY,
-    }.items():
-        script = script.replace(f"@{name}@", value)
-    code = {f"src/{path.name}": path.read_text() for path in (*SOURCES, *core.HEADERS, INTERFACE)}
-    return {SCRIPT: script, **code}
+        "LIBRARY": PROGRAM,
+    }
+    return bundle(HERE / SCRIPT, values, (*SOURCES, *core.HEADERS, INTERFACE))
 
 
 def render(
