@@ -13,7 +13,7 @@ from freshline.cli.output import as_json, fail
 
 
 class Compiled(Protocol):
-    """A gate that is a program, a module of :mod:`freshline.gates`; :mod:`freshline.gates.build` says what these are."""
+    """A gate that is a program: a module of :mod:`freshline.gates`, with what :mod:`freshline.gates.build` names."""
 
     SCRIPT: str
     PROGRAM: str
