@@ -73,6 +73,9 @@ class Server(Protocol):
 
     edge: Edge
 
+    @property
+    def pid(self) -> int: ...
+
     def start(self) -> None: ...
 
     def stop(self) -> None: ...
@@ -160,7 +163,7 @@ def running(kind: Kind, *, gated: bool = True) -> Iterator[tuple[Server, int]]:
             server = kind.make(home, origin, gated)
             server.start()
             try:
-                yield server, server._process.pid  # type: ignore[attr-defined]
+                yield server, server.pid
             finally:
                 server.stop()
     finally:

@@ -12,6 +12,7 @@ import re
 import sys
 import time
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -39,7 +40,7 @@ class Gate(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
 
     def data_received(self, data: bytes) -> None:
         assert self._transport is not None
@@ -76,8 +77,7 @@ class Gate(asyncio.Protocol):
 async def main(first: int, count: int, deaf: bool) -> None:
     loop = asyncio.get_running_loop()
     for port in range(first, first + count):
-        stand = Stand()
-        await loop.create_server(lambda stand=stand: Gate(stand, deaf), "127.0.0.1", port, backlog=BACKLOG)  # type: ignore[misc]
+        await loop.create_server(partial(Gate, Stand(), deaf), "127.0.0.1", port, backlog=BACKLOG)
     await asyncio.Event().wait()
 
 

@@ -72,7 +72,7 @@ def books(home: Path, *, domains: int = DOMAINS, edges: Iterable[Edge] = ()) -> 
     for number in range(domains):
         inventory.add_domain(f"d{number}.test", account.id, "default")
     for edge in edges:
-        inventory.add_edge(edge)
+        inventory.roster.add(edge)
     inventory.close()
     (home / "freshline.toml").write_text(LIMITS)
     return Books(home, account.id, key.id, key.secret)

@@ -127,7 +127,7 @@ async def service(settings: Settings, ambient: Ambient | None = None) -> AsyncIt
     ambient = ambient or Ambient()
     inventory = open_inventory(settings)
     log = SqliteLog.open(home(settings) / "log.db")
-    inventory.rejoin_edges(log.head)
+    inventory.roster.rejoin(log.head)
     schedule = SqliteSchedule.open(home(settings) / "schedule.db")
     media = SqliteMediaJobs.open(home(settings) / "media.db")
     window_seconds = settings.limits.window_seconds

@@ -81,7 +81,7 @@ def add(
         log = place.log()
         # A new edge owes nothing that was asked for before it was there.
         made = Edge(name, kind, group, gate, site, secret, log.head if log else 0, parent, area or "")
-        inventory.add_edge(made)
+        inventory.roster.add(made)
         notes = [] if json else _odd(inventory, made)
     for note in notes:
         print(f"note: {note}")
@@ -144,7 +144,7 @@ def set_edge(
         if before is not None and not before.kind.startswith("plain-"):
             _apart(gate or before.gate, site or before.site)
         where = None if area is None else area.replace("any", "")
-        inventory.change_edge(name, gate=gate, site=site, group=group, secret=secret, parents=parents, area=where)
+        inventory.roster.change(name, gate=gate, site=site, group=group, secret=secret, parents=parents, area=where)
         now = inventory.edge(name)
     assert before and now, f"edge {name} went away"
     if json:
@@ -196,7 +196,7 @@ def _order(name: str, duty: str, place: Place, json: bool) -> None:
     from freshline.domain.edge import Duty
 
     with place.inventory() as inventory:
-        inventory.change_edge(name, duty=Duty(duty))
+        inventory.roster.change(name, duty=Duty(duty))
         now = inventory.edge(name)
     assert now is not None, f"edge {name} went away"
     if json:
@@ -216,7 +216,7 @@ def remove(name: str, /, *, json: AsJson = False, place: Place = HERE) -> None:
     ```
     """
     with place.inventory() as inventory:
-        inventory.remove_edge(name)
+        inventory.roster.remove(name)
     if json:
         as_json({"removed": name})
     else:

@@ -109,9 +109,9 @@ def _edges(inventory: SqliteInventory, ports: dict[str, str], settings: Settings
             secret = known.secret if known else secrets.token_urlsafe(32)
             joined = known.joined if known else 0
             if known:
-                inventory.remove_edge(name)
+                inventory.roster.remove(name)
             known = Edge(name, kind, GROUP, gate, site, secret, joined)
-            inventory.add_edge(known)
+            inventory.roster.add(known)
         edges.append(known)
     return edges
 

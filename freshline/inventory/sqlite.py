@@ -6,7 +6,6 @@ costs a few microseconds when it did not. A change that is refused changes nothi
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import sqlite3
@@ -22,15 +21,16 @@ import msgspec
 
 from freshline import datafile
 from freshline.ambient import Ambient
-from freshline.domain.edge import Duty, Edge
+from freshline.domain.edge import Edge
 from freshline.domain.media import Media
 from freshline.domain.source import Source
-from freshline.domain.topology import Topology, with_edge
+from freshline.domain.topology import Topology
 from freshline.inventory import names
 from freshline.inventory.base import AccessKey, Account, Domain, Taken
 from freshline.inventory.library import Library
 from freshline.inventory.principals import Principals
 from freshline.inventory.register import Register
+from freshline.inventory.roster import Roster
 from freshline.inventory.vault import Vault, WrongKey, key_from
 
 VERSION = 3  #: of the schema
@@ -73,6 +73,7 @@ class SqliteInventory:
         self.tokens = vault.aside("tokens")
         self.register = Register(connection, self._change, _random)
         self.library = Library(connection, self._change)
+        self.roster = Roster(connection, self._change, vault, self._unlocked)
         self._look()
 
     @classmethod
@@ -257,87 +258,6 @@ class SqliteInventory:
     def remove_domain(self, name: str) -> None:
         self._one("domain", name, "DELETE FROM domain WHERE name = ?", (name,))
 
-    def add_edge(self, edge: Edge) -> None:
-        names.name("edge name", edge.name)
-        names.name("edge kind", edge.kind)
-        names.name("group", edge.group)
-        names.address("gate", edge.gate)
-        names.address("site", edge.site)
-        names.secret("gate secret", edge.secret)
-        if edge.joined < 0:
-            raise ValueError(f"joined {edge.joined}: a position, 0 or more")
-        names.area(edge.area)
-        with self._change(f"edge {edge.name!r} is there already"):
-            with_edge(self._edges(), edge)
-            locked = self._vault.lock(edge.secret, f"edge {edge.name}")
-            row = (edge.name, edge.kind, edge.group, edge.gate, edge.site, locked, edge.joined)
-            self._db.execute(
-                "INSERT INTO edge VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*row, json.dumps(edge.parents), edge.area, edge.duty),
-            )
-
-    def change_edge(
-        self,
-        name: str,
-        *,
-        gate: str | None = None,
-        site: str | None = None,
-        group: str | None = None,
-        secret: str | None = None,
-        parents: Sequence[str] | None = None,
-        area: str | None = None,
-        duty: Duty | None = None,
-    ) -> None:
-        """What is not given stays, and so do its name and its kind."""
-        if group is not None:
-            names.name("group", group)
-        for field_, value in (("gate", gate), ("site", site)):
-            if value is not None:
-                names.address(field_, value)
-        if secret is not None:
-            names.secret("gate secret", secret)
-        if area is not None:
-            names.area(area)
-        with self._change(f"edge {name!r} cannot be changed"):
-            there = {edge.name: edge for edge in self._edges()}
-            if name not in there:
-                raise ValueError(f"edge {name!r} is unknown")
-            if parents is not None:
-                with_edge(there.values(), replace(there[name], parents=tuple(parents)))
-            self._db.execute(
-                "UPDATE edge SET gate = coalesce(?, gate), site = coalesce(?, site), grouped = coalesce(?, grouped), "
-                "secret = coalesce(?, secret), parents = coalesce(?, parents), area = coalesce(?, area), "
-                "duty = coalesce(?, duty) WHERE name = ?",
-                (
-                    gate,
-                    site,
-                    group,
-                    None if secret is None else self._vault.lock(secret, f"edge {name}"),
-                    None if parents is None else json.dumps(tuple(parents)),
-                    area,
-                    duty,
-                    name,
-                ),
-            )
-
-    def rejoin_edges(self, head: int) -> None:
-        """An edge that joined later than the log reaches joins at its head: that log was put back, or begun anew."""
-        if any(edge.joined > head for edge in self.edges()):
-            with self._change("edges cannot be changed"):
-                self._db.execute("UPDATE edge SET joined = ? WHERE joined > ?", (head, head))
-
-    def remove_edge(self, name: str) -> None:
-        """:raises ValueError: others fetch through it"""
-        with self._change(f"edge {name!r} cannot be removed"):
-            if children := [edge.name for edge in self._edges() if name in edge.parents]:
-                one = len(children) == 1
-                what = (
-                    "fetches through it; give it another parent" if one else "fetch through it; give them other parents"
-                )
-                raise ValueError(f"edge {name!r}: {', '.join(children)} {what} first")
-            if not self._db.execute("DELETE FROM edge WHERE name = ?", (name,)).rowcount:
-                raise ValueError(f"edge {name!r} is unknown")
-
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _need_account(self, id_: str) -> None:
@@ -406,7 +326,7 @@ class SqliteInventory:
                             _sources(sources))  # fmt: skip
             state.domains[name] = state.numbered[number] = domain
             state.owned.setdefault(account, []).append(domain)
-        edges = self._edges()
+        edges = self.roster.read()
         return replace(state, edges=edges, topology=Topology(edges))
 
     def _unlocked(self, locked: bytes, of: str) -> str:
@@ -415,17 +335,6 @@ class SqliteInventory:
                 self._plain.clear()
             plain = self._plain[locked, of] = self._vault.unlock(locked, of)
         return plain
-
-    def _edges(self) -> list[Edge]:
-        """As the file has them now, also within a change."""
-        edges = []
-        for row in self._db.execute("SELECT * FROM edge ORDER BY name"):
-            name, kind, group, gate, site, secret, joined, parents, area, duty = row
-            plain = self._unlocked(secret, f"edge {name}")
-            edges.append(
-                Edge(name, kind, group, gate, site, plain, joined, tuple(json.loads(parents)), area, Duty(duty))
-            )
-        return edges
 
 
 def _json(sources: Sequence[Source]) -> str:

@@ -117,24 +117,24 @@ def test_what_a_domain_says_of_itself(inventory: SqliteInventory, file: Path) ->
 def test_edges(inventory: SqliteInventory) -> None:
     """Edges are listed by name, all or one group's."""
     last = replace(EDGE, name="z", group="us")
-    inventory.add_edge(last)
-    inventory.add_edge(EDGE)
+    inventory.roster.add(last)
+    inventory.roster.add(EDGE)
 
     assert list(inventory.edges()) == [EDGE, last]
     assert list(inventory.edges("us")) == [last]
     assert list(inventory.edges("nowhere")) == []
-    inventory.remove_edge("z")
+    inventory.roster.remove("z")
     assert list(inventory.edges()) == [EDGE]
 
 
 def test_an_edge_is_changed_in_place(inventory: SqliteInventory, file: Path) -> None:
     """What is named changes, for every process; the rest stays, the secret and where it joined above all."""
-    inventory.add_edge(EDGE)
-    inventory.add_edge(replace(EDGE, name="other"))
+    inventory.roster.add(EDGE)
+    inventory.roster.add(replace(EDGE, name="other"))
 
-    inventory.change_edge("e1", gate="10.0.0.6:9101", group="us")
+    inventory.roster.change("e1", gate="10.0.0.6:9101", group="us")
     assert inventory.edge("e1") == replace(EDGE, gate="10.0.0.6:9101", group="us")
-    inventory.change_edge("e1", site="10.0.0.6:80", secret="another-secret")
+    inventory.roster.change("e1", site="10.0.0.6:80", secret="another-secret")
     again = SqliteInventory.open(file)
     changed = again.edges()
     again.close()
@@ -145,11 +145,11 @@ def test_an_edge_is_changed_in_place(inventory: SqliteInventory, file: Path) -> 
 
 BAD: list[tuple[Callable[[SqliteInventory, str], Any], str]] = [
     (lambda it, _: it.add_account("a b"), "account name 'a b'"),
-    (lambda it, _: it.change_edge("nope", site="a:1"), "edge 'nope' is unknown"),
-    (lambda it, _: it.change_edge("e1", gate="a"), "gate 'a'"),
-    (lambda it, _: it.change_edge("e1", site="a:0"), "site 'a:0'"),
-    (lambda it, _: it.change_edge("e1", group="a/b"), "group 'a/b'"),
-    (lambda it, _: it.change_edge("e1", secret=""), "gate secret"),
+    (lambda it, _: it.roster.change("nope", site="a:1"), "edge 'nope' is unknown"),
+    (lambda it, _: it.roster.change("e1", gate="a"), "gate 'a'"),
+    (lambda it, _: it.roster.change("e1", site="a:0"), "site 'a:0'"),
+    (lambda it, _: it.roster.change("e1", group="a/b"), "group 'a/b'"),
+    (lambda it, _: it.roster.change("e1", secret=""), "gate secret"),
     (lambda it, _: it.add_account(""), "account name ''"),
     (lambda it, _: it.add_account("shop"), "account name 'shop' is taken"),
     (lambda it, _: it.set_account_enabled("5", False), "account '5' is unknown"),
@@ -169,15 +169,15 @@ BAD: list[tuple[Callable[[SqliteInventory, str], Any], str]] = [
     (lambda it, a: it.add_domain("IMG.test", a, "eu"), "domain 'img.test' is there already"),
     (lambda it, _: it.set_domain_online("x.test", True), "domain 'x.test' is unknown"),
     (lambda it, _: it.remove_domain("x.test"), "domain 'x.test' is unknown"),
-    (lambda it, _: it.add_edge(EDGE), "edge 'e1' is there already"),
-    (lambda it, _: it.add_edge(replace(EDGE, name="e/2")), "edge name 'e/2'"),
-    (lambda it, _: it.add_edge(replace(EDGE, name="e2", gate="127.0.0.1")), "gate '127.0.0.1'"),
-    (lambda it, _: it.add_edge(replace(EDGE, name="e2", gate=":80")), "gate ':80'"),
-    (lambda it, _: it.add_edge(replace(EDGE, name="e2", site="h:99999")), "site 'h:99999'"),
-    (lambda it, _: it.add_edge(replace(EDGE, name="e2", site="a b:80")), "site 'a b:80'"),
-    (lambda it, _: it.add_edge(replace(EDGE, name="e2", secret="")), "gate secret"),
-    (lambda it, _: it.add_edge(replace(EDGE, name="e2", joined=-1)), "joined -1"),
-    (lambda it, _: it.remove_edge("e2"), "edge 'e2' is unknown"),
+    (lambda it, _: it.roster.add(EDGE), "edge 'e1' is there already"),
+    (lambda it, _: it.roster.add(replace(EDGE, name="e/2")), "edge name 'e/2'"),
+    (lambda it, _: it.roster.add(replace(EDGE, name="e2", gate="127.0.0.1")), "gate '127.0.0.1'"),
+    (lambda it, _: it.roster.add(replace(EDGE, name="e2", gate=":80")), "gate ':80'"),
+    (lambda it, _: it.roster.add(replace(EDGE, name="e2", site="h:99999")), "site 'h:99999'"),
+    (lambda it, _: it.roster.add(replace(EDGE, name="e2", site="a b:80")), "site 'a b:80'"),
+    (lambda it, _: it.roster.add(replace(EDGE, name="e2", secret="")), "gate secret"),
+    (lambda it, _: it.roster.add(replace(EDGE, name="e2", joined=-1)), "joined -1"),
+    (lambda it, _: it.roster.remove("e2"), "edge 'e2' is unknown"),
 ]
 
 
@@ -189,7 +189,7 @@ def test_bad_input_changes_nothing(
     account = inventory.add_account("shop").id
     inventory.add_access_key(account, id_="taken", secret="s")
     inventory.add_domain("img.test", account, "eu")
-    inventory.add_edge(EDGE)
+    inventory.roster.add(EDGE)
     before = everything(inventory)
 
     with pytest.raises(ValueError, match=re.escape(words)):
@@ -204,7 +204,7 @@ def test_secrets_are_not_in_the_file(inventory: SqliteInventory, file: Path) -> 
     """Nothing on the disk shows a secret, and the key file is its owner's alone."""
     account = inventory.add_account("shop").id
     key = inventory.add_access_key(account)
-    inventory.add_edge(EDGE)
+    inventory.roster.add(EDGE)
     written = b"".join(it.read_bytes() for it in file.parent.iterdir())
 
     assert key.id.encode() in written
@@ -218,7 +218,7 @@ def test_a_wrong_key_is_refused(file: Path, tmp_path: Path) -> None:
     """With another key, without one, or with one that is none, the inventory does not open."""
     right = bytes(range(32))
     inventory = SqliteInventory.open(file, key=right)
-    inventory.add_edge(EDGE)
+    inventory.roster.add(EDGE)
     inventory.close()
 
     with pytest.raises(WrongKey, match=f"not the one the secrets in {file}"):

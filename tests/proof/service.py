@@ -37,7 +37,7 @@ class Service(Stack):
             inventory.add_domain(host, account.id, GROUP)
         for member in members:
             if not member.place.guest:
-                inventory.add_edge(member.edge())
+                inventory.roster.add(member.edge())
                 member.declared = True
         inventory.close()
         self._secret = home / "gate-secret"

@@ -71,7 +71,7 @@ class Stack:
         self.key = inventory.add_access_key(account.id)
         inventory.add_domain(SITE, account.id, GROUP)
         for cache in caches:
-            inventory.add_edge(replace(cache.edge, group=GROUP))
+            inventory.roster.add(replace(cache.edge, group=GROUP))
         inventory.close()
         self.client = Client(f"http://{self.address}", Credentials(self.key.id, self.key.secret))
 
@@ -121,7 +121,7 @@ class Stack:
     def order(self, cache: CacheServer, duty: Duty) -> None:
         """What `freshline edge pause`, `drain` and `resume` do."""
         inventory = SqliteInventory.open(self.home / "inventory.db")
-        inventory.change_edge(cache.name, duty=duty)
+        inventory.roster.change(cache.name, duty=duty)
         inventory.close()
 
     # -- the caller -----------------------------------------------------------

@@ -81,7 +81,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     stack = Stack(home, [], settings)
     inventory = SqliteInventory.open(home / "inventory.db")
     account = inventory.accounts()[0].id
-    inventory.add_edge(dead_edge("dead-1", "dead"))
+    inventory.roster.add(dead_edge("dead-1", "dead"))
     inventory.add_domain(DEAD, account, "dead")
     for name in MANY:
         inventory.add_domain(name, account, "default")
@@ -540,7 +540,7 @@ def test_a_paced_list_waits_for_room(cli: Cli, tmp_path: Path) -> None:
     settings = {"FRESHLINE_LIMITS_PRELOAD_QUEUE": "100", "FRESHLINE_DEADLINES_PREFETCH_SECONDS": "1"}
     stack = Stack(home, [], settings)
     inventory = SqliteInventory.open(home / "inventory.db")
-    inventory.add_edge(dead_edge("dead", "default"))
+    inventory.roster.add(dead_edge("dead", "default"))
     inventory.close()
     stack.start()
     there = {"FRESHLINE_ENDPOINT": f"http://{stack.address}", "ALIBABA_CLOUD_ACCESS_KEY_ID": stack.key.id}

@@ -43,7 +43,7 @@ class Beside:
 
 def secret(fleet: Wired, cache: CacheServer, value: str) -> None:
     inventory = SqliteInventory.open(fleet.stack.home / "inventory.db")
-    inventory.change_edge(cache.name, secret=value)
+    inventory.roster.change(cache.name, secret=value)
     inventory.close()
 
 
