@@ -6,8 +6,9 @@ on its way, the lease is over ``seconds`` after we heard of that moment, and a m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from freshline.domain.edge import Progress
 from freshline.drivers.base import Clock, Gate, Lapse, Lease
 
 LONGEST = 15  #: digits of the milliseconds that a gate may say are left
@@ -62,6 +63,27 @@ class Leasehold:
     def can_grant(self) -> bool:
         """Only what stands in the log is granted, so that whoever starts after us knows of it."""
         return self.granting and self.clock is not None and self.noted_seconds >= self.seconds
+
+    def lacks(self, now: float) -> bool:
+        """It holds none, and could be granted one."""
+        return self.can_grant and not self.holds(now)
+
+    def noted(self, progress: Progress) -> Progress | None:
+        """Before a lease is granted it stands in the log how long it may last: what is to be written, if anything."""
+        longest = max(progress.leased_seconds, self.seconds)
+        if self.clock is None or (longest, self.lapses) == (progress.leased_seconds, progress.lapses):
+            return None
+        return replace(progress, leased_seconds=longest, lapses=self.lapses)
+
+    def renewal(self, now: float, progress: Progress, stands: int | None = None) -> Lease | None:
+        """What goes out with a request now.
+
+        :param stands: where the request finds or brings the gate, if that is as far as it goes
+        """
+        if self.holds(now):
+            return self.grant(progress.passed())
+        # One that holds none is let in only where nothing is missing: a load balancer goes by it.
+        return None if stands is None else self.grant(max(stands, progress.passed()))
 
     def grant(self, position: int) -> Lease | None:
         """To be sent now. A gate that does not stand at the position will not take it."""

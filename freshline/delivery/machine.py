@@ -17,8 +17,8 @@ next (commands); ``runner.py`` does the doing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import InitVar, dataclass, field, replace
 from enum import Enum, auto
 
 from freshline.delivery.complaints import Complaints
@@ -42,7 +42,6 @@ from freshline.delivery.events import (
     Reader,
     Retried,
     Send,
-    Settle,
     Stands,
     Stretch,
     Ticked,
@@ -50,12 +49,13 @@ from freshline.delivery.events import (
     When,
 )
 from freshline.delivery.lease import Leasehold
+from freshline.delivery.ledger import Ledger
 from freshline.delivery.pace import Pace
-from freshline.delivery.prefetches import Prefetches
+from freshline.delivery.prefetches import Prefetches, failure, joined
 from freshline.domain.edge import Duty, Evidence, Progress
 from freshline.domain.ranges import Ranges
 from freshline.domain.task import Reason
-from freshline.drivers.base import Adrift, Applied, Batch, Fault, Fetched, FetchOutcome, Gate, Lease, Trouble
+from freshline.drivers.base import Adrift, Applied, Batch, Fault, Fetched, Gate, Trouble
 
 
 class Lane(Enum):
@@ -78,13 +78,11 @@ class EdgeDelivery:
     edge: str
     log: str  #: the log's id
     reader: Reader
-    progress: Progress
+    start: InitVar[Progress]  #: what is known of it so far
     pace: Pace = Pace()
     above: Above = field(default_factory=Origin)
     duty: Duty = Duty.ACTIVE
     places: Places = field(default_factory=Plenty)
-    head: int = 0
-    oldest: int = 1
     lane: Lane = Lane.LOST
     due: float = 0.0  #: when the lane may act again
     heard: float = 0.0  #: when the gate last answered
@@ -104,18 +102,20 @@ class EdgeDelivery:
     complaints: Complaints = field(init=False)
     prefetches: Prefetches = field(init=False)
     lease: Leasehold = field(init=False)
+    ledger: Ledger = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.reached = self.refreshed = self.progress.cursor
+    def __post_init__(self, start: Progress) -> None:
+        self.reached = self.refreshed = start.cursor
         self.complaints = Complaints(self.edge)
-        pace, progress = self.pace, self.progress
+        pace = self.pace
         self.prefetches = Prefetches(
-            self.reader, self.above, pace.fetch_window, pace.fetch_tries, progress.cursor, progress.again, self.places
+            self.reader, self.above, pace.fetch_window, pace.fetch_tries, start.cursor, start.again, self.places
         )
+        self.ledger = Ledger(start, self.prefetches, self.out)
         self.lease = Leasehold(
             pace.lease_heartbeats * pace.heartbeat_seconds,
-            progress.leased_seconds,
-            progress.lapses,
+            start.leased_seconds,
+            start.lapses,
             granting=self.duty is Duty.ACTIVE,
             drained=self.duty is Duty.DRAINED,
         )
@@ -127,7 +127,7 @@ class EdgeDelivery:
             self.lease.begin(when.clock)
         match event:
             case Grew(head, oldest):
-                self._grew(head, oldest)
+                self.ledger.grew(head, oldest)
             case Stands(gate, ours):
                 self._stands(gate, ours, when)
             case Trouble(fault, said):
@@ -143,18 +143,31 @@ class EdgeDelivery:
             case FetchesAnswered(answers):
                 self._fetched(answers, when)
             case Overdue(rows, again):
-                self._overdue(rows, again)
+                self.ledger.overdue(rows, again)
             case Retried(rows, prefetch):
-                self._retried(rows, prefetch)
+                self.ledger.retried(rows, prefetch)
             case Cancelled(rows):
-                self._cancelled(rows)
+                self.ledger.cancelled(rows)
             case Noted(progress):
                 self.lease.noted_seconds = progress.leased_seconds
             case Ticked():
                 pass
         self._go_on(when)
-        out, self.out = self.out, []
-        return out
+        done = self.out.copy()
+        self.out.clear()
+        return done
+
+    @property
+    def progress(self) -> Progress:
+        return self.ledger.progress
+
+    @property
+    def head(self) -> int:
+        return self.ledger.head
+
+    @property
+    def oldest(self) -> int:
+        return self.ledger.oldest
 
     @property
     def limit(self) -> int:
@@ -188,7 +201,7 @@ class EdgeDelivery:
         if self.lane is Lane.LOST and when.clock >= self.due and self.duty is not Duty.PAUSED:
             self.lane = Lane.ASKING
             self._note_lease()
-            self.out.append(Ask(self._renewal(when)))
+            self.out.append(Ask(self.lease.renewal(when.clock, self.progress)))
         if self.lane is Lane.STANDING:
             if self.reached < self.covered:
                 self._settle_what_is_covered()
@@ -196,9 +209,9 @@ class EdgeDelivery:
                 return  # there is more of it; others come first
             if self.reached < self.limit or not self.synced:
                 self._send_next(when)
-            elif when.clock >= self.heard + self.pace.heartbeat_seconds or self._lacks_lease(when):
+            elif when.clock >= self.heard + self.pace.heartbeat_seconds or self.lease.lacks(when.clock):
                 self.lane = Lane.CHECKING
-                self.out.append(Ask(self._renewal(when)))
+                self.out.append(Ask(self.lease.renewal(when.clock, self.progress, self.reached)))
         if self.lane in WARMING:
             self._prefetch(when)
         if self.lease.lapsed(when.clock) and self._can_be_excused():
@@ -212,7 +225,7 @@ class EdgeDelivery:
             self.lane = Lane.STANDING
             if self.reached < self.oldest - 1:  # it has applied what we would tell it, and cannot tell it any more
                 self._forget_the_dropped()
-                self._settle(self.progress)
+                self.ledger.settle(self.progress)
             # What it has beyond our own account is told again, for the answers that were lost; and should it have lost
             # the end of its journal, that goes out again too, settled or not.
             self.reached = min(self.reached, gate.position)
@@ -249,10 +262,11 @@ class EdgeDelivery:
         self.under_way, self.sent, self.lane = stretch, when.wall, Lane.SENDING
         live = stretch.upto == limit
         batch = Batch(self.log, stretch.after, stretch.upto, stretch.mark, live, stretch.commands)
-        self.out.append(Send(batch, self._renewal(when, stretch.upto if live else None)))
+        lease = self.lease.renewal(when.clock, self.progress, stretch.upto if live else None)
+        self.out.append(Send(batch, lease))
         if self.progress.begun < stretch.upto:
-            self.progress = replace(self.progress, begun=stretch.upto)
-            self.out.append(Settle(self.progress, urgent=False))  # mostly it has answered before anybody looks
+            # Mostly it has answered before anybody looks.
+            self.ledger.settle(replace(self.progress, begun=stretch.upto), urgent=False)
 
     def _applied(self, answer: Applied, when: When) -> None:
         self._is_well(when)
@@ -265,7 +279,9 @@ class EdgeDelivery:
             if self.reached < self.oldest - 1:
                 self._forget_the_dropped()
             first = min(self.reached + 1, self.flush_to)
-            self._settle(self.progress, Evidence(self.edge, first, self.flush_to, self.sent, when.wall, "flushed"))
+            self.ledger.settle(
+                self.progress, Evidence(self.edge, first, self.flush_to, self.sent, when.wall, "flushed")
+            )
             return
         assert self.lane is Lane.SENDING and self.under_way is not None, "an answer to nothing"
         stretch, self.under_way = self.under_way, None
@@ -275,7 +291,7 @@ class EdgeDelivery:
             return
         self.lane, self.synced = Lane.STANDING, self.synced or stretch.upto >= self.limit
         if refused:
-            self.progress = self.progress.with_failures(Reason.INTERNAL, refused)
+            self.ledger.fail(Reason.INTERNAL, refused)
         if stretch.upto > stretch.after:
             proof = Evidence(self.edge, stretch.after + 1, stretch.upto, self.sent, when.wall, answer.said)
             self._reach(stretch, proof)
@@ -289,28 +305,24 @@ class EdgeDelivery:
 
     def _reach(self, stretch: Stretch, *evidence: Evidence) -> None:
         """All refreshes of the stretch are settled. Its prefetches are not, unless they were before."""
-        done = self._refreshes(stretch)
+        done = self.ledger.refreshes(stretch)
         self.prefetches.note(stretch.warms)
         self.reached = stretch.upto
         self.refreshed = max(self.refreshed, self.reached)
-        self._settle(self._with(done), *evidence)
-
-    def _refreshes(self, stretch: Stretch) -> Ranges:
-        warms = Ranges((warm.first, warm.last) for warm in stretch.warms)
-        return Ranges([(stretch.after + 1, stretch.upto)]) - (warms - (self._base() - self.progress.again))
+        self.ledger.end(done, *evidence)
 
     def _forget_the_dropped(self) -> None:
         """Our account ends before the log begins: a flush, or where the gate stands, answers what was dropped there."""
         self.reached = self.oldest - 1
         self.refreshed = max(self.refreshed, self.reached)
         self.prefetches.noted = max(self.prefetches.noted, self.reached)
-        self.progress = self._with(Ranges([(1, self.reached)]))
+        self.ledger.progress = self.progress.with_settled(Ranges([(1, self.reached)]))
 
     def _lost(self, said: str, when: When, fault: Fault | None = None, *, wait: bool = True) -> None:
         self.under_way = None
         self.lane = Lane.LOST
         self.failures += 1
-        self.due = when.clock + self._delay(self.failures, when) if wait else when.clock
+        self.due = when.clock + self.pace.pause_seconds(self.failures, when.dice) if wait else when.clock
         if self.failures >= COMPLAIN_AFTER and (words := self.complaints.words(fault, said)):
             self.out.append(Warn(words))
 
@@ -320,33 +332,10 @@ class EdgeDelivery:
         if words := self.complaints.over():
             self.out.append(Warn(words))
 
-    def _delay(self, tries: int, when: When) -> float:
-        """Doubling, with the dice choosing between half and whole, so a fleet does not come back in step."""
-        whole = min(self.pace.retry_first_seconds * 2.0 ** min(tries - 1, 30), self.pace.retry_most_seconds)
-        return whole * (0.5 + when.dice / 2)
-
     # -- the lease ------------------------------------------------------------
-    def _renewal(self, when: When, stands: int | None = None) -> Lease | None:
-        """What goes out with a request now.
-
-        :param stands: where the request brings the gate, if that is as far as it goes
-        """
-        if self.lease.holds(when.clock):
-            return self.lease.grant(self.progress.passed())
-        if stands is None and self.lane is Lane.CHECKING:
-            stands = self.reached
-        # One that holds none is let in only where nothing is missing: a load balancer goes by it.
-        return None if stands is None else self.lease.grant(max(stands, self.progress.passed()))
-
-    def _lacks_lease(self, when: When) -> bool:
-        return self.lease.can_grant and not self.lease.holds(when.clock)
-
     def _note_lease(self) -> None:
-        """Before a lease is granted it stands in the log how long it may last."""
-        seconds, lapses = self.lease.seconds if self.lease.clock else 0.0, self.lease.lapses
-        longest = max(self.progress.leased_seconds, seconds)
-        if self.lease.clock and (longest, lapses) != (self.progress.leased_seconds, self.progress.lapses):
-            self._settle(replace(self.progress, leased_seconds=longest, lapses=lapses))
+        if (noted := self.lease.noted(self.progress)) is not None:
+            self.ledger.settle(noted)
 
     def _can_be_excused(self) -> bool:
         if self.duty is Duty.DRAINED:
@@ -364,23 +353,21 @@ class EdgeDelivery:
             first = min(self.progress.cursor + 1, self.excused)
             rows = Ranges([(first, self.excused)]) | self.progress.again
             self.prefetches.give_up(rows)
-            self._settle(
-                self._with(rows),
-                Evidence(self.edge, first, self.excused, when.wall, when.wall, "drained, without a lease"),
-            )
+            proof = Evidence(self.edge, first, self.excused, when.wall, when.wall, "drained, without a lease")
+            self.ledger.end(rows, proof)
             return
         stretch = self.reader.stretch(max(self.reached, self.excused), self.limit)
         self.excused = stretch.upto
         self.refreshed = max(self.refreshed, self.excused)
         proof = Evidence(self.edge, stretch.after + 1, stretch.upto, when.wall, when.wall, "holds no lease")
-        self._settle(self._with(self._refreshes(stretch)), proof)
+        self.ledger.end(self.ledger.refreshes(stretch), proof)
 
     # -- prefetch -------------------------------------------------------------
     def _prefetch(self, when: When) -> None:
         if not self.synced:
             return  # what it stored now, it would throw away
         if late := self.prefetches.take_up(self.progress):
-            self._settle(self._with(late))
+            self.ledger.end(late)
         self.out += map(Go, self.prefetches.ready(when, self.reached))
 
     def _fetched(self, answers: Sequence[FetchAnswered], when: When) -> None:
@@ -391,113 +378,21 @@ class EdgeDelivery:
             if (found := self.prefetches.answered(position)) is None:
                 continue
             owed, sent = found
-            reason = _reason(answer)
+            reason = failure(answer)
             if reason is not None and self.prefetches.worth_another_try(owed, answer):
-                self.prefetches.rest(owed, when.clock + self._delay(owed.tries, when))
+                self.prefetches.rest(owed, when.clock + self.pace.pause_seconds(owed.tries, when.dice))
                 continue
             self.prefetches.done(position)
             if reason is not None:
-                self.progress = self.progress.with_failures(reason, Ranges([(position, position)]))
+                self.ledger.fail(reason, Ranges([(position, position)]))
                 url = f"{owed.fetch.scheme}://{owed.fetch.host}{owed.fetch.target}"
                 self.out.append(Warn(f"{self.edge} did not prefetch {url}: {answer.said}"))
             size = answer.bytes if reason is None and isinstance(answer, Fetched) else 0
             ended.append(Evidence(self.edge, position, position, sent, when.wall, answer.said, size, owed.fetch.task))
         if ended:
-            self._settle(self._with(Ranges((it.first, it.last) for it in ended)), *_joined(ended))
-
-    # -- what is settled ------------------------------------------------------
-    def _grew(self, head: int, oldest: int) -> None:
-        """The log is longer, or shorter at its old end: failures of rows that are gone concern nobody."""
-        self.head = max(self.head, head)
-        if oldest > self.oldest:
-            gone = Ranges([(1, oldest - 1)])
-            again = self.progress.again.beyond(oldest - 1)
-            self.progress = replace(self.progress.without_failures(gone), again=again)
-            self.prefetches.forget(oldest)
-        self.oldest = oldest
-
-    def _overdue(self, rows: Ranges, again: bool) -> None:
-        if again:
-            late = rows & self.progress.again
-        else:
-            open_ = Ranges([(self.progress.cursor + 1, self.head)])
-            late = (rows & open_) - self.progress.ahead - self.progress.again
-            late -= self.progress.failures(late)
-        if not late:
-            return
-        self.progress = self.progress.with_failures(Reason.INTERNAL, late)
-        ended = self.prefetches.give_up(late) | (late & self.progress.again & self._base())
-        self._settle(replace(self._with(ended), again=self.progress.again - late))
-
-    def _retried(self, rows: Ranges, prefetch: bool) -> None:
-        """Its failures are forgotten. A prefetch that had come to its end is owed once more."""
-        rows = self.progress.failures(rows)
-        if not rows:
-            return
-        again = rows if prefetch else rows - self._base()
-        if prefetch:
-            self.prefetches.again |= rows & self._base()
-        self._settle(replace(self.progress.without_failures(rows), again=self.progress.again | again))
-
-    def _cancelled(self, rows: Ranges) -> None:
-        """Those that are under way end by themselves."""
-        busy = Ranges((p, p) for p, owed in self.prefetches.owed.items() if owed.sent is not None)
-        rows = (rows & Ranges([(1, self.head)])) - self.progress.done() - busy
-        rows -= self.progress.failures(rows)
-        if not rows:
-            return
-        self.progress = self.progress.with_failures(Reason.CANCELLED, rows)
-        ended = self.prefetches.give_up(rows) | (rows & self.progress.again & self._base())
-        self._settle(replace(self._with(ended), again=self.progress.again - rows))
-
-    def _base(self) -> Ranges:
-        """Every row that has come to an end once."""
-        return Ranges([(1, self.progress.cursor), *self.progress.ahead])
-
-    def _with(self, done: Ranges) -> Progress:
-        """The progress once these rows are settled too: the cursor runs as far as nothing is missing."""
-        ahead = self.progress.ahead | done
-        cursor = ahead.run_after(self.progress.cursor)
-        return replace(
-            self.progress,
-            cursor=cursor,
-            ahead=ahead.beyond(cursor),
-            begun=max(self.progress.begun, cursor),
-            again=self.progress.again - done,
-        )
-
-    def _settle(self, progress: Progress, *evidence: Evidence) -> None:
-        assert progress.cursor >= self.progress.cursor, "the cursor went back"
-        self.progress = progress
-        self.out.append(Settle(progress, evidence))
+            self.ledger.end(Ranges((it.first, it.last) for it in ended), *joined(ended))
 
 
 def _were_told(stretch: Stretch, answer: Applied) -> bool:
     """What it refused is what it was told."""
     return {position for position, _ in answer.refused} <= {command.position for command in stretch.commands}
-
-
-def _joined(pieces: Sequence[Evidence]) -> Iterator[Evidence]:
-    """Neighbours of one task that were answered alike as one."""
-    held: Evidence | None = None
-    for piece in sorted(pieces, key=lambda each: each.first):
-        if held is not None and (held.last + 1, held.task, held.said) == (piece.first, piece.task, piece.said):
-            sent, size = min(held.sent, piece.sent), held.bytes + piece.bytes
-            held = replace(held, last=piece.last, sent=sent, bytes=size)
-            continue
-        if held is not None:
-            yield held
-        held = piece
-    if held is not None:
-        yield held
-
-
-def _reason(answer: Fetched | Trouble) -> Reason | None:
-    if isinstance(answer, Trouble):
-        return Reason.INTERNAL
-    return {
-        FetchOutcome.STORED: None,
-        FetchOutcome.ORIGIN_TIMEOUT: Reason.ORIGIN_TIMEOUT,
-        FetchOutcome.ORIGIN_STATUS: Reason.ORIGIN_STATUS,
-        FetchOutcome.OTHER: Reason.INTERNAL,
-    }[answer.outcome]

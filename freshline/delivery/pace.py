@@ -22,3 +22,11 @@ class Pace:
         32, "prefetches under way on one edge; twice as many where accounts would wait for others", least=1, most=1_000
     )
     fetch_tries: int = setting(3, "before an origin's failure is final", least=1, most=100)
+
+    def pause_seconds(self, tries: int, dice: float) -> float:
+        """Before the next try: doubling, and between half of it and the whole, so a fleet does not come back in step.
+
+        :param dice: in [0, 1)
+        """
+        whole = min(self.retry_first_seconds * 2.0 ** min(tries - 1, 30), self.retry_most_seconds)
+        return whole * (0.5 + dice / 2)

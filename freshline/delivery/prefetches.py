@@ -14,19 +14,27 @@ objects holds up nobody who asks for ten, nor does an origin that hangs.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from freshline.delivery.events import Above, Places, Plenty, Reader, Warm, When
 from freshline.domain.action import Fetch
-from freshline.domain.edge import Progress
+from freshline.domain.edge import Evidence, Progress
 from freshline.domain.ranges import NOTHING, Range, Ranges
+from freshline.domain.task import Reason
 from freshline.drivers.base import Fetched, FetchOutcome, Trouble
 
 SPANS = 64  #: of one lane; beyond, the last one covers what lies between, and is searched
 READ_ROWS = 64  #: taken up by a lane at once
 HELD_ROWS = 4 * READ_ROWS  #: that a lane has taken up and not done: no more are taken up beyond
 READS = 32  #: at most in one go: others have their turn in between
+
+REASONS = {
+    FetchOutcome.STORED: None,
+    FetchOutcome.ORIGIN_TIMEOUT: Reason.ORIGIN_TIMEOUT,
+    FetchOutcome.ORIGIN_STATUS: Reason.ORIGIN_STATUS,
+    FetchOutcome.OTHER: Reason.INTERNAL,
+}
 
 
 @dataclass(slots=True, eq=False)
@@ -155,6 +163,9 @@ class Prefetches:
         final = answer.outcome is FetchOutcome.OTHER and 300 <= answer.status < 500
         return not final and owed.tries < self.tries
 
+    def under_way(self) -> Ranges:
+        return Ranges((p, p) for p, owed in self.owed.items() if owed.sent is not None)
+
     def give_up(self, rows: Ranges, *, under_way: bool = True) -> Ranges:
         """Those of the rows that are owed are so no more. What comes of a try that is under way is of no interest."""
         given = [p for p, owed in self.owed.items() if p in rows and (under_way or owed.sent is None)]
@@ -248,3 +259,25 @@ class Prefetches:
                 del lane.waiting[position]
                 return owed
         return None
+
+
+def joined(pieces: Sequence[Evidence]) -> Iterator[Evidence]:
+    """Neighbours of one task that were answered alike as one."""
+    held: Evidence | None = None
+    for piece in sorted(pieces, key=lambda each: each.first):
+        if held is not None and (held.last + 1, held.task, held.said) == (piece.first, piece.task, piece.said):
+            sent, size = min(held.sent, piece.sent), held.bytes + piece.bytes
+            held = replace(held, last=piece.last, sent=sent, bytes=size)
+            continue
+        if held is not None:
+            yield held
+        held = piece
+    if held is not None:
+        yield held
+
+
+def failure(answer: Fetched | Trouble) -> Reason | None:
+    """What is wrong with it; nothing, if the object is stored."""
+    if isinstance(answer, Trouble):
+        return Reason.INTERNAL
+    return REASONS[answer.outcome]

@@ -52,9 +52,13 @@ class Progress:
     def settled(self, position: int) -> bool:
         return (position <= self.cursor or position in self.ahead) and position not in self.again
 
+    def ended(self) -> Ranges:
+        """Every row that has come to an end once, whatever was asked for again since."""
+        return Ranges([(1, self.cursor), *self.ahead])
+
     def done(self) -> Ranges:
         """Every row that is settled."""
-        return Ranges([(1, self.cursor), *self.ahead]) - self.again
+        return self.ended() - self.again
 
     def passed(self) -> int:
         """No row beyond this one is settled."""
@@ -62,6 +66,13 @@ class Progress:
 
     def failure(self, position: int) -> Reason | None:
         return next((reason for reason, ranges in self.failed if position in ranges), None)
+
+    def with_settled(self, rows: Ranges) -> Progress:
+        """The same progress with these rows settled too: the cursor runs as far as nothing is missing."""
+        ahead = self.ahead | rows
+        cursor = ahead.run_after(self.cursor)
+        begun, again = max(self.begun, cursor), self.again - rows
+        return Progress(cursor, ahead.beyond(cursor), begun, self.failed, again, self.leased_seconds, self.lapses)
 
     def with_failures(self, reason: Reason, ranges: Ranges) -> Progress:
         """The same progress with more rows given up, joined into the runs already there."""

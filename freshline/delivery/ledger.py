@@ -1,0 +1,88 @@
+"""What one edge has settled, and what becomes of rows that it did not: too late, cancelled, retried, or gone.
+
+Part of the machine, and as pure. What is to be made durable joins what is to be done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from freshline.delivery.events import Command, Settle, Stretch
+from freshline.delivery.prefetches import Prefetches
+from freshline.domain.edge import Evidence, Progress
+from freshline.domain.ranges import Ranges
+from freshline.domain.task import Reason
+
+
+@dataclass(slots=True)
+class Ledger:
+    progress: Progress
+    prefetches: Prefetches
+    out: list[Command]  #: what is to be done
+    head: int = 0  #: the log ends here
+    oldest: int = 1  #: and still holds everything from here
+
+    def settle(self, progress: Progress, *evidence: Evidence, urgent: bool = True) -> None:
+        assert progress.cursor >= self.progress.cursor, "the cursor went back"
+        self.progress = progress
+        self.out.append(Settle(progress, evidence, urgent))
+
+    def end(self, rows: Ranges, *evidence: Evidence) -> None:
+        """These have come to their end, well or badly."""
+        self.settle(self.progress.with_settled(rows), *evidence)
+
+    def fail(self, reason: Reason, rows: Ranges) -> None:
+        """They will not be done. That they have ended is said with :meth:`end`."""
+        self.progress = self.progress.with_failures(reason, rows)
+
+    def refreshes(self, stretch: Stretch) -> Ranges:
+        """What is settled when the gate has all refreshes of a stretch: not its prefetches, but those that were."""
+        rows = Ranges([(stretch.after + 1, stretch.upto)])
+        if not stretch.warms:
+            return rows
+        warms = Ranges((warm.first, warm.last) for warm in stretch.warms)
+        return rows - (warms - self.progress.done())
+
+    def grew(self, head: int, oldest: int) -> None:
+        """The log is longer, or shorter at its old end: failures of rows that are gone concern nobody."""
+        self.head = max(self.head, head)
+        if oldest > self.oldest:
+            gone = Ranges([(1, oldest - 1)])
+            again = self.progress.again.beyond(oldest - 1)
+            self.progress = replace(self.progress.without_failures(gone), again=again)
+            self.prefetches.forget(oldest)
+        self.oldest = oldest
+
+    def overdue(self, rows: Ranges, again: bool) -> None:
+        """What is open of these rows has failed; a refresh goes on all the same."""
+        progress = self.progress
+        if again:
+            late = rows & progress.again
+        else:
+            late = (rows & Ranges([(progress.cursor + 1, self.head)])) - progress.ahead - progress.again
+            late -= progress.failures(late)
+        if late:
+            self._give_up(Reason.INTERNAL, late)
+
+    def cancelled(self, rows: Ranges) -> None:
+        """Those that are under way end by themselves."""
+        rows = (rows & Ranges([(1, self.head)])) - self.progress.done() - self.prefetches.under_way()
+        rows -= self.progress.failures(rows)
+        if rows:
+            self._give_up(Reason.CANCELLED, rows)
+
+    def _give_up(self, reason: Reason, rows: Ranges) -> None:
+        self.fail(reason, rows)
+        progress = self.progress
+        ended = self.prefetches.give_up(rows) | (rows & progress.again & progress.ended())
+        self.settle(replace(progress.with_settled(ended), again=progress.again - rows))
+
+    def retried(self, rows: Ranges, prefetch: bool) -> None:
+        """Its failures are forgotten. A prefetch that had come to its end is owed once more."""
+        rows = self.progress.failures(rows)
+        if not rows:
+            return
+        again = rows if prefetch else rows - self.progress.ended()
+        if prefetch:
+            self.prefetches.again |= rows & self.progress.ended()
+        self.settle(replace(self.progress.without_failures(rows), again=self.progress.again | again))
