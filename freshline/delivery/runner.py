@@ -26,6 +26,7 @@ from freshline.delivery.events import (
     Grew,
     Noted,
     Overdue,
+    Reader,
     Retried,
     Send,
     Settle,
@@ -42,7 +43,7 @@ from freshline.delivery.pace import Pace
 from freshline.delivery.settling import Settling
 from freshline.domain.action import Fetch, onward
 from freshline.domain.edge import Duty, Edge, Progress
-from freshline.domain.ranges import NOTHING, Ranges
+from freshline.domain.ranges import NOTHING, Range, Ranges
 from freshline.domain.topology import Scope
 from freshline.drivers.base import Adrift, Applied, Driver, Fault, Fetched, Gate, Lease, Trouble
 from freshline.log.base import Log
@@ -90,7 +91,7 @@ class EdgeRunner:
         self._places = origins.of(edge.name, self._tick)
         self.machine = EdgeDelivery(edge.name, log.id, reader, progress, pace, above, edge.duty, self._places)
         self._again: list[tuple[float, Ranges]] = []  #: deadlines of what was retried, monotonic
-        self._expect_again(progress.again, lateness.deadlines.prefetch_seconds)
+        self._expect_what_was_retried(reader, progress.again.beyond(log.oldest - 1))
         self._events: list[Event] = []
         self._ended: asyncio.Future[None] | None = None  #: while it runs
         self._alarm = Alarm(alarms, self._tick)
@@ -122,6 +123,18 @@ class EdgeRunner:
     def cancel(self, rows: Ranges) -> None:
         """Begin none of these prefetches any more."""
         self._post(Cancelled(rows))
+
+    def _expect_what_was_retried(self, reader: Reader, rows: Ranges) -> None:
+        """After a restart: from now on again, by its kind. Of what the rows are, the log knows."""
+        warms: list[Range] = []
+        for first, last in rows:
+            while first <= last:
+                stretch = reader.stretch(first - 1, last)
+                warms += ((warm.first, warm.last) for warm in stretch.warms)
+                first = stretch.upto + 1
+        prefetches, deadlines = Ranges(warms), self._lateness.deadlines
+        self._expect_again(rows & prefetches, deadlines.prefetch_seconds)
+        self._expect_again(rows - prefetches, deadlines.refresh_seconds)
 
     def _expect_again(self, rows: Ranges, seconds: float) -> None:
         if rows:

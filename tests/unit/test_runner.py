@@ -19,7 +19,7 @@ from freshline.delivery.pace import Pace
 from freshline.delivery.runner import EdgeRunner
 from freshline.delivery.settling import Settling
 from freshline.domain.action import Fetch
-from freshline.domain.edge import Edge
+from freshline.domain.edge import Edge, Progress
 from freshline.domain.ranges import Ranges
 from freshline.domain.task import Kind, Wish
 from freshline.domain.topology import Topology
@@ -133,6 +133,32 @@ async def test_an_edge_whose_fetches_hang_leaves_room_for_the_others() -> None:
 
     for task in tasks:
         task.cancel()
+
+
+@pytest.mark.parametrize(
+    ("deadlines", "late"),
+    [
+        ({"refresh_seconds": 0.1, "prefetch_seconds": 60.0}, [1]),
+        ({"refresh_seconds": 60.0, "prefetch_seconds": 0.1}, [2, 3]),
+    ],
+)
+async def test_what_was_retried_has_the_deadline_of_its_kind_after_a_restart(
+    deadlines: dict[str, float], late: list[int]
+) -> None:
+    """That a row was to be done again says not whether it is a refresh; it used to be taken for a prefetch."""
+    log, gate = MemoryLog(), Scripted()
+    await log.append([Wish("1", "a.test", "g", Kind.FILE, ("http://a.test/1",))], now=time.time())
+    urls = ("http://a.test/2", "http://a.test/3")
+    await log.append([Wish("1", "a.test", "g", Kind.PRELOAD, urls)], now=time.time())
+    await log.settle("e", Progress(ahead=Ranges([(2, 3)]), begun=3, again=Ranges([(1, 3)])))
+    gate.gate, gate.silent = Gate(log.id, 0, log.mark(0), True), True
+
+    task = run(log, gate, **deadlines)
+    await until(lambda: log.progress("e").failed)
+
+    ((_, failed),) = log.progress("e").failed
+    assert [position for position in (1, 2, 3) if position in failed] == late
+    task.cancel()
 
 
 class Stepped(Ambient):
