@@ -64,6 +64,11 @@ class Alarm:
             self._queued = due
             self._alarms.push(due, self)
 
+    def by(self, pause_seconds: float) -> None:
+        """Ring after so long, or sooner if it was to ring sooner."""
+        if asyncio.get_running_loop().time() + pause_seconds < self._due:
+            self.set(pause_seconds)
+
     def cancel(self) -> None:
         self._due = NEVER
 

@@ -152,10 +152,21 @@ class Parents:
 
     def __init__(self, fleet: Fleet, edge: str) -> None:
         self._fleet, self._edge = fleet, edge
+        self._topology: Topology | None = None  #: that the parents are of
+        self._found: list[Edge] = []
+
+    @property
+    def _parents(self) -> list[Edge]:
+        """Asked for at every turn, and others only when the inventory has changed."""
+        topology = self._fleet.topology
+        if topology is not self._topology:
+            self._topology, self._found = topology, topology.parents(self._edge)
+        return self._found
 
     def refreshed(self) -> float:
         """:class:`freshline.delivery.events.Above`, like the other"""
-        return min(map(self._refreshed, self._fleet.topology.parents(self._edge)), default=float("inf"))
+        parents = self._parents
+        return min(map(self._refreshed, parents)) if parents else float("inf")
 
     def _refreshed(self, parent: Edge) -> int:
         runner = self._fleet.runners.get(parent.name)
@@ -165,7 +176,7 @@ class Parents:
         return progress.cursor if progress else 0
 
     def settled(self, position: int) -> bool:
-        return all(self._settled(parent, position) for parent in self._fleet.topology.parents(self._edge))
+        return all(self._settled(parent, position) for parent in self._parents)
 
     def _settled(self, parent: Edge, position: int) -> bool:
         runner = self._fleet.runners.get(parent.name)

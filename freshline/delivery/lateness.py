@@ -35,6 +35,8 @@ class Lateness:
         self.ages, self.deadlines = ages, deadlines
         self._look_again = float("-inf")
         self._late = {False: 0, True: 0}
+        self._seconds = {False: deadlines.refresh_seconds, True: deadlines.prefetch_seconds}
+        self._asked: dict[bool, tuple[int, float]] = {}  #: the row that was asked of last, and when it is late
         self._kept: OrderedDict[tuple[Scope, bool, int, int], list[Range]] = OrderedDict()
 
     def until(self, *, prefetch: bool) -> int:
@@ -42,9 +44,25 @@ class Lateness:
         clock = self._ambient.monotonic()
         if clock >= self._look_again:
             self._look_again = clock + LOOK_SECONDS / 2  # who looks once a second sees no older answer than that
-            self._late[False] = self.ages.older_than(self.deadlines.refresh_seconds)
-            self._late[True] = self.ages.older_than(self.deadlines.prefetch_seconds)
+            for kind, seconds in self._seconds.items():
+                self._late[kind] = self.ages.older_than(seconds)
         return self._late[prefetch]
+
+    @property
+    def shortest_seconds(self) -> float:
+        return min(self._seconds.values())
+
+    def pause_seconds(self, position: int, *, prefetch: bool) -> float:
+        """Until anything beyond a row can be late; what comes yet is late after that."""
+        now = self._ambient.monotonic()
+        first, late = self._asked.get(prefetch, (0, 0.0))
+        if first != position + 1:
+            first = position + 1
+            age = self.ages.of(max(first, self._log.oldest)) if first <= self._log.head else 0.0
+            late = now + self._seconds[prefetch] - age
+            if first <= self._log.head:
+                self._asked[prefetch] = first, late
+        return late - now
 
     def rows(self, scope: Scope, after: int, *, prefetch: bool) -> tuple[Ranges, int]:
         """What an edge with this scope is late with beyond a row, and how far was looked: a block at most."""

@@ -70,6 +70,7 @@ class Lane(Enum):
 
 
 WARMING = (Lane.STANDING, Lane.SENDING, Lane.CHECKING)  #: prefetches go on
+NEVER = float("inf")
 COMPLAIN_AFTER = 3  #: failures in a row before the operator is told
 
 
@@ -174,27 +175,41 @@ class EdgeDelivery:
         """As far as it may be told now: its parents come first."""
         return int(min(self.head, self.above.refreshed()))
 
-    def fresh(self, clock: float) -> bool:
+    def fresh(self, clock: float, head: int) -> bool:
         """Visitors may be sent to it, as far as we know: it hears us, uses its cache, and holds a lease.
 
         Of a gate that knows no leases: it stands where the log does.
+
+        :param head: the log ends here
         """
         if self.lane not in WARMING or not self.synced or self.duty is not Duty.ACTIVE:
             return False
-        return self.lease.holds(clock) if self.lease.clock else self.reached >= self.head
+        return self.lease.holds(clock) if self.lease.clock else self.reached >= head
 
     def wake_at(self) -> float:
         """Monotonic seconds of the next moment at which a tick would matter."""
-        moments = [self.heard + self.pace.heartbeat_seconds if self.lane is Lane.STANDING else float("inf")]
-        if self.lane is Lane.LOST and self.duty is not Duty.PAUSED:
-            moments.append(self.due)
-        if self.lane is Lane.STANDING and self.reached < self.covered:
-            moments.append(0.0)
-        if self.lane in WARMING:
-            moments.append(self.prefetches.next_due())
-        if self.lease.over is not None and self._can_be_excused():
-            moments.append(self.lease.over)
-        return min(moments)
+        lane, at = self.lane, NEVER
+        if lane is Lane.STANDING:
+            at = 0.0 if self.reached < self.covered else self.heard + self.pace.heartbeat_seconds
+        elif lane is Lane.LOST and self.duty is not Duty.PAUSED:
+            at = self.due
+        if lane in WARMING and self.prefetches.owes:
+            at = min(at, self.prefetches.next_due())
+        over = self.lease.over
+        return over if over is not None and over < at and self._can_be_excused() else at
+
+    def stirs_at(self, head: int, clock: float) -> float:
+        """From when on it matters that the log ends here now, or that a parent has come further.
+
+        One that is spoken to, or out of reach, looks when it is answered or its pause is over, unless rows can be
+        settled without it.
+        """
+        if self.duty is not Duty.ACTIVE or self.prefetches.owes:
+            return clock
+        if self.lane is Lane.STANDING and self.reached < min(head, self.above.refreshed()):
+            return clock
+        over = self.lease.over
+        return NEVER if over is None else over
 
     # -- the conversation with the gate ---------------------------------------
     def _go_on(self, when: When) -> None:
@@ -212,7 +227,7 @@ class EdgeDelivery:
             elif when.clock >= self.heard + self.pace.heartbeat_seconds or self.lease.lacks(when.clock):
                 self.lane = Lane.CHECKING
                 self.out.append(Ask(self.lease.renewal(when.clock, self.progress, self.reached)))
-        if self.lane in WARMING:
+        if self.lane in WARMING and self.prefetches.owes:
             self._prefetch(when)
         if self.lease.lapsed(when.clock) and self._can_be_excused():
             self._excuse(when)

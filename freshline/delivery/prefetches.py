@@ -85,6 +85,11 @@ class Prefetches:
     _busy: Counter[str] = field(default_factory=Counter)  #: under way, by account
     _resting: dict[int, Owed] = field(default_factory=dict)  #: to be tried again later
 
+    @property
+    def owes(self) -> bool:
+        """There is any, noted or asked for once more."""
+        return bool(self._lanes or self.again)
+
     def note(self, warms: Iterable[Warm]) -> None:
         """These rows have their refreshes applied."""
         for warm in warms:

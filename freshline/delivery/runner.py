@@ -42,7 +42,7 @@ from freshline.delivery.origins import OriginSlots
 from freshline.delivery.pace import Pace
 from freshline.delivery.settling import Settling
 from freshline.domain.action import Fetch, onward
-from freshline.domain.edge import Duty, Edge, Progress
+from freshline.domain.edge import Edge, Progress
 from freshline.domain.ranges import NOTHING, Range, Ranges
 from freshline.domain.topology import Scope
 from freshline.drivers.base import Adrift, Applied, Driver, Fault, Fetched, Gate, Lease, Trouble
@@ -100,18 +100,16 @@ class EdgeRunner:
         self._looked: dict[bool, int] = {False: progress.cursor, True: progress.cursor}
         self._look_again = 0.0
         self._fetching: dict[asyncio.Task[None], Fetch] = {}
-        self._grown = False
+        self._looks = False  #: in the next turn of the loop
 
     def wake(self) -> None:
-        """The log has grown, or a parent has come further.
-
-        An edge that is out of reach looks by itself when its pause is over, unless rows can be settled without it, or
-        it is paused or drained for good.
-        """
-        machine = self.machine
-        looks = machine.lane is Lane.LOST and machine.duty is Duty.ACTIVE and not machine.lease.lapses
-        if not looks:
+        """The log has grown, or a parent has come further."""
+        now = self._ambient.monotonic()
+        at = self.machine.stirs_at(self._log.head, now)
+        if at <= now:
             self._tick()
+        else:  # what is new may be late before the edge would look by itself
+            self._alarm.by(min(at - now, self._lateness.shortest_seconds))
 
     def retry(self, rows: Ranges, *, prefetch: bool) -> None:
         """Do what was given up of these rows after all, with a new deadline."""
@@ -150,7 +148,7 @@ class EdgeRunner:
     @property
     def serves_fresh(self) -> bool:
         """What a load balancer wants to know; unlike :attr:`fresh` it does not waver while batches are on their way."""
-        return self.machine.fresh(self._ambient.monotonic())
+        return self.machine.fresh(self._ambient.monotonic(), self._log.head)
 
     async def run(self) -> None:
         """Until cancelled. Cancelling leaves nothing half done: what was not settled is sent again next time.
@@ -172,56 +170,67 @@ class EdgeRunner:
             await self._driver.close()
 
     def _tick(self) -> None:
-        if not self._grown:
-            self._grown = True
-            self._post(Ticked())
+        """Look, though nothing has happened to the edge itself."""
+        if not self._looks:
+            self._look_soon()
 
     def _post(self, event: Event) -> None:
         """To be looked at in the next turn of the loop, so that nothing happens while something is happening."""
-        if not self._events and self._ended is not None:
-            asyncio.get_running_loop().call_soon(self._work)
         self._events.append(event)
+        if not self._looks:
+            self._look_soon()
+
+    def _look_soon(self) -> None:
+        if self._ended is not None:
+            self._looks = True
+            asyncio.get_running_loop().call_soon(self._work)
 
     def _work(self) -> None:
         """Look at all that has happened. What goes wrong ends :meth:`run`."""
+        self._looks = False
         if self._ended is None or self._ended.done():
             return
         try:
+            ambient, log, machine = self._ambient, self._log, self.machine
+            when = When(ambient.now(), ambient.monotonic(), ambient.uniform(0, 1))
             events, self._events = self._events, []
-            self._grown = False
-            if self.machine.head < self._log.head or self.machine.oldest < self._log.oldest:
-                self._handle(Grew(self._log.head, self._log.oldest))
-            if rows := self._overdue():
-                self._handle(Overdue(rows))
+            if machine.head < log.head or machine.oldest < log.oldest:
+                self._handle(Grew(log.head, log.oldest), when)
+            elif not events:
+                self._handle(Ticked(), when)
+            if rows := self._overdue(when.clock):
+                self._handle(Overdue(rows), when)
                 self._end_what_was_given_up()
-            if rows := self._overdue_again():
-                self._handle(Overdue(rows, again=True))
+            if self._again and (rows := self._overdue_again(when.clock)):
+                self._handle(Overdue(rows, again=True), when)
                 self._end_what_was_given_up()
-            for event in _gathered(events):
-                self._handle(event)
+            for event in events if len(events) == 1 else _gathered(events):
+                self._handle(event, when)
             self._places.pass_on()
-            self._set_alarm()
+            self._set_alarm(when.clock)
         except Exception as error:
             self._ended.set_exception(error)
 
-    def _set_alarm(self) -> None:
+    def _set_alarm(self, now: float) -> None:
         until = self.machine.wake_at()
-        if self.machine.progress.cursor < self._log.head:
-            until = min(until, self._look_again)  # what is behind may pass its deadline
-        if self._again:
-            until = min(until, *(due for due, _ in self._again))
-        pause = until - self._ambient.monotonic()
-        if pause <= 0:
+        if self.machine.progress.cursor < self._log.head and self._look_again < until:
+            until = self._look_again  # what is behind may pass its deadline
+        for due, _ in self._again:
+            until = min(until, due)
+        if until <= now:
             self._tick()
         else:
-            self._alarm.set(min(pause, IDLE_SECONDS))
+            self._alarm.set(min(until - now, IDLE_SECONDS))
 
-    def _handle(self, event: Event) -> None:
-        when = When(self._ambient.now(), self._ambient.monotonic(), self._ambient.uniform(0, 1))
-        before = self.machine.progress, self.machine.refreshed
-        for command in self.machine.handle(event, when):
+    def _handle(self, event: Event, when: When) -> None:
+        machine = self.machine
+        progress, refreshed = machine.progress, machine.refreshed
+        for command in machine.handle(event, when):
             self._do(command)
-        if before != (self.machine.progress, self.machine.refreshed):
+        settled = machine.progress
+        if settled is progress and machine.refreshed == refreshed:
+            return
+        if machine.refreshed != refreshed or _more(progress, settled):
             self._moved(self.edge.name)
 
     def _do(self, command: Command) -> None:
@@ -301,23 +310,29 @@ class EdgeRunner:
         if progress.leased_seconds != self.machine.lease.noted_seconds:
             self._post(Noted(progress))
 
-    def _overdue(self) -> Ranges:
+    def _overdue(self, now: float) -> Ranges:
         """Rows that passed their deadline since we last looked. Each row is looked at once a deadline."""
         cursor = self.machine.progress.cursor
-        if cursor >= self._log.head or self._ambient.monotonic() < self._look_again:
+        if now < self._look_again or cursor >= self._log.head:
             return NOTHING
-        self._look_again = self._ambient.monotonic() + LOOK_SECONDS
-        late = NOTHING
+        late, pause = NOTHING, IDLE_SECONDS
         for prefetch, looked in self._looked.items():
-            rows, self._looked[prefetch] = self._lateness.rows(self.scope, max(looked, cursor), prefetch=prefetch)
+            rows, upto = self._lateness.rows(self.scope, max(looked, cursor), prefetch=prefetch)
+            self._looked[prefetch] = upto
             late |= rows
+            pause = min(pause, self._lateness.pause_seconds(upto, prefetch=prefetch))
+        self._look_again = now + max(pause, LOOK_SECONDS)
         return late.beyond(self.edge.joined)
 
-    def _overdue_again(self) -> Ranges:
-        now = self._ambient.monotonic()
+    def _overdue_again(self, now: float) -> Ranges:
         late = [rows for due, rows in self._again if due <= now]
         self._again = [(due, rows) for due, rows in self._again if due > now]
         return Ranges(run for rows in late for run in rows)
+
+
+def _more(before: Progress, now: Progress) -> bool:
+    """Something was settled, or given up, that was not before."""
+    return now.cursor != before.cursor or now.ahead is not before.ahead or now.failed is not before.failed
 
 
 def _gathered(events: Iterable[Event]) -> Iterator[Event]:
@@ -326,7 +341,7 @@ def _gathered(events: Iterable[Event]) -> Iterator[Event]:
     for each in events:
         if isinstance(each, FetchAnswered):
             answers.append(each)
-        elif not (isinstance(each, Ticked) and answers):
+        else:
             yield each
     if answers:
         yield FetchesAnswered(tuple(answers))

@@ -527,8 +527,8 @@ def test_each_kind_of_trouble_is_told_once_and_by_its_name() -> None:
 def test_visitors_are_sent_where_a_lease_is_held() -> None:
     """Not while it catches up, not when it is drained, and not when it was not heard of."""
     book = in_touch([purge_1])
-    assert book.machine.fresh(book.clock)
+    assert book.machine.fresh(book.clock, book.machine.head)
 
-    assert not book.machine.fresh(book.clock + 3600)
+    assert not book.machine.fresh(book.clock + 3600, book.machine.head)
     book >> silent
-    assert not book.machine.fresh(book.clock)
+    assert not book.machine.fresh(book.clock, book.machine.head)

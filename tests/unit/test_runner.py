@@ -11,7 +11,7 @@ import pytest
 from freshline.ambient import Ambient
 from freshline.delivery.ages import Ages
 from freshline.delivery.alarms import Alarms
-from freshline.delivery.events import Origin
+from freshline.delivery.events import Above, Origin
 from freshline.delivery.feed import Feed
 from freshline.delivery.lateness import Deadlines, Lateness
 from freshline.delivery.origins import OriginSlots
@@ -75,10 +75,12 @@ def run(  # type: ignore[no-untyped-def]
     edge: Edge = EDGE,
     origins: OriginSlots | None = None,
     ambient: Ambient | None = None,
+    above: Above | None = None,
+    heartbeat_seconds: float = 0.05,
     **deadlines: float,
 ):
     ambient = ambient or Ambient()
-    pace = Pace(retry_first_seconds=0.01, retry_most_seconds=0.02, heartbeat_seconds=0.05)
+    pace = Pace(retry_first_seconds=0.01, retry_most_seconds=0.02, heartbeat_seconds=heartbeat_seconds)
     runner = EdgeRunner(
         edge,
         gate,
@@ -86,7 +88,7 @@ def run(  # type: ignore[no-untyped-def]
         Feed(log),
         ambient,
         scope=Topology([edge]).scope(edge.name),
-        above=Origin(),
+        above=above or Origin(),
         alarms=Alarms(),
         settling=Settling(log),
         pace=pace,
@@ -169,6 +171,29 @@ class Stepped(Ambient):
 
     def now(self) -> float:
         return time.time() + self.off
+
+
+class Stuck:
+    """Parents that get nowhere."""
+
+    def refreshed(self) -> float:
+        return 0.0
+
+    def settled(self, position: int) -> bool:
+        return False
+
+
+async def test_a_row_that_comes_while_an_edge_has_nothing_to_do_is_late_in_time() -> None:
+    """One that waits for its parents is not looked at for every row, and all the same when the first is late."""
+    log, gate = MemoryLog(), Scripted()
+    task = run(log, gate, above=Stuck(), heartbeat_seconds=60.0, refresh_seconds=0.3)
+    await until(lambda: log.progress("e") is not None)
+
+    await log.append([Wish("1", "a.test", "g", Kind.FILE, ("http://a.test/1",))], now=time.time())
+    await until(lambda: log.progress("e").failed)
+
+    assert log.progress("e").cursor == 0
+    task.cancel()
 
 
 @pytest.mark.parametrize("step", [-86_400.0, 86_400.0], ids=["back", "ahead"])
