@@ -39,7 +39,7 @@ class Stretch:
     after: int
     upto: int
     mark: str  #: the log's mark at ``upto``
-    commands: tuple[GateCommand, ...] = ()
+    commands: Sequence[GateCommand] = ()
     warms: tuple[Warm, ...] = ()
 
 

@@ -15,7 +15,8 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 
 from freshline.delivery.events import Stretch, Warm
-from freshline.domain.action import Commands, Fetch, Roll, commands, fetches
+from freshline.domain.action import Fetch, fetches
+from freshline.domain.run import Commands, Run, of_tasks
 from freshline.domain.task import Task, Wish
 from freshline.domain.topology import Scope
 from freshline.log.base import Log
@@ -59,18 +60,17 @@ class Feed:
 
     def _read(self, scope: Scope, after: int, upto: int) -> Stretch:
         end = max(after, _end(after, upto))
-        parts: list[tuple[Roll, int, int]] = []
+        runs: list[Run] = []
         warms: list[Warm] = []
         for number in range(after // STRETCH_ROWS, (end - 1) // STRETCH_ROWS + 1) if end > after else ():
             block = self._block(number, end)
-            positions = block.positions
-            parts.append((block.roll, bisect_right(positions, after), bisect_right(positions, end)))
+            runs += block.told(after, end)
             for first, last, wish in block.prefetches:
                 if first <= end and last > after and scope.takes(wish):
                     warms.append(Warm(max(first, after + 1), min(last, end), wish.account, wish.domain))
         mark = self._log.mark(end)
         assert mark is not None, f"the log lost its mark of {end}"
-        return Stretch(after, end, mark, Commands.of(parts), tuple(warms))
+        return Stretch(after, end, mark, Commands(runs), tuple(warms))
 
     def _block(self, number: int, upto: int) -> Block:
         """The rows after ``number * STRETCH_ROWS``, at least as far as ``upto`` or its own end."""
@@ -82,9 +82,7 @@ class Feed:
         self._blocks.move_to_end(number)
         upto = min(upto, (number + 1) * STRETCH_ROWS)
         if block.end < upto:
-            for task in self._tasks(max(block.end, self._log.oldest - 1), upto):
-                block.add(task, upto)
-            block.end = upto
+            block.add(list(self._tasks(max(block.end, self._log.oldest - 1), upto)), upto)
         return block
 
     def fetches(self, scope: Scope, after: int, upto: int) -> tuple[Fetch, ...]:
@@ -110,23 +108,31 @@ def _end(after: int, upto: int) -> int:
 class Block:
     """Some thousand rows of the log, decoded for everybody as far as anybody has asked for them."""
 
-    __slots__ = ("end", "positions", "prefetches", "roll")
+    __slots__ = ("_ends", "_runs", "end", "prefetches")
 
     def __init__(self, after: int) -> None:
         self.end = after  #: rows up to here are in it
-        self.roll = Roll()  #: of the refreshes
-        self.positions: list[int] = []  #: of these
+        self._runs: list[Run] = []
+        self._ends: list[int] = []  #: of these, the last positions
         self.prefetches: list[tuple[int, int, Wish]] = []  #: first and last row of each task
 
-    def add(self, task: Task, upto: int) -> None:
-        """The rows of a task that are not in it yet."""
-        first, last = max(task.id, self.end + 1), min(task.last, upto)
-        if task.wish.kind.is_prefetch:
-            self.prefetches.append((first, last, task.wish))
-            return
-        told = [command for command in commands(task) if first <= command.position <= last]
-        self.roll.commands += told
-        self.positions += (command.position for command in told)
+    def add(self, tasks: Sequence[Task], upto: int) -> None:
+        """What comes next in the log."""
+        for task in tasks:
+            if task.wish.kind.is_prefetch:
+                self.prefetches.append((max(task.id, self.end + 1), min(task.last, upto), task.wish))
+        for run in of_tasks(tasks, self.end, upto):
+            self._runs.append(run)
+            self._ends.append(run.last)
+        self.end = upto
+
+    def told(self, after: int, upto: int) -> Iterator[Run]:
+        """The refreshes of ``(after, upto]``."""
+        for at in range(bisect_right(self._ends, after), len(self._runs)):
+            run = self._runs[at]
+            if run.first > upto:
+                return
+            yield run.within(after, upto)
 
 
 class ScopedReader:

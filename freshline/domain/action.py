@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import chain
 from urllib.parse import urljoin
 
 from freshline.domain import target as targets
@@ -42,47 +40,6 @@ class Command:
     what: bytes
 
 
-class Roll:
-    """Commands in order, of which many gates are told parts; each is put into words once."""
-
-    __slots__ = ("_put", "_words", "commands")
-
-    def __init__(self) -> None:
-        self.commands: list[Command] = []
-        self._put: Callable[[Command], bytes] | None = None
-        self._words: list[bytes] = []
-
-    def words(self, start: int, stop: int, put: Callable[[Command], bytes]) -> bytes:
-        """What ``put`` makes of ``commands[start:stop]``, joined. Only one such wording is kept."""
-        if put is not self._put:
-            self._put, self._words = put, []
-        words = self._words
-        words += map(put, self.commands[len(words) : stop])
-        return b"".join(words[start:stop])
-
-
-class Commands(tuple[Command, ...]):
-    """Some commands, told to many gates: what is made of all of them is made once."""
-
-    parts: tuple[tuple[Roll, int, int], ...]
-    _made: bytes | None = None
-    _make: Callable[[Commands], bytes] | None = None
-
-    @classmethod
-    def of(cls, parts: Iterable[tuple[Roll, int, int]]) -> Commands:
-        """:param parts: each with where it starts and stops"""
-        held = tuple(parts)
-        made = cls(chain.from_iterable(roll.commands[start:stop] for roll, start, stop in held))
-        made.parts = held
-        return made
-
-    def once(self, make: Callable[[Commands], bytes]) -> bytes:
-        """``make`` of these commands. Only what was made last is kept."""
-        if self._made is None or self._make is not make:
-            self._made, self._make = make(self), make
-        return self._made
-
-
 @dataclass(frozen=True, slots=True)
 class Fetch:
     """One row of a prefetch: what an edge shall go and get."""
@@ -93,16 +50,6 @@ class Fetch:
     target: str  #: path and query, ready for a request line
     headers: tuple[tuple[str, str], ...] = ()
     task: int = 0  #: whose row it is
-
-
-def commands(task: Task) -> list[Command]:
-    """A refresh task, row by row."""
-    wish = task.wish
-    verb = VERBS[wish.kind]
-    force = wish.force or wish.kind is Kind.FILE  # Force has no effect on File (CONTRACT 1.1)
-    return [
-        Command(task.id + at, force, verb, wish.domain, _what(wish.kind, path)) for at, path in enumerate(wish.paths)
-    ]
 
 
 def fetches(task: Task, after: int = 0, upto: int | None = None) -> list[Fetch]:
@@ -129,7 +76,8 @@ def onward(fetch: Fetch, status: int, location: str) -> Fetch | None:
     return there if target.domain == fetch.host and there != fetch else None
 
 
-def _what(kind: Kind, path: str) -> bytes:
+def what(kind: Kind, path: str) -> bytes:
+    """What a row is about, canonical."""
     match kind:
         case Kind.TAG:
             return path.encode()

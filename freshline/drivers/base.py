@@ -5,7 +5,7 @@ The edge's troubles are values, never exceptions: delivery decides what to do ab
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -22,7 +22,7 @@ class Batch:
     upto: int
     mark: str  #: the log's mark at ``upto``
     live: bool  #: ``upto`` was the head of the log: an edge that just started may trust its old cache again
-    commands: tuple[Command, ...]
+    commands: Sequence[Command]
 
 
 @dataclass(frozen=True, slots=True)

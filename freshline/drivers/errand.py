@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from freshline.domain.action import Fetch
+from freshline.domain.run import escape
 from freshline.drivers import lines
 from freshline.drivers.base import Fault, Fetched, FetchOutcome, Presence, Probed, Trouble
 from freshline.drivers.gate import GateDriver, understood
@@ -30,7 +31,7 @@ class ErrandDriver(GateDriver):
 
 
 def _body(verb: str, what: Fetch) -> bytes:
-    headers = [f"header {lines.escape(name.encode())} {lines.escape(value.encode())}" for name, value in what.headers]
+    headers = [f"header {_escaped(name)} {_escaped(value)}" for name, value in what.headers]
     return "\n".join([f"{verb} {what.scheme} {what.host} {what.target}", *headers, "end", ""]).encode("ascii")
 
 
@@ -65,3 +66,7 @@ def _failure(reply: Reply, said: str) -> Trouble:
     if reply.status in (400, 500) and said.startswith(("bad ", "failed ")):
         return Trouble(Fault.FAILED, f"{reply.status} {said}")
     raise lines.BadLines(f"not a gate's answer: {said!r}")
+
+
+def _escaped(text: str) -> str:
+    return escape(text.encode()).decode()

@@ -7,9 +7,12 @@ What a driver writes, a gate reads back as the same value, and the other way rou
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from urllib.parse import unquote_to_bytes
 
-from freshline.domain.action import Command, Commands, Verb
+from freshline.domain.action import Command, Verb
+from freshline.domain.run import Commands, Run, of_commands
 from freshline.drivers.base import Adrift, Applied, Batch, Clock, Fault, Gate, Lapse, Lease, Trouble
 
 STATUS = "/freshline/status"
@@ -26,8 +29,6 @@ NUMBER_LIMIT = 1 << 53  #: positions fit a double, which is what a gate in Lua c
 SAID_LIMIT = 300  #: characters of an answer that are kept as evidence
 
 _VERBS = frozenset(map(str, Verb))
-_PLAIN = frozenset(range(0x21, 0x7F)) - {0x25}
-_UNPLAIN = re.compile(rb"[^!-$&-~]")
 _ESCAPES = re.compile(rb"(?:[!-$&-~]|%[0-9A-Fa-f]{2})+\Z")
 _CLOCK = re.compile(r"([0-9a-z]{1,64}) ([0-9]{1,15})\Z")
 _TOKEN = re.compile(r"[!-~]{1,253}\Z")  # a host may be that long; names and marks of logs are shorter
@@ -45,20 +46,20 @@ def batch_body(batch: Batch) -> bytes:
 
 
 def batch_parts(batch: Batch) -> tuple[bytes, bytes]:
-    """The same in two: what differs from gate to gate, and the commands, which are the same bytes for all of them."""
+    """The same in two: what differs from gate to gate, and the runs, which are the same bytes for all of them."""
     head = f"batch {_word(batch.log)} {batch.after} {batch.upto} {_word(batch.mark)} {int(batch.live)}\n"
     told = batch.commands
     if isinstance(told, Commands):
         return head.encode("ascii"), told.once(_told)
-    return head.encode("ascii"), b"".join([*map(_line, told), b"end\n"])
+    return head.encode("ascii"), _told(of_commands(told))
 
 
-def _told(commands: Commands) -> bytes:
-    return b"".join([*(roll.words(start, stop, _line) for roll, start, stop in commands.parts), b"end\n"])
+def _told(runs: Iterable[Run]) -> bytes:
+    return b"".join([*chain.from_iterable((_run_line(run), run.lines) for run in runs), b"end\n"])
 
 
-def _line(command: Command) -> bytes:
-    return f"{command_line(command)}\n".encode("ascii")
+def _run_line(run: Run) -> bytes:
+    return f"run {run.first} {run.count} {int(run.force)} {run.verb} {_word(run.host)}\n".encode("ascii")
 
 
 def flush_body(log: str, position: int, mark: str) -> bytes:
@@ -68,22 +69,6 @@ def flush_body(log: str, position: int, mark: str) -> bytes:
 def lease_value(lease: Lease) -> str:
     """For :data:`LEASE_HEADER`."""
     return f"{lease.clock.boot} {lease.clock.milliseconds} {round(lease.seconds * 1000)} {lease.position}"
-
-
-def command_line(command: Command) -> str:
-    c = command
-    return f"{c.position} {int(c.force)} {c.verb} {_word(c.host)} {escape(c.what)}"
-
-
-def escape(what: bytes) -> str:
-    """The last field of a line: printable ASCII as it is, ``%`` and all else as ``%XX``.
-
-    >>> escape("/a b/é%".encode())
-    '/a%20b/%C3%A9%25'
-    """
-    if not _UNPLAIN.search(what):
-        return what.decode("ascii")
-    return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in what)
 
 
 def unescape(field: str) -> bytes:
@@ -105,23 +90,30 @@ def read_batch(body: bytes) -> Batch:
             raise BadLines("the first line is no batch")
     if last < first:
         raise BadLines("upto lies before after")
-    commands = []
+    commands: list[Command] = []
     reached = first
-    for line in lines[1:]:
-        command = read_command(line)
-        if not reached < command.position <= last:
-            raise BadLines(f"position {command.position} does not rise in ({first}, {last}]")
-        reached = command.position
-        commands.append(command)
+    rest = iter(lines[1:])
+    for line in rest:
+        commands += _read_run(line, rest, reached, last)
+        reached = commands[-1].position
     return Batch(_token(log), first, last, _token(mark), live == "1", tuple(commands))
 
 
-def read_command(line: str) -> Command:
+def _read_run(line: str, rest: Iterator[str], after: int, upto: int) -> Iterator[Command]:
+    """
+    :param rest: the lines that follow, of which it takes its own
+    """
     match line.split(" "):
-        case [position, ("0" | "1") as force, verb, host, what] if verb in _VERBS and host:
-            return Command(_number(position), force == "1", Verb(verb), _token(host), unescape(what))
+        case ["run", first_, count_, ("0" | "1") as force, verb, host] if verb in _VERBS:
+            first, count = _number(first_), _number(count_)
         case _:
-            raise BadLines(f"{line[:80]!r} is no command")
+            raise BadLines(f"{line[:80]!r} is no run")
+    if not (after < first <= upto and 0 < count <= upto - first + 1):
+        raise BadLines(f"{count} rows from {first} do not rise in ({after}, {upto}]")
+    for position in range(first, first + count):
+        if (what := next(rest, None)) is None:
+            raise BadLines(f"{position - first} rows of a run of {count}")
+        yield Command(position, force == "1", Verb(verb), _token(host), unescape(what))
 
 
 def read_flush(body: bytes) -> tuple[str, int, str]:

@@ -18,6 +18,7 @@ from freshline.drivers.lines import batch_body
 from tests.servers.base import SECRET, SITE, CacheServer, Seen, send, until
 from tests.servers.nginx import Nginx
 from tests.servers.steered import Steered
+from tests.unit.test_lines import NO_BATCHES
 
 TARGET = "/dir/page?x=1"
 COVERING = {
@@ -483,6 +484,16 @@ def test_a_batch_that_is_cut_off_changes_nothing(origin, cache, log):
     cache.get("/a").hit("v1")
 
 
+def test_a_row_that_reads_like_the_end(origin, cache, log):
+    """A tag may be called as the last line is: the run says how many rows it has."""
+    origin.serves("/a", "v1", tags="end")
+    cache.get("/a")
+    origin.serves("/a", "v2", tags="end")
+    log.applied((Verb.TAG, b"run"), (Verb.TAG, b"end"), (Verb.TAG, b"end"), (Verb.FILE, b"/b", "b.test"))
+
+    cache.get("/a").fetched("v2")
+
+
 def test_a_big_batch(origin, cache, log):
     """Twenty thousand commands in one batch are applied, each of them."""
     origin.serves("*", "v1")
@@ -571,18 +582,15 @@ GARBAGE = [
     b"end\n",
     b"\x00\xff\xfe\n",
     b"batch\nend\n",
-    b"batch log-a 0 1 m 1\n1 1 file www.test /a\r\nend\n",
-    b"batch log-a 0 1 m 1\n1 1 file WWW.test /a\nend\n",
-    b"batch log-a 0 1 m 1\n1 1 file www.test /%zz\nend\n",
-    b"batch log-a 0 1 m 1\n1 1 file www.test /a b\nend\n",
-    b"batch log-a 0 1 m 1\n2 1 file www.test /a\nend\n",
-    b"batch log-a 0 1 m 1\n0 1 file www.test /a\nend\n",
-    b"batch log-a 0 2 m 1\n2 1 file www.test /a\n1 1 file www.test /b\nend\n",
-    b"batch log-a 0 1 m 1\n1 1 eat www.test /a\nend\n",
-    b"batch log-a 0 99999999999999999999999 m 1\nend\n",
-    b"batch log-a 0 1 m 2\nend\n",
-    b"batch log-a 5 1 m 1\nend\n",
+    b"batch log-a 0 1 m 1\nrun 1 1 1 file www.test\n/a\r\nend\n",
+    b"batch log-a 0 1 m 1\nrun 1 1 1 file WWW.test\n/a\nend\n",
+    b"batch log-a 0 1 m 1\nrun 1 1 1 file www.test\n/%zz\nend\n",
+    b"batch log-a 0 1 m 1\nrun 1 1 1 file www.test\n/a b\nend\n",
+    b"batch log-a 0 1 m 1\nrun 2 1 1 file www.test\n/a\nend\n",
+    b"batch log-a 0 1 m 1\nrun 0 1 1 file www.test\n/a\nend\n",
+    b"batch log-a 0 2 m 1\nrun 2 1 1 file www.test\n/a\nrun 1 1 1 file www.test\n/b\nend\n",
     b"batch log-a 0 1 m 1\n" + b"x" * 100_000 + b"\nend\n",
+    *(body.replace(b"batch l ", b"batch log-a ") or b"\n" for body in NO_BATCHES if not body.startswith(b"flush")),
 ]
 
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freshline.domain.action import Command, Verb
+from freshline.domain.run import escape
 from freshline.drivers import lines
 from freshline.drivers.base import Adrift, Applied, Batch, Clock, Fault, Gate, Lapse, Lease, Trouble
 
@@ -14,7 +15,7 @@ WORDS = st.text("abcdef0123456789-_.", min_size=1, max_size=40)
 @given(st.binary(min_size=1, max_size=200))
 def test_any_bytes_fit_the_last_field(what):
     """A path, pattern or tag of any bytes arrives as it was sent, on one line without a space."""
-    field = lines.escape(what)
+    field = escape(what).decode()
 
     assert lines.unescape(field) == what
     assert all("!" <= ch <= "~" for ch in field)
@@ -73,28 +74,43 @@ def test_an_unknown_lapse_is_refused():
         lines.read_status(body)
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"end\n",
-        b"batch l 0 2 m 1\n1 1 file h /a\n2 1 file h /b\n",  # no end
-        b"batch l 0 2 m 1\n1 1 file h /a\nend",  # cut within the last line
-        b"batch l 0 2 m 2\nend\n",
-        b"batch l 2 0 m 1\nend\n",
-        b"batch l -1 2 m 1\nend\n",
-        b"batch l 0 2 m 1\n0 1 file h /a\nend\n",  # not after 0
-        b"batch l 0 2 m 1\n3 1 file h /a\nend\n",  # beyond 2
-        b"batch l 0 2 m 1\n2 1 file h /a\n1 1 file h /b\nend\n",  # falls
-        b"batch l 0 2 m 1\n1 1 erase h /a\nend\n",
-        b"batch l 0 2 m 1\n1 1 file  /a\nend\n",
-        b"batch l 0 2 m 1\n1 1 file h /%4\nend\n",
-        b"batch l 0 2 m 1\n1 1 file h /a b\nend\n",
-        b"batch l 0 2 m 1\n1 1 file h /\xc3\xa9\nend\n",
-        b"batch l 0 99999999999999999999 m 1\nend\n",
-        b"flush l 0 m\nend\n",
-    ],
+NO_BATCHES = (
+    b"",
+    b"end\n",
+    b"batch l 0 2 m 1\nrun 1 2 1 file h\n/a\n/b\n",  # no end
+    b"batch l 0 2 m 1\nrun 1 1 1 file h\n/a\nend",  # cut within the last line
+    b"batch l 0 2 m 2\nend\n",
+    b"batch l 2 0 m 1\nend\n",
+    b"batch l -1 2 m 1\nend\n",
+    b"batch l 0 2 m 1\nrun 0 1 1 file h\n/a\nend\n",  # not after 0
+    b"batch l 0 2 m 1\nrun 3 1 1 file h\n/a\nend\n",  # beyond 2
+    b"batch l 0 2 m 1\nrun 2 2 1 file h\n/a\n/b\nend\n",  # ends beyond 2
+    b"batch l 0 2 m 1\nrun 2 1 1 file h\n/a\nrun 1 1 1 file h\n/b\nend\n",  # falls
+    b"batch l 0 3 m 1\nrun 1 2 1 file h\n/a\n/b\nrun 2 1 1 file h\n/c\nend\n",  # overlaps
+    b"batch l 0 2 m 1\nrun 1 0 1 file h\nend\n",  # no rows
+    b"batch l 0 2 m 1\nrun 1 1 1 file h\nend\n",  # none came
+    b"batch l 0 3 m 1\nrun 1 3 1 file h\n/a\n/b\nend\n",  # fewer than it says
+    b"batch l 0 3 m 1\nrun 1 1 1 file h\n/a\n/b\nend\n",  # more than it says
+    b"batch l 0 2 m 1\nrun 1 2 1 tag h\nred\nend\n",  # cut off after a tag that is called end
+    b"batch l 0 2 m 1\nrun 1 1 1 erase h\n/a\nend\n",
+    b"batch l 0 2 m 1\nrun 1 1 2 file h\n/a\nend\n",
+    b"batch l 0 2 m 1\nrun 1 1 1 file \n/a\nend\n",
+    b"batch l 0 2 m 1\nrun 1 1 1 file h x\n/a\nend\n",
+    b"batch l 0 2 m 1\nrun 1 1 1 file h\n\nend\n",  # nothing
+    b"batch l 0 2 m 1\nrun 1 1 1 file h\n/%4\nend\n",
+    b"batch l 0 2 m 1\nrun 1 1 1 file h\n/a b\nend\n",
+    b"batch l 0 2 m 1\nrun 1 1 1 file h\n/\xc3\xa9\nend\n",
+    b"batch l 0 999999999999999 m 1\nrun 00000000000000001 1 1 file h\n/a\nend\n",  # 17 digits
+    b"batch l 0 999999999999999 m 1\nrun 1 99999999999999999 1 file h\n/a\nend\n",
+    b"batch l 0 999999999999999 m 1\nrun 1 9007199254740993 1 file h\n/a\nend\n",
+    b"batch l 0 999999999999999 m 1\nrun 2 999999999999999 1 file h\n/a\nend\n",
+    b"batch l 0 2 m 1\n1 1 file h /a\nend\n",
+    b"batch l 0 99999999999999999999 m 1\nend\n",
+    b"flush l 0 m\nend\n",
 )
+
+
+@pytest.mark.parametrize("body", NO_BATCHES)
 def test_what_is_no_batch_is_refused_whole(body):
     """Of a batch that is cut off or wrong anywhere nothing is read."""
     with pytest.raises(lines.BadLines):

@@ -279,7 +279,7 @@ def test_a_pattern_refreshed_again_moves_to_the_front(rules: Gate) -> None:
 
 # The protocol
 
-GOOD = b"batch log 0 5 m 1\n1 1 file h.test /a\nend\n"
+GOOD = b"batch log 0 5 m 1\nrun 1 1 1 file h.test\n/a\nend\n"
 
 
 @pytest.mark.parametrize(
@@ -292,18 +292,27 @@ GOOD = b"batch log 0 5 m 1\n1 1 file h.test /a\nend\n"
         GOOD[:-1],
         GOOD[:-4],
         GOOD[:20],
-        GOOD.replace(b"1 1 file", b"6 1 file"),
-        GOOD.replace(b"1 1 file", b"0 1 file"),
-        GOOD.replace(b"1 1 file", b"1 2 file"),
-        GOOD.replace(b"1 1 file", b"1 1 flie"),
-        GOOD.replace(b"1 1 file", b"1 1  file"),
-        GOOD.replace(b"h.test /a", b"h.test"),
-        GOOD.replace(b"h.test /a", b"h.test "),
+        GOOD.replace(b"run", b"ran"),
+        GOOD.replace(b"1 1 1 file", b"6 1 1 file"),
+        GOOD.replace(b"1 1 1 file", b"0 1 1 file"),
+        GOOD.replace(b"1 1 1 file", b"1 0 1 file"),
+        GOOD.replace(b"1 1 1 file", b"1 2 1 file"),
+        GOOD.replace(b"1 1 1 file", b"1 6 1 file"),
+        GOOD.replace(b"1 1 1 file", b"1 9007199254740992 1 file"),
+        GOOD.replace(b"1 1 1 file", b"1 99999999999999999 1 file"),
+        GOOD.replace(b"1 1 1 file", b"1 1 2 file"),
+        GOOD.replace(b"1 1 1 file", b"1 1 1 flie"),
+        GOOD.replace(b"1 1 1 file", b"1 1 1  file"),
+        GOOD.replace(b"h.test\n/a", b"h.test"),
+        GOOD.replace(b"h.test\n/a", b"h.test\n"),
+        GOOD.replace(b"h.test", b"h.test "),
+        GOOD.replace(b"h.test", b"h.test x"),
+        GOOD.replace(b"/a", b"/a\n/b"),
         GOOD.replace(b"/a", b"/a b"),
         GOOD.replace(b"/a", b"/a%"),
         GOOD.replace(b"/a", b"/a%4"),
         GOOD.replace(b"/a", b"/a\xc3\xa9"),
-        GOOD.replace(b"end", b"1 1 file h.test /b\nend"),
+        GOOD.replace(b"end", b"run 1 1 1 file h.test\n/b\nend"),
         GOOD.replace(b"0 5 m 1", b"5 0 m 1"),
         GOOD.replace(b"0 5 m 1", b"0 5 m 2"),
         GOOD.replace(b"0 5 m 1", b"0 5 m"),
@@ -323,7 +332,7 @@ def test_what_is_no_batch_changes_nothing(rules: Gate, body: bytes) -> None:
 @given(
     body=st.lists(
         st.sampled_from(
-            [b"batch", b"log", b" ", b"0", b"1", b"5", b"m", b"\n", b"end\n", b"file", b"h", b"/a", b"%41", b"\x00"]
+            [b"batch", b"run", b"log", b" ", b"0", b"1", b"5", b"m", b"\n", b"end\n", b"file", b"h", b"/a", b"%41"]
         ),
         max_size=40,
     )

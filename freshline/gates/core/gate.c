@@ -196,26 +196,42 @@ read_verb(struct slice f, enum verb *verb)
 	return (0);
 }
 
+/* Force, verb and host. NULL, or why they are none. */
+static const char *
+read_kind(struct slice *line, struct command *c)
+{
+
+	if (!flag(field(line), &c->force))
+		return ("force is neither 0 nor 1");
+	if (!read_verb(field(line), &c->verb))
+		return ("no such command");
+	c->host = field(line);
+	if (!host_name(c->host))
+		return ("no host");
+	return (NULL);
+}
+
+static const char *
+read_what(struct slice line, struct command *c)
+{
+
+	c->what = line;
+	return (unescape(&c->what) ? NULL : "what is not percent-encoded");
+}
+
 const char *
 gate_read_command(struct slice line, struct command *c, uint64_t after, uint64_t upto)
 {
+	const char *why;
 
 	memset(c, 0, sizeof *c);
 	if (!number(field(&line), &c->position))
 		return ("no position");
 	if (c->position <= after || c->position > upto)
 		return ("position does not rise within the batch");
-	if (!flag(field(&line), &c->force))
-		return ("force is neither 0 nor 1");
-	if (!read_verb(field(&line), &c->verb))
-		return ("no such command");
-	c->host = field(&line);
-	if (!host_name(c->host))
-		return ("no host");
-	c->what = line;
-	if (!unescape(&c->what))
-		return ("the last field is not percent-encoded");
-	return (NULL);
+	if ((why = read_kind(&line, c)) != NULL)
+		return (why);
+	return (read_what(line, c));
 }
 
 /* A directory that does not end in a slash is a prefix of names. There is no hash for that, so it becomes a pattern. */
@@ -313,32 +329,58 @@ read_head(struct slice line, struct batch *b)
 	return (NULL);
 }
 
+/* What its rows have in common, in the first of them. NULL, or why it opens no run. */
+static const char *
+read_run(struct slice line, struct command *first, uint64_t *rows, uint64_t after, uint64_t upto)
+{
+	const char *why;
+
+	memset(first, 0, sizeof *first);
+	if (!is(field(&line), "run"))
+		return ("no run");
+	if (!number(field(&line), &first->position) || !number(field(&line), rows) || *rows == 0)
+		return ("no position, or no rows");
+	if (first->position <= after || first->position > upto || *rows - 1 > upto - first->position)
+		return ("positions do not rise within the batch");
+	if ((why = read_kind(&line, first)) == NULL && line.size > 0)
+		why = "more than a host";
+	return (why);
+}
+
 /* NULL, or why it is no batch. */
 static const char *
 read_batch(struct slice body, struct batch *b, size_t *at)
 {
 	const char *why, *p;
+	struct command run;
 	struct slice line;
 	size_t lines = 0;
-	uint64_t reached;
+	uint64_t reached, rows;
 
 	*at = 0;
 	if (body.size < 5 || memcmp(body.at + body.size - 5, "\nend\n", 5) != 0)
 		return ("cut off: no end");
 	body.size -= 4;
-	for (p = body.at; p < body.at + body.size; p++)
-		lines += *p == '\n';
+	for (p = body.at; (p = memchr(p, '\n', (size_t)(body.at + body.size - p))) != NULL; p++)
+		lines++;
 	if ((b->commands = malloc(lines * sizeof *b->commands)) == NULL)
 		return (NO_MEMORY);
 	*at = 1;
 	(void)next_line(&body, &line);
 	if ((why = read_head(line, b)) != NULL)
 		return (why);
-	for (reached = b->after; next_line(&body, &line); b->n++) {
+	for (reached = b->after; next_line(&body, &line); reached = run.position - 1) {
 		++*at;
-		if ((why = gate_read_command(line, &b->commands[b->n], reached, b->upto)) != NULL)
+		if ((why = read_run(line, &run, &rows, reached, b->upto)) != NULL)
 			return (why);
-		reached = b->commands[b->n].position;
+		for (; rows > 0; rows--, run.position++) {
+			++*at;
+			if (!next_line(&body, &line))
+				return ("fewer rows than the run has");
+			if ((why = read_what(line, &run)) != NULL)
+				return (why);
+			b->commands[b->n++] = run;
+		}
 	}
 	return (NULL);
 }

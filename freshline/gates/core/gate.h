@@ -48,7 +48,10 @@ void gate_start(const char *kind, const struct patterns *patterns, const struct 
 /* Where it stood, as the keeper knows; before the first batch. */
 void gate_stand(struct slice log, uint64_t position, struct slice mark);
 
-/* A command of a batch, its position between the two, or why it is none. The line is overwritten. */
+/*
+ * A command that a journal holds, `<position> <force> <verb> <host> <what>`, its position between the two; or why it is
+ * none. The line is overwritten.
+ */
 const char *gate_read_command(struct slice line, struct command *command, uint64_t after, uint64_t upto);
 /* Compiles its pattern, or says in it what is refused. */
 void gate_prepare(struct command *command);

@@ -2,7 +2,7 @@
  * What a gate was told, on disk, for a server whose cache outlives it.
  *
  *	freshline journal 1 <life> <log> <sum>
- *	<position> <force> <verb> <host> <what>			any number, as in a batch
+ *	<position> <force> <verb> <host> <what>			any number; <what> as in a batch
  *	commit <position> <mark> <sum>				the gate stands here; sum of all since the last sum
  *
  * Reading stops at the first thing that is not so. What lies behind it was never acknowledged, or is lost and will be

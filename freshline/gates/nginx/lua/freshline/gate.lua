@@ -16,8 +16,8 @@ local BREATH = 1000          -- commands between two breaths
 local NUMBER = 15            -- digits of a position: a double counts that far
 local PATTERN_LENGTH = 4096
 local VERBS = {file = true, path = true, dir = true, regex = true, tag = true}
-local find, sub, match, gsub, format, concat =
-  string.find, string.sub, string.match, string.gsub, string.format, table.concat
+local byte, find, sub, match, gsub, format, concat =
+  string.byte, string.find, string.sub, string.match, string.gsub, string.format, table.concat
 
 local function answer(status, text)
   ngx.status = status
@@ -63,7 +63,8 @@ end
 local function number(text) return #text <= NUMBER and tonumber(text) or nil end
 
 local function unescape(text)
-  if find(gsub(text, "%%%x%x", ""), "%", 1, true) then return nil end
+  if not find(text, "[%% ]") then return text end
+  if find(text, " ", 1, true) or find(gsub(text, "%%%x%x", ""), "%", 1, true) then return nil end
   return target_of.decode(text)
 end
 
@@ -83,15 +84,23 @@ local function parse_batch(body)
   if log == "-" or #log > 128 or #mark > 128 then return nil, "no name of a log or mark" end
   if upto < after then return nil, "upto lies before after" end
   local batch = {log = log, after = after, upto = upto, mark = mark, live = live == "1"}
-  local reached = after
+  local reached, n = after, 0
   for line in lines do
-    local digits, verb, host, field = match(line, "^(%d+) [01] (%l+) ([%l%d._-]+) (%S+)$")
-    local position, what = digits and number(digits), field and unescape(field)
-    if not (position and what and VERBS[verb]) then return nil, "no command: " .. sub(line, 1, 80) end
-    if position <= reached or position > upto then return nil, "position " .. digits .. " is out of order" end
-    if verb ~= "regex" and verb ~= "tag" and sub(what, 1, 1) ~= "/" then return nil, "no path: " .. sub(line, 1, 80) end
-    reached = position
-    batch[#batch + 1] = {position, verb, host, what, field}
+    local digits, many, verb, host = match(line, "^run (%d+) (%d+) [01] (%l+) ([%l%d._-]+)$")
+    local first, count = digits and number(digits), many and number(many)
+    if not (first and count and VERBS[verb]) then return nil, "no run: " .. sub(line, 1, 80) end
+    if count == 0 or first <= reached or first + count - 1 > upto then return nil, "out of order, or empty: " .. line end
+    reached = first + count - 1
+    local of_path = verb ~= "regex" and verb ~= "tag"
+    for position = first, reached do
+      local field = lines()
+      if not field then return nil, "fewer rows than the run has" end
+      local what = unescape(field)
+      if not what or what == "" then return nil, "not percent-encoded: " .. sub(field, 1, 80) end
+      if of_path and byte(what) ~= 47 then return nil, "no path: " .. sub(field, 1, 80) end
+      n = n + 1
+      batch[n] = {position, verb, host, what, field}
+    end
   end
   return batch
 end
