@@ -16,12 +16,13 @@ from bench.caches import OBJECT_BYTES, Kind, Server, running, target
 from bench.harness import Bench, Line, Sample, compare, interleave, single
 from bench.process import cpu
 from bench.wrk import get, wrk
+from freshline.delivery.pace import Pace
 from freshline.domain.edge import Edge
 from freshline.domain.task import Kind as Asked
 from freshline.domain.task import Wish
 from tests.servers.base import SITE, free_port
 
-CONNECTIONS = 16  #: as many as prefetches are under way on one edge (delivery.fetch_window)
+CONNECTIONS = Pace().fetch_window  #: as many as prefetches are under way on one edge
 TASK_ROWS = 100
 MISSES_A_SECOND = 20_000  #: more than there ever are
 COUNTED = 300  #: objects, for the bytes

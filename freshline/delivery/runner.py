@@ -36,23 +36,23 @@ from freshline.delivery.events import (
     When,
 )
 from freshline.delivery.feed import Feed, ScopedReader
+from freshline.delivery.fetching import Fetching
 from freshline.delivery.lateness import LOOK_SECONDS, Lateness
 from freshline.delivery.machine import EdgeDelivery, Lane
 from freshline.delivery.origins import OriginSlots
 from freshline.delivery.pace import Pace
 from freshline.delivery.settling import Settling
-from freshline.domain.action import Fetch, onward
+from freshline.domain.action import Fetch
 from freshline.domain.edge import Edge, Progress
 from freshline.domain.ranges import NOTHING, Range, Ranges
 from freshline.domain.topology import Scope
-from freshline.drivers.base import Adrift, Applied, Driver, Fault, Fetched, Gate, Lease, Trouble
+from freshline.drivers.base import Adrift, Applied, Driver, Fault, Gate, Lease, Trouble
 from freshline.log.base import Log
 
 T = TypeVar("T")
 
 logger = logging.getLogger("freshline.delivery")
 
-REDIRECTS = 5  #: followed one after the other
 IDLE_SECONDS = 3600.0
 
 
@@ -84,7 +84,7 @@ class EdgeRunner:
         """
         self.edge, self.scope = edge, scope
         self._driver, self._log, self._ambient, self._lateness = driver, log, ambient, lateness
-        self._follow, self._observe, self._moved = follow, observe, moved
+        self._observe, self._moved = observe, moved
         self.ages = lateness.ages
         progress = log.progress(edge.name) or Progress(cursor=edge.joined, begun=edge.joined)
         reader = ScopedReader(feed, scope)
@@ -99,7 +99,8 @@ class EdgeRunner:
         self._doing: set[asyncio.Task[None]] = set()
         self._looked: dict[bool, int] = {False: progress.cursor, True: progress.cursor}
         self._look_again = 0.0
-        self._fetching: dict[asyncio.Task[None], Fetch] = {}
+        self._fetching = Fetching(driver, self._places, self._call, self._post, follow=follow)
+        self._going: list[Fetch] = []  #: prefetches that begin in this turn
         self._looks = False  #: in the next turn of the loop
 
     def wake(self) -> None:
@@ -166,6 +167,7 @@ class EdgeRunner:
             for doing in list(self._doing):
                 doing.cancel()
             await asyncio.gather(*self._doing, return_exceptions=True)
+            await self._fetching.close()
             self._places.close()
             await self._driver.close()
 
@@ -200,12 +202,15 @@ class EdgeRunner:
                 self._handle(Ticked(), when)
             if rows := self._overdue(when.clock):
                 self._handle(Overdue(rows), when)
-                self._end_what_was_given_up()
+                self._fetching.keep(machine.prefetches.owed)
             if self._again and (rows := self._overdue_again(when.clock)):
                 self._handle(Overdue(rows, again=True), when)
-                self._end_what_was_given_up()
+                self._fetching.keep(machine.prefetches.owed)
             for event in events if len(events) == 1 else _gathered(events):
                 self._handle(event, when)
+            if self._going:
+                going, self._going = self._going, []
+                self._fetching.go(going)
             self._places.pass_on()
             self._set_alarm(when.clock)
         except Exception as error:
@@ -244,19 +249,11 @@ class EdgeRunner:
                 assert mark is not None, f"the log lost its mark of {position}"
                 self._start(self._tell(self._driver.flush(self._log.id, position, mark)))
             case Go(fetch):
-                doing = self._start(self._fetch(fetch))
-                self._fetching[doing] = fetch
-                doing.add_done_callback(self._give_back)
+                self._going.append(fetch)
             case Settle(progress, evidence, urgent):
                 self._account.settle(progress, evidence, urgent=urgent)
             case Warn(text):
                 logger.warning("%s", text)
-
-    def _end_what_was_given_up(self) -> None:
-        """A prefetch past its deadline gives its place at the origin to one that somebody waits for."""
-        owed = self.machine.prefetches.owed
-        for doing in [doing for doing, fetch in self._fetching.items() if fetch.position not in owed]:
-            doing.cancel()
 
     def _start(self, what: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         doing = asyncio.get_running_loop().create_task(what)
@@ -281,22 +278,6 @@ class EdgeRunner:
             answer = Adrift(f"{answer.said}: a position of another history than ours")
         self._observe(self.edge.name, self._ambient.monotonic() - began)
         self._post(Answered(answer))
-
-    async def _fetch(self, fetch: Fetch) -> None:
-        answer = await self._call(self._driver.fetch(fetch))
-        for _ in range(REDIRECTS if self._follow else 0):
-            there = onward(fetch, answer.status, answer.location) if isinstance(answer, Fetched) else None
-            if there is None:
-                break
-            fetch, answer = there, await self._call(self._driver.fetch(there))
-        if (doing := asyncio.current_task()) is not None:
-            self._give_back(doing)  # before the machine looks for places
-        self._post(FetchAnswered(fetch.position, answer))
-
-    def _give_back(self, doing: asyncio.Task[None]) -> None:
-        """Also for one that was cancelled before it had begun."""
-        if (fetch := self._fetching.pop(doing, None)) is not None:
-            self._places.give_back(fetch.host)
 
     async def _call(self, call: Coroutine[Any, Any, T]) -> T | Trouble:
         """A fault of ours in a driver is told as the edge's trouble, so the machine goes on, and is logged as ours."""

@@ -5,10 +5,10 @@ The edge's troubles are values, never exceptions: delivery decides what to do ab
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from freshline.domain.action import Command, Fetch
 
@@ -145,3 +145,20 @@ class Driver(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Several(Protocol):
+    """A driver that can ask for many objects in one request, and is answered one by one."""
+
+    fetches_at_once: int  #: as the edge said last; it may have a gate that takes no more than one
+
+    async def fetch_each(
+        self, whats: Sequence[Fetch], ended: Callable[[int, Fetched | Trouble], None]
+    ) -> Trouble | None:
+        """Bring them all into the cache.
+
+        :param ended: called once for each, with its index, as soon as it has ended
+        :return: what befell all that it was not called for
+        """
+        ...

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from freshline.domain.action import Fetch
 from freshline.domain.run import escape
 from freshline.drivers import lines
-from freshline.drivers.base import Fault, Fetched, FetchOutcome, Presence, Probed, Trouble
+from freshline.drivers.base import Fault, Fetched, FetchOutcome, Gate, Lease, Presence, Probed, Trouble
 from freshline.drivers.gate import GateDriver, understood
 from freshline.drivers.http import Reply
 
@@ -18,8 +20,21 @@ OUTCOMES = {
 }
 
 
+AT_ONCE = 64  #: fetches in one request, at most, whatever the gate says
+ANSWER_BYTES = 16_384  #: of one fetch, at most
+
+
 class ErrandDriver(GateDriver):
-    """Sends the gate on an errand to its server's own front door."""
+    """Sends the gate on errands to its server's own front door."""
+
+    fetches_at_once = 1
+
+    async def status(self, lease: Lease | None = None) -> Gate | Trouble:
+        gate = await super().status(lease)
+        if isinstance(gate, Gate):
+            most = gate.detail.get("fetches", "1")
+            self.fetches_at_once = min(int(most), AT_ONCE) if lines.is_number(most) else 1
+        return gate
 
     async def probe(self, what: Fetch) -> Probed | Trouble:
         reply = await self._ask("POST", "/freshline/probe", _body("probe", what), self._patience.probe_seconds)
@@ -29,10 +44,56 @@ class ErrandDriver(GateDriver):
         reply = await self._ask("POST", "/freshline/fetch", _body("fetch", what), self._patience.fetch_seconds)
         return understood(reply, _fetched)
 
+    async def fetch_each(
+        self, whats: Sequence[Fetch], ended: Callable[[int, Fetched | Trouble], None]
+    ) -> Trouble | None:
+        answers = Answers(len(whats), ended)
+        reply = await self._ask(
+            "POST", "/freshline/fetch", _body("fetch", *whats), self._patience.fetch_seconds, each=answers.take
+        )
+        return understood(reply, answers.end)
 
-def _body(verb: str, what: Fetch) -> bytes:
-    headers = [f"header {_escaped(name)} {_escaped(value)}" for name, value in what.headers]
-    return "\n".join([f"{verb} {what.scheme} {what.host} {what.target}", *headers, "end", ""]).encode("ascii")
+
+class Answers:
+    """The answers to several fetches as they come in: lines, each with the number of the one that it is of."""
+
+    def __init__(self, count: int, ended: Callable[[int, Fetched | Trouble], None]) -> None:
+        self._left, self._ended = set(range(count)), ended
+        self._begun = b""  #: of a line whose end is still to come
+
+    def take(self, data: bytes) -> None:
+        """
+        :raises BadLines: this is no answer; those before it are
+        """
+        *whole, self._begun = (self._begun + data).split(b"\n")
+        if len(self._begun) > ANSWER_BYTES:
+            raise lines.BadLines("a line without an end")
+        for line in whole:
+            number, _, text = line.decode("ascii", "replace").partition(" ")
+            at = int(number) - 1 if lines.is_number(number) else -1
+            if at not in self._left:
+                raise lines.BadLines(f"an answer to nothing: {lines.spoken(text)!r}")
+            said = lines.spoken(text)
+            answer = Trouble(Fault.FAILED, said) if said.startswith("failed ") else _outcome(said)
+            if answer is None:
+                raise lines.BadLines(f"not a gate's answer: {said!r}")
+            self._left.remove(at)
+            self._ended(at, answer)
+
+    def end(self, reply: Reply) -> Trouble | None:
+        if reply.status != 200:
+            return _failure(reply, _said(reply))
+        if self._left:
+            raise lines.BadLines(f"{len(self._left)} fetches without an answer")
+        return None
+
+
+def _body(verb: str, *whats: Fetch) -> bytes:
+    words = []
+    for what in whats:
+        words.append(f"{verb} {what.scheme} {what.host} {what.target}")
+        words += (f"header {_escaped(name)} {_escaped(value)}" for name, value in what.headers)
+    return "\n".join([*words, "end", ""]).encode("ascii")
 
 
 def _probed(reply: Reply) -> Probed | Trouble:
@@ -48,6 +109,10 @@ def _probed(reply: Reply) -> Probed | Trouble:
 
 def _fetched(reply: Reply) -> Fetched | Trouble:
     said = _said(reply)
+    return _outcome(said) or _failure(reply, said)
+
+
+def _outcome(said: str) -> Fetched | None:
     match said.split(" ", 4):
         case ["fetched", outcome, status, size, why] if (
             outcome in OUTCOMES and lines.is_number(status) and lines.is_number(size)
@@ -55,7 +120,7 @@ def _fetched(reply: Reply) -> Fetched | Trouble:
             location = why.removeprefix(REDIRECTS) if why.startswith(REDIRECTS) else ""
             return Fetched(OUTCOMES[outcome], int(status), int(size), why, location)
         case _:
-            return _failure(reply, said)
+            return None
 
 
 def _said(reply: Reply) -> str:

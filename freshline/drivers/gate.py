@@ -45,10 +45,17 @@ class GateDriver:
         await self._client.close()
 
     async def _ask(
-        self, method: str, target: str, body: bytes, seconds: float, lease: Lease | None = None, tail: bytes = b""
+        self,
+        method: str,
+        target: str,
+        body: bytes,
+        seconds: float,
+        lease: Lease | None = None,
+        tail: bytes = b"",
+        each: Callable[[bytes], None] | None = None,
     ) -> Reply | Trouble:
         headers = self._headers if lease is None else {**self._headers, lines.LEASE_HEADER: lines.lease_value(lease)}
-        return await self._client.request(method, target, headers, body, tail, seconds=seconds)
+        return await self._client.request(method, target, headers, body, tail, seconds=seconds, each=each)
 
 
 def understood(reply: Reply | Trouble, read: Callable[[Reply], T | Trouble], answer_header: str = "") -> T | Trouble:

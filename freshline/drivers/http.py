@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -54,6 +54,7 @@ class Client:
         tail: bytes = b"",
         *,
         seconds: float,
+        each: Callable[[bytes], None] | None = None,
     ) -> Reply | Trouble:
         """Send one request and read its answer.
 
@@ -61,6 +62,8 @@ class Client:
         :param tail: more of the body; it may be on its way to a thousand gates, and is not copied
         :param headers: must hold ``host``; ``content-length`` is set here
         :param seconds: for the whole, connecting included
+        :param each: takes the body of a 200 piece by piece, as it comes, and none is left for the answer; what it
+            finds wrong (``ValueError``) ends the request
         """
         head = _head(method, target, headers, len(body) + len(tail)) + body
         head_only = method == "HEAD"
@@ -69,7 +72,7 @@ class Client:
             connection = self._kept()
             if connection is not None:
                 try:
-                    reply = await connection.exchange(head, tail, head_only, seconds)
+                    reply = await connection.exchange(head, tail, head_only, seconds, each)
                 except ConnectionError:
                     # The other side had closed it before it read anything: ours to try once more.
                     if connection.answered:
@@ -77,7 +80,7 @@ class Client:
             if connection is None or reply is None:
                 async with asyncio.timeout(seconds):
                     connection = await self._connect()
-                    reply = await connection.exchange(head, tail, head_only, seconds)
+                    reply = await connection.exchange(head, tail, head_only, seconds, each)
         except TimeoutError:
             return Trouble(Fault.TIMEOUT, f"no answer within {seconds:g} s")
         except (ConnectionError, OSError) as error:
@@ -142,6 +145,7 @@ class _Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[Reply] | None = None
         self._head_only = False
+        self._each: Callable[[bytes], None] | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -156,7 +160,9 @@ class _Connection(asyncio.Protocol):
     def open(self) -> bool:
         return self._transport is not None and not self._transport.is_closing()
 
-    async def exchange(self, head: bytes, tail: bytes, head_only: bool, seconds: float) -> Reply:
+    async def exchange(
+        self, head: bytes, tail: bytes, head_only: bool, seconds: float, each: Callable[[bytes], None] | None
+    ) -> Reply:
         """One request and its answer; whatever goes wrong ends the connection.
 
         :raises TimeoutError: there is no answer after so long
@@ -164,7 +170,7 @@ class _Connection(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             raise ConnectionResetError("connection closed")
         self._reset()
-        self._head_only = head_only
+        self._head_only, self._each = head_only, each
         self._parser = httptools.HttpResponseParser(self)
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
@@ -226,7 +232,10 @@ class _Connection(asyncio.Protocol):
             return
         if self._size > ANSWER_LIMIT:
             raise _TooLong(f"more than {ANSWER_LIMIT} bytes")
-        self._body.append(body)
+        if self._each is not None and self._status == 200:
+            self._each(body)
+        else:
+            self._body.append(body)
 
     def on_message_complete(self) -> None:
         if self._status >= 200:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -77,6 +79,7 @@ def run(  # type: ignore[no-untyped-def]
     ambient: Ambient | None = None,
     above: Above | None = None,
     heartbeat_seconds: float = 0.05,
+    follow: bool = False,
     **deadlines: float,
 ):
     ambient = ambient or Ambient()
@@ -94,6 +97,7 @@ def run(  # type: ignore[no-untyped-def]
         pace=pace,
         lateness=Lateness(log, ambient, Ages(log, ambient), Deadlines(**deadlines)),
         origins=origins or OriginSlots(),
+        follow=follow,
     )
     log.on_append(runner.wake)
     return asyncio.create_task(runner.run())
@@ -135,6 +139,74 @@ async def test_an_edge_whose_fetches_hang_leaves_room_for_the_others() -> None:
 
     for task in tasks:
         task.cancel()
+
+
+class Many(Scripted):
+    """One that is asked for several objects at once, and answers each when it is told to."""
+
+    fetches_at_once = 64
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[list[str]] = []
+        self.ended: dict[str, Callable[[Fetched | Trouble], None]] = {}
+
+    async def fetch_each(self, whats: Sequence[Fetch], ended: Callable[[int, Fetched | Trouble], None]) -> None:
+        self.asked.append([what.target for what in whats])
+        for number, what in enumerate(whats):
+            self.ended[what.target] = partial(ended, number)
+        await asyncio.Event().wait()
+
+    async def fetch(self, what: Fetch) -> Fetched:
+        self.held.append(what)
+        return Fetched(FetchOutcome.STORED, 200, 1, "stored")
+
+
+STORED = Fetched(FetchOutcome.STORED, 200, 1, "stored")
+
+
+async def test_what_begins_together_is_asked_for_together_and_ends_by_itself() -> None:
+    """One that is slow holds up neither what is settled of the others, nor what is next."""
+    log, gate = MemoryLog(), Many()
+    task = run(log, gate, origins=OriginSlots(each=16))
+    urls = tuple(f"http://a.test/{n}" for n in range(12))
+    await log.append([Wish("1", "a.test", "g", Kind.PRELOAD, urls)], now=time.time())
+    await until(lambda: gate.asked)
+    assert gate.asked == [[f"/{n}" for n in range(8)]], "an edge has half of the places at an origin"
+
+    for n in (1, 2, 3):
+        gate.ended[f"/{n}"](STORED)
+    await until(lambda: len(gate.asked) == 2)
+    assert gate.asked[1] == ["/8", "/9", "/10"]
+    await until(lambda: log.progress("e").ahead == Ranges([(2, 4)]))
+
+    gate.ended["/1"](STORED)  # said twice, it counts once
+    gate.ended["/4"](Trouble(Fault.FAILED, "failed it broke"))
+    await until(lambda: len(gate.asked) == 3 or gate.held)
+    again = gate.held[0].target if gate.held else gate.asked[2][0]
+    assert again in ("/11", "/4")
+    task.cancel()
+
+
+async def test_of_several_one_is_led_on_and_another_given_up() -> None:
+    """What a redirect leads to is asked for by itself; a place that nobody wants any more is another's."""
+    log, gate = MemoryLog(), Many()
+    task = run(log, gate, origins=OriginSlots(each=6), follow=True, prefetch_seconds=0.4)
+    urls = tuple(f"http://a.test/{n}" for n in range(4))
+    await log.append([Wish("1", "a.test", "g", Kind.PRELOAD, urls)], now=time.time())
+    await until(lambda: gate.asked)
+    assert gate.asked == [["/0", "/1", "/2"]]
+
+    gate.ended["/1"](Fetched(FetchOutcome.OTHER, 302, 0, "redirects to /there", "/there"))
+    await until(lambda: [fetch.target for fetch in gate.held] == ["/there", "/3"])
+    await until(lambda: log.progress("e").cursor == 4)  # the first and third were late
+    assert [list(rows) for _, rows in log.progress("e").failed] == [[(1, 1), (3, 3)]]
+
+    gate.ended["/0"](STORED)
+    await log.append([Wish("1", "a.test", "g", Kind.PRELOAD, urls)], now=time.time())
+    await until(lambda: len(gate.asked) == 2)
+    assert gate.asked[1] == ["/0", "/1", "/2"], "each place is there again, and once"
+    task.cancel()
 
 
 @pytest.mark.parametrize(

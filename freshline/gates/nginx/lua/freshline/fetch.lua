@@ -8,7 +8,9 @@ local CONNECT_MS, SEND_MS = 3000, 10000
 local ROUNDS = 5             -- how often a fetch that a refresh overtook, or a stale answer, is begun again
 local PIECE = 65536
 local KEPT, KEPT_MS = 64, 10000  -- connections to the site, of one worker
-local LOOK_SECONDS = 0.2     -- how long the end of an object's storing is waited for, about
+local HEAD_BYTES = 262144    -- of an answer, at most
+local LOOK_SECONDS = 0.5     -- how long the end of an object's storing is waited for, about
+local find, match, sub, lower = string.find, string.match, string.sub, string.lower
 local NOT_SENT = {           -- nginx's own, ours, or what would make another request of it
   connection = true, ["keep-alive"] = true, ["proxy-connection"] = true, ["proxy-authenticate"] = true,
   ["proxy-authorization"] = true, te = true, trailer = true, ["transfer-encoding"] = true, upgrade = true, host = true,
@@ -24,39 +26,58 @@ function M.refusal(name, value)
   if value:find("[%z\1-\8\10-\31\127]") then return "a control character in header " .. name end
 end
 
--- Reads and drops the body. Its size, or nil and why it is not whole.
-local function drain(sock, headers, status)
-  if status == 204 or status == 304 then return 0 end
-  local bytes = 0
-  local function skip(left)
-    while left > 0 do
-      local data, why = sock:receive(left < PIECE and left or PIECE)
-      if not data then return nil, "cut off: " .. why end
-      bytes, left = bytes + #data, left - #data
-    end
-    return true
+-- Drops so many bytes of what is still to come. True, or nil and why not.
+local function skip(sock, left)
+  while left > 0 do
+    local data, why = sock:receive(left < PIECE and left or PIECE)
+    if not data then return nil, "cut off: " .. why end
+    left = left - #data
   end
-  if (headers["transfer-encoding"] or ""):lower():find("chunked", 1, true) then
-    repeat
-      local line, why = sock:receive("*l")
-      local size = line and tonumber(line:match("^%x+"), 16)
-      if not size then return nil, "cut off: " .. (why or "not a chunk") end
-      local ok
-      ok, why = skip(size)
-      if not ok then return nil, why end
-      if size > 0 then sock:receive("*l") end
-    until size == 0
-    repeat
-      local line, why = sock:receive("*l")
-      if not line then return nil, "cut off: " .. why end
-    until line == ""
-    return bytes
+  return true
+end
+
+-- Looks for the pattern in what has come and what comes. All that has come, where it ends, what it captures; or nil and why.
+local function read_to(sock, came, pattern, plain)
+  while true do
+    local from, to, captured = find(came, pattern, 1, plain)
+    if from then return came, to, captured end
+    if #came > HEAD_BYTES then return nil, "no end of what is not body" end
+    local data, why = sock:receiveany(PIECE)
+    if not data then return nil, "cut off: " .. why end
+    came = came .. data
   end
-  local length = tonumber(headers["content-length"])
-  if not length then return nil, "an answer without a length" end
-  local ok, why = skip(length)
-  if not ok then return nil, why end
+end
+
+-- Reads and drops a chunked body, of which `came` is there already. Its size, or nil and why it is not whole.
+local function drain_chunks(sock, came)
+  local bytes, to, size = 0, nil, nil
+  while true do
+    came, to, size = read_to(sock, came, "^(%x+)[^\n]*\n")
+    if not came then return nil, to end
+    size = tonumber(size, 16)
+    came = sub(came, to + 1)
+    if size == 0 then break end
+    local ok, why = skip(sock, size + 2 - #came)            -- the bytes, and the end of their line
+    if not ok then return nil, why end
+    bytes, came = bytes + size, sub(came, size + 3)
+  end
+  repeat                                                    -- trailers, until a blank line
+    came, to = read_to(sock, came, "\n", true)
+    if not came then return nil, to end
+    came = sub(came, to + 1)
+  until to <= 2
   return bytes
+end
+
+-- Reads and drops the body. Its size, or nil and why it is not whole.
+local function drain(sock, head, came)
+  if head.status == 204 or head.status == 304 then return 0 end
+  if head:value("transfer-encoding"):lower():find("chunked", 1, true) then return drain_chunks(sock, came) end
+  local length = tonumber(head:value("content-length"))
+  if not length then return nil, "an answer without a length" end
+  local ok, why = skip(sock, length - #came)
+  if not ok then return nil, why end
+  return length
 end
 
 -- A connection to the site, kept from an earlier fetch if there is one.
@@ -76,6 +97,7 @@ local function connect(scheme, host)
   return sock, kept
 end
 
+local token                  -- the same for as long as this worker lives
 local function request_of(host, target, extra)
   local names, lines = {}, {"GET " .. target .. " HTTP/1.1", "Host: " .. host}
   for _, header in ipairs(extra) do
@@ -84,51 +106,61 @@ local function request_of(host, target, extra)
   end
   if not names["user-agent"] then lines[#lines + 1] = "User-Agent: freshline" end
   if not names["accept"] then lines[#lines + 1] = "Accept: */*" end
-  lines[#lines + 1] = "freshline-fetch: " .. memory.state:get("token")
+  token = token or memory.state:get("token")
+  lines[#lines + 1] = "freshline-fetch: " .. token
   return table.concat(lines, "\r\n") .. "\r\n\r\n"
 end
 
--- Sends the request and reads the first line. One that the site had closed while it was kept is made anew, once.
+-- What an answer begins with.
+local Head = {}
+Head.__index = Head
+
+-- Of a header, given in lower case; empty if there is none.
+function Head:value(name)
+  local _, to = find(self.lower, "\n" .. name .. ":", 1, true)
+  return to and match(self.text, "^[ \t]*([^\r\n]-)[ \t]*\r?\n", to + 1) or ""
+end
+
+-- Sends the request and reads what the answer begins with. That, what came of the body with it, and the connection; or nil and
+-- why, and the head where there was one. A request that the site had closed its connection before is made anew, once.
 local function ask(scheme, host, request)
   while true do
     local sock, kept = connect(scheme, host)
     if not sock then return nil, kept end
     local ok, why = sock:send(request)
-    local line
-    if ok then line, why = sock:receive("*l") end
-    local status = line and tonumber(line:match("^HTTP/1%.[01] (%d%d%d)"))
-    if status then return sock, status end
+    local came
+    if ok then came, why = sock:receiveany(PIECE) end
+    if came then
+      local to
+      came, to = read_to(sock, came, "\r\n\r\n", true)
+      if not came then sock:close(); return nil, to end
+      local text = sub(came, 1, to)
+      local status = tonumber(match(text, "^HTTP/1%.[01] (%d%d%d)"))
+      if not status then sock:close(); return nil, "the site said no HTTP" end
+      return setmetatable({status = status, text = text, lower = lower(text)}, Head), sub(came, to + 1), sock
+    end
     sock:close()
-    if not kept or line or why == "timeout" then return nil, "the site said nothing: " .. (why or line) end
+    if not kept or why == "timeout" then return nil, "the site said nothing: " .. why end
   end
 end
 
--- One GET. Status, headers and size; or nil and why, with status and headers where there were any.
+-- One GET. What the answer began with, its size, and why it is not whole; or nil and why.
 local function get(scheme, host, target, extra)
-  local sock, status = ask(scheme, host, request_of(host, target, extra))
-  if not sock then return nil, status end
-  local headers = {}
-  while true do
-    local line, why = sock:receive("*l")
-    if not line then sock:close(); return nil, "cut off: " .. why, status, headers end
-    if line == "" then break end
-    local name, value = line:match("^([^:]+):%s*(.-)%s*$")
-    if name then headers[name:lower()] = value end
+  local head, came, sock = ask(scheme, host, request_of(host, target, extra))
+  if not head then return nil, came end
+  local said = head:value("freshline-said")
+  local length = tonumber(head:value("content-length"))
+  if find(said, "|HIT|", 1, true) and head:value("freshline-slice") == "" and not (length and length <= PIECE) then
+    sock:close()                                            -- all there: no need to read it
+    return head, length or 0
   end
-  local length = tonumber(headers["content-length"])
-  local hit = (headers["freshline-said"] or ""):find("|HIT|", 1, true) and not headers["freshline-slice"]
-  if hit and not (length and length <= PIECE) then          -- all there: no need to read it
-    sock:close()
-    return status, headers, length or 0
-  end
-  local bytes, why = drain(sock, headers, status)
-  if bytes and (headers.connection or ""):lower() ~= "close" then
+  local bytes, why = drain(sock, head, came)
+  if bytes and head:value("connection"):lower() ~= "close" then
     sock:setkeepalive(KEPT_MS)
   else
     sock:close()
   end
-  if not bytes then return nil, why, status, headers end
-  return status, headers, bytes
+  return head, bytes or 0, why
 end
 
 -- The last entry of nginx's "a, b : c".
@@ -178,14 +210,14 @@ end
 
 -- Outcome, status, bytes and what to say.
 local function once(scheme, host, target, headers)
-  local status, more, bytes, cut = get(scheme, host, target, headers)
-  local why
-  if not status then why, status, more, bytes = more, bytes or 0, cut or {}, 0 end
-  local upstream, header_time, cache, epoch = (more["freshline-said"] or ""):match("^(.-)|(.-)|(.-)|(.*)$")
+  local head, bytes, why = get(scheme, host, target, headers)
+  if not head then return "other", 0, 0, bytes end
+  local status = head.status
+  local upstream, header_time, cache, epoch = match(head:value("freshline-said"), "^(.-)|(.-)|(.-)|(.*)$")
   if not upstream then
     return "other", status, 0, why or "the site's answer did not pass through the gate"
   end
-  local size = tonumber((more["freshline-slice"] or ""):match("^bytes=0%-(%d+)$"))
+  local size = tonumber(match(head:value("freshline-slice"), "^bytes=0%-(%d+)$"))
   size = size and size + 1
   local answered = tonumber(last(upstream)) or 0
   if cache ~= "HIT" then
@@ -200,7 +232,10 @@ local function once(scheme, host, target, headers)
     return "origin-status", status, 0, "the origin answered " .. status .. ", and that is in the cache"
   end
   if why then return "other", status, 0, why end
-  if status >= 300 and status < 400 and more.location then return "other", status, 0, "redirects to " .. more.location end
+  if status >= 300 and status < 400 then
+    local location = head:value("location")
+    if location ~= "" then return "other", status, 0, "redirects to " .. location end
+  end
   if status < 200 or status > 299 then return "other", status, 0, "answered " .. status end
   if cache == "HIT" and not size then return "stored", status, bytes, "already" end
   if cache == "STALE" or cache == "UPDATING" then return "again", status, bytes, "an old answer, being renewed" end

@@ -1,6 +1,7 @@
 -- The gate's own listener: docs/gates.md, line by line.
 local ages = require "freshline.ages"
 local compact = require "freshline.compact"
+local errands = require "freshline.errands"
 local fetch = require "freshline.fetch"
 local journal = require "freshline.journal"
 local lease = require "freshline.lease"
@@ -15,6 +16,7 @@ local LOCK_WAIT_SECONDS = 10
 local BREATH = 1000          -- commands between two breaths
 local NUMBER = 15            -- digits of a position: a double counts that far
 local PATTERN_LENGTH = 4096
+local FETCHES = 64           -- of one request
 local VERBS = {file = true, path = true, dir = true, regex = true, tag = true}
 local byte, find, sub, match, gsub, format, concat =
   string.byte, string.find, string.sub, string.match, string.gsub, string.format, table.concat
@@ -234,20 +236,26 @@ local function read_body()
   return body or ""
 end
 
--- "<verb> <scheme> <host> <target>", then "header <name> <value>" lines.
-local function parse_object(body, verb)
+-- "<verb> <scheme> <host> <target>", then "header <name> <value>" lines; as often as `most` says.
+local function parse_objects(body, verb, most)
   local lines, why = lines_of(body)
   if not lines then return nil, why end
-  local said, scheme, host, target = match(lines() or "", "^(%l+) (%l+) ([%l%d._-]+) (/%S*)$")
-  if said ~= verb or not (scheme == "http" or scheme == "https") then return nil, "the first line is no " .. verb end
-  local headers = {}
+  local objects, headers = {}, nil
   for line in lines do
     local name, field = match(line, "^header (%S+) (%S*)$")
-    local value = field and unescape(field)
-    if not value then return nil, "no header: " .. sub(line, 1, 80) end
-    headers[#headers + 1] = {name, value}
+    local value = headers and field and unescape(field)
+    if value then
+      headers[#headers + 1] = {name, value}
+    else
+      local said, scheme, host, target = match(line, "^(%l+) (%l+) ([%l%d._-]+) (/%S*)$")
+      if said ~= verb or not (scheme == "http" or scheme == "https") then return nil, "no " .. verb .. ": " .. sub(line, 1, 80) end
+      if #objects == most then return nil, "more than " .. most end
+      headers = {}
+      objects[#objects + 1] = {scheme = scheme, host = host, target = target, headers = headers}
+    end
   end
-  return {scheme = scheme, host = host, target = target, headers = headers}
+  if #objects == 0 then return nil, "no " .. verb end
+  return objects
 end
 
 local ROUTES = {}
@@ -274,6 +282,7 @@ ROUTES["GET /freshline/status"] = function()
     "collapses " .. (state:get("collapses") or 0),
     "tag_evictions " .. (state:get("tag_evictions") or 0),
     "generation " .. state:get("generation"),
+    "fetches " .. FETCHES,
     "",
   }
   return answer_told(200, concat(lines, "\n"))
@@ -296,17 +305,23 @@ ROUTES["POST /freshline/flush"] = function()
 end
 
 ROUTES["POST /freshline/probe"] = function()
-  local object, why = parse_object(read_body(), "probe")
-  if not object then return answer(400, "bad " .. why .. "\n") end
+  local objects, why = parse_objects(read_body(), "probe", 1)
+  if not objects then return answer(400, "bad " .. why .. "\n") end
+  local object = objects[1]
   local found, epoch = fetch.probe(object.scheme, object.host, object.target)
   return answer(200, found and format("stored %d\n", epoch) or "absent\n")
 end
 
 ROUTES["POST /freshline/fetch"] = function()
-  local object, why = parse_object(read_body(), "fetch")
-  if not object then return answer(400, "bad " .. why .. "\n") end
-  local outcome, status, bytes, said = fetch.fetch(object.scheme, object.host, object.target, object.headers)
-  return answer(200, format("fetched %s %d %d %s\n", outcome, status, bytes, gsub(said, "[^ -~]", " ")))
+  local objects, why = parse_objects(read_body(), "fetch", FETCHES)
+  if not objects then return answer(400, "bad " .. why .. "\n") end
+  if #objects > 1 then
+    ngx.header.content_type = "text/plain"
+    errands.each(objects, function(text) ngx.print(text); ngx.flush() end)
+    return ngx.exit(ngx.OK)
+  end
+  local object = objects[1]
+  return answer(200, errands.line(fetch.fetch(object.scheme, object.host, object.target, object.headers)))
 end
 
 -- For anybody.

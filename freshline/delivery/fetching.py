@@ -1,0 +1,126 @@
+"""The prefetches that are under way on one edge: asked of its driver, followed where they lead, each with its place.
+
+Of a driver that can ask for several objects in one request those that begin in one turn of the loop are asked for
+together, a few to a request. Each is answered by itself: a slow one holds up none of the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Container, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from freshline.delivery.events import FetchAnswered
+from freshline.delivery.origins import Places
+from freshline.domain.action import Fetch, onward
+from freshline.drivers.base import Driver, Fetched, Several, Trouble
+
+REDIRECTS = 5  #: followed one after the other
+TOGETHER = 8  #: in one request; more of them save little, and a few requests are shared out among a server's workers
+
+Answer = Fetched | Trouble
+Call = Callable[[Coroutine[Any, Any, Answer | None]], Coroutine[Any, Any, Answer | None]]
+
+
+@dataclass(slots=True, eq=False)
+class Errand:
+    """One object that the edge was asked for."""
+
+    fetch: Fetch
+    waits: bool = True  #: its place at the origin is taken
+
+
+class Fetching:
+    def __init__(
+        self,
+        driver: Driver,
+        places: Places,
+        call: Call,
+        answered: Callable[[FetchAnswered], None],
+        *,
+        follow: bool,
+    ) -> None:
+        """
+        :param call: makes values of a driver's faults
+        :param answered: called for each, its place given back before
+        :param follow: what is redirected within its domain brings what it is redirected to, too
+        """
+        self._driver, self._places, self._call, self._answered, self._follow = driver, places, call, answered, follow
+        self._several = driver if isinstance(driver, Several) else None
+        self._doing: dict[asyncio.Task[None], Sequence[Errand]] = {}
+
+    def go(self, fetches: Sequence[Fetch]) -> None:
+        """Begin all of these. Each has a place."""
+        errands = [Errand(fetch) for fetch in fetches]
+        size = 1 if self._several is None else max(1, min(TOGETHER, self._several.fetches_at_once))
+        for at in range(0, len(errands), size):
+            together = errands[at : at + size]
+            if self._several is not None and len(together) > 1:
+                self._start(self._each(self._several, together), together)
+            else:
+                self._start(self._one(together[0], together[0].fetch), together)
+
+    def keep(self, owed: Container[int]) -> None:
+        """One that is owed no more, by its position, gives its place to one that somebody waits for."""
+        for doing, errands in list(self._doing.items()):
+            for errand in errands:
+                if errand.fetch.position not in owed:
+                    self._give_back(errand)
+            if not any(errand.waits for errand in errands):
+                doing.cancel()
+
+    async def close(self) -> None:
+        doing = list(self._doing)
+        for each in doing:
+            each.cancel()
+        await asyncio.gather(*doing, return_exceptions=True)
+
+    def _start(self, what: Coroutine[Any, Any, None], errands: Sequence[Errand]) -> None:
+        doing = asyncio.get_running_loop().create_task(what)
+        self._doing[doing] = errands
+        doing.add_done_callback(self._over)
+
+    def _over(self, doing: asyncio.Task[None]) -> None:
+        """Also of one that was cancelled before it had begun."""
+        for errand in self._doing.pop(doing):
+            self._give_back(errand)
+
+    async def _one(self, errand: Errand, what: Fetch, redirects: int = REDIRECTS) -> None:
+        while True:
+            answer = await self._call(self._driver.fetch(what))
+            assert answer is not None, "a fetch without an answer"
+            there = self._onward(what, answer)
+            if there is None or not redirects:
+                break
+            what, redirects = there, redirects - 1
+        self._end(errand, answer)
+
+    async def _each(self, driver: Several, errands: Sequence[Errand]) -> None:
+        def ended(number: int, answer: Answer) -> None:
+            errand = errands[number]
+            there = self._onward(errand.fetch, answer)
+            if there is None or not errand.waits:
+                self._end(errand, answer)
+                return
+            led = Errand(errand.fetch)  # it has the place from here
+            errand.waits = False
+            self._start(self._one(led, there, REDIRECTS - 1), [led])
+
+        trouble = await self._call(driver.fetch_each([errand.fetch for errand in errands], ended))
+        if trouble is not None:
+            for errand in errands:
+                self._end(errand, trouble)
+
+    def _onward(self, what: Fetch, answer: Answer) -> Fetch | None:
+        return onward(what, answer.status, answer.location) if self._follow and isinstance(answer, Fetched) else None
+
+    def _end(self, errand: Errand, answer: Answer) -> None:
+        if errand.waits:
+            self._give_back(errand)  # before the machine looks for places
+            self._answered(FetchAnswered(errand.fetch.position, answer))
+
+    def _give_back(self, errand: Errand) -> None:
+        if errand.waits:
+            errand.waits = False
+            self._places.give_back(errand.fetch.host)
