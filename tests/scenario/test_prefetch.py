@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.scenario.stack import Stack
-from tests.servers.base import CacheServer
+from tests.servers.base import CacheServer, until
 from tests.servers.nginx import Nginx
 from tests.servers.origin import Origin
 from tests.servers.varnish import Varnish
@@ -57,8 +57,8 @@ def test_a_prefetch_is_complete_when_the_object_is_whole(
     with origin.holding("/slow", "body") as held:
         task = stack.prefetch("/slow")
         held.wait(len(caches))
+        until(lambda: {row["Status"] for row in task.rows()} == {"Refreshing"})  # that it began is told a moment later
         assert {row["Process"] for row in task.rows()} == {"0%"}
-        assert {row["Status"] for row in task.rows()} == {"Refreshing"}
         held.release()
         task.until_complete()
 
