@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 
 from freshline.delivery.events import Stretch, Warm
 from freshline.domain.action import Fetch, fetches
-from freshline.domain.run import Commands, Run, of_tasks
-from freshline.domain.task import Task, Wish
+from freshline.domain.run import Commands, Run, of_rows
+from freshline.domain.task import Rows, Task, Wish
 from freshline.domain.topology import Scope
 from freshline.log.base import Log
 
@@ -82,7 +82,7 @@ class Feed:
         self._blocks.move_to_end(number)
         upto = min(upto, (number + 1) * STRETCH_ROWS)
         if block.end < upto:
-            block.add(list(self._tasks(max(block.end, self._log.oldest - 1), upto)), upto)
+            block.add(self._log.rows(block.end, upto), upto)
         return block
 
     def fetches(self, scope: Scope, after: int, upto: int) -> tuple[Fetch, ...]:
@@ -114,14 +114,12 @@ class Block:
         self.end = after  #: rows up to here are in it
         self._runs: list[Run] = []
         self._ends: list[int] = []  #: of these, the last positions
-        self.prefetches: list[tuple[int, int, Wish]] = []  #: first and last row of each task
+        self.prefetches: list[tuple[int, int, Wish]] = []  #: first and last row, of tasks that are alike
 
-    def add(self, tasks: Sequence[Task], upto: int) -> None:
+    def add(self, alike: Sequence[Rows], upto: int) -> None:
         """What comes next in the log."""
-        for task in tasks:
-            if task.wish.kind.is_prefetch:
-                self.prefetches.append((max(task.id, self.end + 1), min(task.last, upto), task.wish))
-        for run in of_tasks(tasks, self.end, upto):
+        self.prefetches += ((rows.first, rows.last, rows.wish) for rows in alike if rows.wish.kind.is_prefetch)
+        for run in of_rows(alike):
             self._runs.append(run)
             self._ends.append(run.last)
         self.end = upto

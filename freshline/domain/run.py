@@ -15,9 +15,7 @@ from typing import overload
 from urllib.parse import unquote_to_bytes
 
 from freshline.domain.action import VERBS, Command, Verb, what
-from freshline.domain.task import Kind, Task
-
-PIECE_ROWS = 64  #: looked at one by one where any of them is written otherwise
+from freshline.domain.task import Kind, Rows
 
 _PLAIN = bytes(byte for byte in range(0x21, 0x7F) if byte != 0x25)
 _UNPLAIN = re.compile(rb"[^!-$&-~]")
@@ -87,23 +85,19 @@ class Commands(Sequence[Command]):
         return self._made
 
 
-def of_tasks(tasks: Iterable[Task], after: int, upto: int) -> Iterator[Run]:
-    """The refreshes among the rows of ``(after, upto]``.
-
-    :param tasks: neighbours, in order
-    """
+def of_rows(alike: Iterable[Rows]) -> Iterator[Run]:
+    """The refreshes among rows of the log, in order."""
     kind, force, host, first, paths = Kind.FILE, True, "", 0, list[str]()
-    for task in tasks:
-        wish = task.wish
+    for rows in alike:
+        wish = rows.wish
         if wish.kind.is_prefetch:
             continue
-        start, stop = max(task.id, after + 1), min(task.last, upto)
         forced = wish.force or wish.kind is Kind.FILE  # Force has no effect on File (CONTRACT 1.1)
-        if (wish.kind, forced, wish.domain, start) != (kind, force, host, first + len(paths)):
+        if (wish.kind, forced, wish.domain, rows.first) != (kind, force, host, first + len(paths)):
             if paths:
                 yield Run(first, len(paths), force, VERBS[kind], host, lines_of(kind, host, paths))
-            kind, force, host, first, paths = wish.kind, forced, wish.domain, start, []
-        paths += wish.paths[start - task.id : stop - task.id + 1]
+            kind, force, host, first, paths = wish.kind, forced, wish.domain, rows.first, []
+        paths += wish.paths
     if paths:
         yield Run(first, len(paths), force, VERBS[kind], host, lines_of(kind, host, paths))
 
@@ -136,28 +130,26 @@ def lines_of(kind: Kind, host: str, paths: Sequence[str]) -> bytes:
 
     :param paths: as the callers wrote them, and as they were taken (:func:`freshline.domain.target.parse`)
     """
-    if kind in _URLS:
-        if (lines := _at_once(kind, host, paths)) is not None:
-            return lines
-        if len(paths) > PIECE_ROWS:
-            pieces = (paths[at : at + PIECE_ROWS] for at in range(0, len(paths), PIECE_ROWS))
-            return b"".join(lines_of(kind, host, piece) for piece in pieces)
-    return b"".join(escape(what(kind, path)) + b"\n" for path in paths)
-
-
-def _at_once(kind: Kind, host: str, paths: Sequence[str]) -> bytes | None:
-    """``None`` where a row is not written as most are: the host as it is, a path, nothing to fold or resolve."""
     text = "\n" + "\n".join(paths)
+    if kind not in _URLS or text.count("\n") != len(paths):
+        return b"".join(escape(what(kind, path)) + b"\n" for path in paths)
     for start in (f"\nhttp://{host}/", f"\nhttps://{host}/", f"\n{host}/"):
         text = text.replace(start, "\n/")
-    if text.count("\n/") != len(paths) or text.count("\n") != len(paths):
-        return None
     lines = text.encode()
     if len(lines.translate(None, _PLAIN)) != len(paths):
         lines = _ODD.sub(_told, lines)
-    if b"//" in lines or b"/." in lines or (kind is not Kind.FILE and b"?" in lines):
-        return None
-    return lines[1:] + b"\n"
+    if text.count("\n/") == len(paths) and not _may_differ(kind, lines):
+        return lines[1:] + b"\n"
+    rows = lines.split(b"\n")
+    for at, path in enumerate(paths, 1):
+        if rows[at][:1] != b"/" or _may_differ(kind, rows[at]):
+            rows[at] = escape(what(kind, path))
+    return b"\n".join(rows[1:]) + b"\n"
+
+
+def _may_differ(kind: Kind, decoded: bytes) -> bool:
+    """Whether there may be something to fold, to resolve or to leave out."""
+    return b"//" in decoded or b"/." in decoded or (kind is not Kind.FILE and b"?" in decoded)
 
 
 def _told(odd: re.Match[bytes]) -> bytes:

@@ -82,6 +82,18 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """Neighbouring rows, of however many tasks, that differ in their paths and in nothing else."""
+
+    first: int  #: position
+    wish: Wish
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.wish.paths) - 1
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One line of a task, as the query operations list it."""
 

@@ -17,7 +17,7 @@ from typing import Protocol
 from freshline.domain.edge import Evidence, Progress
 from freshline.domain.errors import Unavailable
 from freshline.domain.ranges import Ranges
-from freshline.domain.task import Kind, Row, Task, Wish
+from freshline.domain.task import Kind, Row, Rows, Task, Wish
 
 
 class Overspent(Exception):
@@ -114,6 +114,10 @@ class Log(Protocol):
 
     def read(self, after: int, limit: int) -> list[Task]:
         """Tasks in order, from the one that holds position ``after + 1``, about ``limit`` rows of them."""
+        ...
+
+    def rows(self, after: int, upto: int) -> list[Rows]:
+        """The rows of ``(after, upto]`` that there are, in order: neighbours that were asked for alike together."""
         ...
 
     def task(self, id_: int) -> Task | None:

@@ -9,9 +9,10 @@ import secrets
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from freshline.domain.edge import Evidence, Progress
-from freshline.domain.task import Row, Task, Wish
+from freshline.domain.task import Row, Rows, Task, Wish
 from freshline.log.base import LogUnavailable, Overspent, Page, Placed, Query, Selection, Settled, Spend
 
 DAY_SECONDS = 86_400
@@ -81,6 +82,10 @@ class MemoryLog:
                 out.append(task)
                 rows += len(task.wish.paths)
         return out
+
+    def rows(self, after: int, upto: int) -> list[Rows]:
+        wanted = [row for row in self._rows if after < row.position <= upto]
+        return [Rows(row.position, replace(row.task.wish, paths=(row.path,))) for row in wanted]
 
     def task(self, id_: int) -> Task | None:
         return next((task for task in self._tasks if task.id == id_), None)

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from freshline.domain.edge import Evidence, Progress
-from freshline.domain.task import Task, Wish
+from freshline.domain.task import Rows, Task, Wish
 from freshline.log import cursors, proofs
 from freshline.log.base import LogUnavailable, Page, Placed, Query, Settled, Spend
 from freshline.log.digest import Tail
@@ -61,6 +61,10 @@ class Reading:
                 if rows >= limit:
                     break
         return out
+
+    def rows(self, after: int, upto: int) -> list[Rows]:
+        with self._view() as view:
+            return list(view.alike(after + 1, upto))
 
     def task(self, id_: int) -> Task | None:
         return self.tasks([id_])[0]

@@ -9,14 +9,15 @@ from __future__ import annotations
 import sqlite3
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, groupby
 from typing import Generic, TypeVar
 
 from freshline.domain.ranges import Range
-from freshline.domain.task import Kind, Row, Task, Wish
+from freshline.domain.task import Kind, Row, Rows, Task, Wish
 from freshline.log.digest import Tail
-from freshline.log.segment import ANY_DOMAIN, CHUNK_ROWS, Segment, decode_chunk
+from freshline.log.segment import ANY_DOMAIN, CHUNK_ROWS, Segment, Shape, decode_chunk
 from freshline.log.statements import Statements
 
 SEGMENTS_KEPT = 256
@@ -66,6 +67,20 @@ class Day:
     last: int
     digested: int  #: up to here paths are found by digest
     sql: Statements
+
+
+def _wish(shape: Shape, paths: Sequence[str]) -> Wish:
+    return Wish(
+        account=shape.account,
+        domain=shape.domain,
+        group=shape.group,
+        kind=shape.kind,
+        paths=tuple(paths),
+        force=shape.force,
+        headers=shape.headers,
+        area=shape.area,
+        parents_only=shape.parents_only,
+    )
 
 
 class View:
@@ -126,19 +141,23 @@ class View:
 
     def task(self, segment: Segment, place: int) -> Task:
         first, last = segment.span(place)
-        shape = segment.shapes[segment.which[place]]
-        wish = Wish(
-            account=shape.account,
-            domain=shape.domain,
-            group=shape.group,
-            kind=shape.kind,
-            paths=tuple(self.paths(segment, first, last)),
-            force=shape.force,
-            headers=shape.headers,
-            area=shape.area,
-            parents_only=shape.parents_only,
-        )
+        wish = _wish(segment.shapes[segment.which[place]], self.paths(segment, first, last))
         return Task(first, segment.created + segment.ages[place], wish)
+
+    def alike(self, first: int, last: int) -> Iterator[Rows]:
+        """The rows from one position to another. Their chunks are not kept: such a reader goes on to the next."""
+        first, last = max(first, self.oldest), min(last, self.head)
+        while first <= last:
+            segment = self.segment_at(first)
+            end = min(segment.last, last)
+            start = segment.first + (first - segment.first) // CHUNK_ROWS * CHUNK_ROWS
+            chunks = self.db.execute(self.day_of(first).sql["chunks"], (start, end))
+            paths = list(chain.from_iterable(decode_chunk(blob) for (blob,) in chunks))
+            for shape, tasks in groupby(range(segment.at(first), segment.at(end) + 1), segment.which.__getitem__):
+                *_, task = tasks
+                stop = min(segment.span(task)[1], end)
+                yield Rows(first, _wish(segment.shapes[shape], paths[first - start : stop - start + 1]))
+                first = stop + 1
 
     def tasks(self, position: int) -> Iterator[Task]:
         """Every task from the one that holds a position."""

@@ -96,6 +96,33 @@ async def test_read_starts_with_the_task_that_holds_the_next_row(log: Log) -> No
     assert log.read(5, 100) == []
 
 
+async def test_rows_are_those_of_the_tasks(log: Log) -> None:
+    """From any position to any other, whatever tasks and commits they came in."""
+    dice = random.Random(5)
+    rows: list[tuple[int, Wish]] = []
+    for _ in range(12):
+        wishes = [
+            wish(
+                *(f"/{dice.random()}" for _ in range(dice.choice([1, 1, 1, 70, 200]))),
+                domain=dice.choice("aab") + ".test",
+            )
+            for _ in range(dice.randint(1, 5))
+        ]
+        for task in await log.append(wishes, now=NOON):
+            rows += ((task.id + at, replace(task.wish, paths=(path,))) for at, path in enumerate(task.wish.paths))
+
+    for _ in range(60):
+        after, upto = sorted(dice.choices(range(log.head + 100), k=2))
+        found = log.rows(after, upto)
+
+        assert [
+            (alike.first + at, replace(alike.wish, paths=(path,)))
+            for alike in found
+            for at, path in enumerate(alike.wish.paths)
+        ] == rows[after:upto]
+        assert all(alike.last == alike.first + len(alike.wish.paths) - 1 for alike in found)
+
+
 async def test_wakes_after_each_commit(log: Log) -> None:
     """Who follows the log is told when there is more, and then it is there."""
     seen: list[int] = []

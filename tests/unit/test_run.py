@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from freshline.domain import target
 from freshline.domain.action import Command, Verb, what
-from freshline.domain.run import PIECE_ROWS, Commands, Run, escape, lines_of, of_commands, of_tasks
-from freshline.domain.task import Kind, Task, Wish
+from freshline.domain.run import Commands, Run, escape, lines_of, of_commands, of_rows
+from freshline.domain.task import Kind, Rows, Wish
 
 HOST = "a.test"
 KINDS = (Kind.FILE, Kind.DIRECTORY, Kind.IGNORE_PARAMS)
@@ -62,11 +62,11 @@ def test_any_bytes_of_a_path(raw: bytes) -> None:
 
 def test_one_odd_row_among_many() -> None:
     """It is told right, and so are its neighbours."""
-    paths = [f"http://{HOST}/{n}" for n in range(3 * PIECE_ROWS)]
-    paths[PIECE_ROWS + 3] = f"http://{HOST}/x/../y//z"
+    paths = [f"http://{HOST}/{n}" for n in range(100)]
+    paths[17], paths[18] = f"http://{HOST}/x/../y//z", f"{HOST}:8080/w"
 
-    wanted = [f"/{n}" for n in range(3 * PIECE_ROWS)]
-    wanted[PIECE_ROWS + 3] = "/y/z"
+    wanted = [f"/{n}" for n in range(100)]
+    wanted[17], wanted[18] = "/y/z", "/w"
     assert lines_of(Kind.FILE, HOST, paths).decode().split() == wanted
 
 
@@ -78,37 +78,37 @@ def test_what_is_no_url_is_told_as_it_is(kind: Kind, path: str, told: bytes) -> 
     assert lines_of(kind, HOST, [path]) == told
 
 
-def _task(first: int, kind: Kind, rows: int, *, host: str = HOST, force: bool = False) -> Task:
+def _rows(first: int, kind: Kind, rows: int, *, host: str = HOST, force: bool = False) -> Rows:
     paths = tuple(f"http://{host}/{first + at}/" for at in range(rows))
-    return Task(first, 0, Wish("1", host, "g", kind, paths, force))
+    return Rows(first, Wish("1", host, "g", kind, paths, force))
 
 
 def test_neighbours_that_are_alike_are_one_run() -> None:
-    """Tasks of one kind, force and host; a prefetch in between parts them, and so does what differs."""
-    tasks = [
-        _task(1, Kind.FILE, 2),
-        _task(3, Kind.FILE, 1, force=True),  # Force has no effect on File
-        _task(4, Kind.PRELOAD, 2),
-        _task(6, Kind.FILE, 1),
-        _task(7, Kind.FILE, 1, host="b.test"),
-        _task(8, Kind.DIRECTORY, 1),
-        _task(9, Kind.DIRECTORY, 3, force=True),
+    """Of one kind, force and host; a prefetch in between parts them, and so does what differs."""
+    alike = [
+        _rows(1, Kind.FILE, 2),
+        _rows(3, Kind.FILE, 1, force=True),  # Force has no effect on File
+        _rows(4, Kind.PRELOAD, 2),
+        _rows(6, Kind.FILE, 1),
+        _rows(7, Kind.FILE, 1, host="b.test"),
+        _rows(8, Kind.DIRECTORY, 1),
+        _rows(9, Kind.DIRECTORY, 3, force=True),
     ]
 
-    found = [(run.first, run.last, run.force, run.verb, run.host) for run in of_tasks(tasks, 1, 10)]
+    found = [(run.first, run.last, run.force, run.verb, run.host) for run in of_rows(alike)]
 
     assert found == [
-        (2, 3, True, Verb.FILE, HOST),
+        (1, 3, True, Verb.FILE, HOST),
         (6, 6, True, Verb.FILE, HOST),
         (7, 7, True, Verb.FILE, "b.test"),
         (8, 8, False, Verb.DIR, HOST),
-        (9, 10, True, Verb.DIR, HOST),
+        (9, 11, True, Verb.DIR, HOST),
     ]
 
 
 def test_a_run_is_cut_where_it_is_told() -> None:
     """Its rows keep their positions."""
-    (run,) = of_tasks([_task(1, Kind.FILE, 10)], 0, 10)
+    (run,) = of_rows([_rows(1, Kind.FILE, 10)])
 
     assert list(run.within(3, 7).commands()) == [c for c in run.commands() if 3 < c.position <= 7]
     assert run.within(0, 10) is run
