@@ -1,4 +1,6 @@
-"""The hot paths, each alone and in one process, for counting the instructions they take (:mod:`bench.cases.counts`).
+"""The hot paths, each alone and in one process, from the bytes of a request to those of its answer.
+
+They are for counting the instructions they take (:mod:`bench.cases.counts`).
 
 python -m bench.hot PATH CALLS [--count]: without ``--count`` it prints the CPU time of a call; with it, it has
 callgrind count from the first call to the last.
@@ -12,19 +14,24 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import uvloop
+from uvicorn import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from bench import bare
 from bench.service import Service, books, edge, url
 from freshline import wiring
+from freshline.api.connection import connections
 from freshline.config import load
 from freshline.domain.edge import Progress
 from freshline.domain.task import Kind, Wish
 
 ROWS = 5_000
-Run = Callable[[int], Awaitable[None]]
 
 
 async def _prepare(home: Path) -> tuple[Service, Any]:
@@ -58,46 +65,81 @@ def forms(path: str, at: int) -> tuple[str, dict[str, str]]:
     raise SystemExit(f"no path {path!r}; there are {', '.join(PATHS)}")
 
 
-PATHS = {"poll": 300, "describe": 300, "list": 200, "domain": 200, "refresh": 300, "refresh-thousand": 8}  #: and calls
+PATHS = {  #: and how many calls
+    "bare": 300,
+    "poll": 300,
+    "describe": 300,
+    "list": 200,
+    "domain": 200,
+    "refresh": 300,
+    "refresh-thousand": 8,
+}
 
 
-def _scope(raw: bytes) -> tuple[dict[str, Any], bytes]:
-    head, _, body = raw.partition(b"\r\n\r\n")
-    lines = [line.split(b": ", 1) for line in head.split(b"\r\n")[1:]]
-    scope = {"type": "http", "method": "POST", "path": "/", "raw_path": b"/", "query_string": b"", "scheme": "http"}
-    headers = [(name.lower(), value) for name, value in lines]
-    return {**scope, "headers": headers, "client": ("127.0.0.1", 40_000)}, body
+class Wire(asyncio.Transport):
+    """A connection without a network: answers are kept until they are whole."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": ("127.0.0.1", 40_000), "sockname": ("127.0.0.1", 8080)})
+        self.answer = b""
+        self._whole = asyncio.Event()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.answer += data
+        head, mark, body = self.answer.partition(b"\r\n\r\n")
+        if mark and len(body) == int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]):
+            self._whole.set()
+
+    async def ask(self, protocol: HttpToolsProtocol, request: bytes) -> bytes:
+        self.answer = b""
+        self._whole.clear()
+        protocol.data_received(request)
+        await self._whole.wait()
+        assert self.answer.startswith(b"HTTP/1.1 200 "), self.answer
+        return self.answer
+
+    def is_closing(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+def _connect(config: Config) -> tuple[Wire, HttpToolsProtocol]:
+    config.load()
+    kind: Any = config.http_protocol_class
+    wire, protocol = Wire(), kind(config=config, server_state=ServerState(), app_state={})
+    protocol.connection_made(wire)
+    return wire, protocol
 
 
 async def main(path: str, calls: int, count: bool) -> None:
     with tempfile.TemporaryDirectory() as home:
         service, settings = await _prepare(Path(home))
         async with wiring.service(settings) as (app, _):
-            made = [_scope(service.signed(*forms(path, at))) for at in range(2 * calls)]
-            await _run(app, made[:calls])
+            wire, protocol = _connect(Config(app, http=connections(app), log_config=None, access_log=False))
+            if path == "bare":
+                head, _, body = (await wire.ask(protocol, service.signed(*forms("poll", 0)))).partition(b"\r\n\r\n")
+                answer = head.partition(b"\r\n")[2].replace(b"\r\n", b"\n") + b"\n\n" + body
+                wire, protocol = _connect(bare.settings(bare.application(answer)))
+            made = [service.signed(*forms("poll" if path == "bare" else path, at)) for at in range(2 * calls)]
+            for request in made[:calls]:
+                await wire.ask(protocol, request)
             if count:
                 await _callgrind("on")
             begun = time.process_time()
-            await _run(app, made[calls:])
+            for request in made[calls:]:
+                await wire.ask(protocol, request)
             spent = time.process_time() - begun
             if count:
                 await _callgrind("off")
             else:
                 print(f"{spent / calls * 1e6:.1f} us a call")
-
-
-async def _run(app: Any, made: list[tuple[dict[str, Any], bytes]]) -> None:
-    for scope, body in made:
-        sent: list[Any] = []
-
-        async def receive(body: bytes = body) -> Any:
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        async def send(message: Any, sent: list[Any] = sent) -> None:
-            sent.append(message)
-
-        await app(scope, receive, send)
-        assert sent[0]["status"] == 200, sent
 
 
 async def _callgrind(what: str) -> None:
@@ -106,4 +148,4 @@ async def _callgrind(what: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]), "--count" in sys.argv))
+    uvloop.run(main(sys.argv[1], int(sys.argv[2]), "--count" in sys.argv))

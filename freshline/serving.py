@@ -8,13 +8,12 @@ import logging
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import uvicorn
 
 from freshline.api.asgi import ASGIApp
-from freshline.api.connection import Connection, InTurn
+from freshline.api.connection import InTurn, connections
 from freshline.api.control import NAME as CONTROL
 from freshline.api.control import control
 from freshline.api.control import listen as listen_for_orders
@@ -46,7 +45,7 @@ async def serve(
             server = _Server(
                 uvicorn.Config(
                     app,
-                    http=partial(Connection, reject=app.reject),  # type: ignore[arg-type]
+                    http=connections(app),
                     loop="none",
                     lifespan="off",
                     log_config=None,

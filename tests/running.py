@@ -8,14 +8,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 import uvicorn
 
 from freshline.access.limits import Limits
 from freshline.ambient import Ambient
 from freshline.api.app import App
-from freshline.api.connection import Connection
+from freshline.api.connection import connections
 from freshline.log.memory import MemoryLog
 from freshline.spec import model
 from tests.service import UNTHROTTLED, Books, books
@@ -30,7 +29,7 @@ class Running:
 
 
 @contextmanager
-def running(limits: Limits = UNTHROTTLED) -> Iterator[Running]:
+def running(limits: Limits = UNTHROTTLED, keep_alive_seconds: int = 5) -> Iterator[Running]:
     log, inventory = MemoryLog(), books()
     app = App(model.load(), log, inventory, Ambient(), limits=limits)
     with socket.socket() as listener:
@@ -38,11 +37,12 @@ def running(limits: Limits = UNTHROTTLED) -> Iterator[Running]:
         listener.listen()  # from here on callers wait for the server instead of being turned away
         config = uvicorn.Config(
             app,
-            http=partial(Connection, reject=app.reject),
+            http=connections(app),
             loop="uvloop",
             log_level="error",
             access_log=False,
             proxy_headers=False,
+            timeout_keep_alive=keep_alive_seconds,
         )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))

@@ -16,6 +16,7 @@ from bench.process import python
 
 _TOTAL = re.compile(r"refs:\s+([\d,]+)")
 WORDS = {
+    "bare": "uvicorn and a handler that gives the bytes of a poll",
     "poll": "the same ten ids again, nothing has moved",
     "describe": "ten other ids each time",
     "list": "any page of all rows",

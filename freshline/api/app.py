@@ -6,10 +6,8 @@ The order is CONTRACT 3.2's: who calls is settled before what they want, and tha
 from __future__ import annotations
 
 import asyncio
-import logging
-import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from freshline.access.limits import Limits
@@ -17,45 +15,34 @@ from freshline.access.nonces import Nonces
 from freshline.access.throttle import Draw, Throttle
 from freshline.ambient import Ambient
 from freshline.api import body
+from freshline.api.answer import Answer, Raw, Refusals
 from freshline.api.asgi import ASGIApp as ASGIApp
 from freshline.api.asgi import Receive as Receive
 from freshline.api.asgi import Scope as Scope
 from freshline.api.asgi import Send as Send
-from freshline.api.authentication import Authentication, Caller
+from freshline.api.authentication import Authentication
 from freshline.api.authorization import Authorization
 from freshline.api.body import Gone
+from freshline.api.exchange import Exchange
 from freshline.api.peer import Network, Peers
 from freshline.api.trail import Trail, changes
-from freshline.domain.errors import Fault, Refused, Unavailable
+from freshline.domain.errors import Fault, Refused
 from freshline.inventory.base import Inventory
 from freshline.log.base import Log
 from freshline.media.base import MediaJobs
 from freshline.media.memory import MemoryMediaJobs
 from freshline.operations.desk import Call, Desk
-from freshline.operations.registry import Bound, bind
+from freshline.operations.registry import bind
 from freshline.schedule.base import Schedule
 from freshline.schedule.memory import MemorySchedule
 from freshline.spec.model import Spec
 from freshline.wire import render, signature
-from freshline.wire.render import CONTENT_TYPES, Format
+from freshline.wire.render import Format
 from freshline.wire.request import Request, merge_headers
-from freshline.wire.signature import Claim
 
-Headers = list[tuple[bytes, bytes]]
-Raw = tuple[int, Headers, bytes]  #: status, headers and content of an answer
 Observe = Callable[[str, int, float], None]  #: action (``"-"`` where there is none), status, seconds
 
-LOGGER = logging.getLogger(__name__)
 TROUBLESHOOT = "https://api.aliyun.com/troubleshoot?q={code}&product={product}&requestId={request_id}"
-HOST_LIMIT = 255  #: characters of a Host header that an error answer repeats
-
-CORS = [  # as the vendor's gateway sends them (CONTRACT 3.3)
-    (b"access-control-allow-origin", b"*"),
-    (b"access-control-allow-methods", b"POST, GET, OPTIONS"),
-    (b"access-control-allow-headers", b"*"),
-    (b"access-control-expose-headers", b"*"),
-    (b"access-control-max-age", b"172800"),
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +55,6 @@ class Settings:
     say_retry_after: bool = True  #: throttled answers carry ``x-acs-retry-after``
     forbidden_status: int = 403  #: of what policies do not allow; some of the vendor's services say 400
     trusted_proxies: tuple[Network, ...] = ()  #: whose ``X-Forwarded-For`` and ``-Proto`` are believed
-
-
-@dataclass(slots=True)
-class Exchange:
-    """One call on its way through the steps. Each fills in what the next ones need."""
-
-    request: Request
-    source: str  #: the address it comes from
-    request_id: str
-    now: float
-    monotonic: float
-    claim: Claim = field(init=False)
-    caller: Caller = field(init=False)
-    bound: Bound | None = None
-    arguments: dict[str, Any] = field(init=False)
-    format: Format = field(init=False)  #: of the answer
 
 
 class Routes(Protocol):
@@ -131,6 +102,12 @@ class App:
         self._observe = observe
         self._operations = bind(spec)
         self._peers = Peers(self._settings.trusted_proxies)
+        self._refusals = Refusals(
+            spec,
+            recommend=self._settings.recommend,
+            say_retry_after=self._settings.say_retry_after,
+            forbidden_status=self._settings.forbidden_status,
+        )
         self._authentication = Authentication(inventory, self._limits, nonces)
         self._authorization = Authorization(spec, inventory)
         self._rates = Throttle()
@@ -180,55 +157,103 @@ class App:
             self._ambient.monotonic(),
         )
         exchange.format = self._format(exchange.request)
-        status, content, extra = self._refusal(exchange, Refused(fault, limit=limit))
+        answer = self._refusals.answer(exchange, Refused(fault, limit=limit))
         if self._observe is not None:
-            self._observe("-", status, 0.0)
-        return status, _head(content, exchange.format, exchange.request_id, extra), content
+            self._observe("-", answer.status, 0.0)
+        return answer.raw
+
+    def at_once(
+        self, method: str, query: bytes, lines: Sequence[tuple[bytes, bytes]], content: bytes, peer: Scope
+    ) -> Answer | Coroutine[Any, Any, Answer]:
+        """Answer a call that has come whole, without a task and the messages of ASGI, which cost as much as the call.
+
+        :param method: GET or POST
+        :param lines: the headers, their names in lower case
+        :param peer: a scope's ``client`` and ``scheme``
+        :return: the answer, or what has to be awaited for it
+        """
+        exchange = self._exchange(method, query, lines, peer)
+        try:
+            if self._calls is not None and self._under_way >= self._calls:
+                exchange.format = self._format(exchange.request)
+                raise Refused(Fault.UNAVAILABLE)
+            if len(content) > self._limits.body_bytes:
+                exchange.format = self._format(exchange.request)
+                raise Refused(Fault.BODY_TOO_LARGE, limit=str(self._limits.body_bytes))
+            begun = self._carry_out(exchange, content)
+        except Exception as trouble:
+            return self._ended(exchange, self._refusals.answer(exchange, trouble))
+        if isinstance(begun, bytes):
+            return self._ended(exchange, Answer(200, begun, exchange.format, exchange.request_id))
+        self._under_way += 1
+        return self._later(exchange, begun)
+
+    async def _later(self, exchange: Exchange, begun: Coroutine[Any, Any, bytes]) -> Answer:
+        try:
+            answer = Answer(200, await begun, exchange.format, exchange.request_id)
+        except asyncio.CancelledError:  # the service stops, and this took too long
+            answer = self._refusals.answer(exchange, Refused(Fault.UNAVAILABLE))
+        except Exception as trouble:
+            answer = self._refusals.answer(exchange, trouble)
+        finally:
+            self._under_way -= 1
+        return self._ended(exchange, answer)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        started = self._ambient.monotonic()
-        request = self._request(scope)
-        source = self._peers.source(scope, request.headers)
-        exchange = Exchange(request, source, self._ambient.request_id(), self._ambient.now(), started)
-        status, extra = 200, list[tuple[bytes, bytes]]()
-        exchange.format = self._format(request)  # as far as it is known: the body may have a word in it
-        if _is_preflight(request):
-            await _send(send, 200, b"", Format.JSON, exchange.request_id, extra)
+        exchange = self._exchange(scope["method"], scope["query_string"], scope["headers"], scope)
+        exchange.format = self._format(exchange.request)  # as far as it is known: the body may have a word in it
+        if _is_preflight(exchange.request):
+            await _send(send, Answer(200, b"", Format.JSON, exchange.request_id))
             return
         try:
-            content = await self._carry_out(scope, receive, exchange)
+            if scope["path"] != "/":
+                raise Refused(Fault.ACTION_UNKNOWN)
+            if exchange.request.method not in ("GET", "POST"):
+                raise Refused(Fault.HTTP_METHOD)
+            if self._calls is not None and self._under_way > self._calls:
+                raise Refused(Fault.UNAVAILABLE)
+            content = await body.read(receive, self._limits.body_bytes, self._limits.body_seconds)
+            begun = self._carry_out(exchange, content)
+            done = begun if isinstance(begun, bytes) else await begun
+            answer = Answer(200, done, exchange.format, exchange.request_id)
         except Gone:
             return
-        except asyncio.CancelledError:  # the service stops, and this took too long
-            status, content, extra = self._refusal(exchange, Refused(Fault.UNAVAILABLE))
+        except asyncio.CancelledError:  # as above
+            answer = self._refusals.answer(exchange, Refused(Fault.UNAVAILABLE))
         except Exception as trouble:
-            status, content, extra = self._refusal(exchange, _refused(trouble, exchange))
-        if self._trail is not None:
-            self._note(exchange, status, content)
-        await _send(send, status, content, exchange.format, exchange.request_id, extra)
-        if self._observe is not None:
-            action = exchange.bound.operation.action if exchange.bound else "-"
-            self._observe(action, status, self._ambient.monotonic() - started)
+            answer = self._refusals.answer(exchange, trouble)
+        await _send(send, self._ended(exchange, answer))
 
-    async def _carry_out(self, scope: Scope, receive: Receive, exchange: Exchange) -> bytes:
-        if scope["path"] != "/":
-            raise Refused(Fault.ACTION_UNKNOWN)
-        if exchange.request.method not in ("GET", "POST"):
-            raise Refused(Fault.HTTP_METHOD)
-        if self._calls is not None and self._under_way > self._calls:
-            raise Refused(Fault.UNAVAILABLE)
-        if content := await body.read(receive, self._limits.body_bytes, self._limits.body_seconds):
+    def _exchange(self, method: str, query: bytes, lines: Sequence[tuple[bytes, bytes]], peer: Scope) -> Exchange:
+        started = self._ambient.monotonic()
+        headers = dict(lines)
+        if len(headers) != len(lines):
+            headers = merge_headers(lines)
+        request = Request(method, query, headers, secure=self._peers.secure(peer, headers))
+        source = self._peers.source(peer, headers)
+        return Exchange(request, source, self._ambient.request_id(), self._ambient.now(), started)
+
+    def _carry_out(self, exchange: Exchange, content: bytes) -> bytes | Coroutine[Any, Any, bytes]:
+        """The answer's content, or what has to be awaited for it."""
+        if content:
             exchange.request.take(content)
         exchange.format = self._format(exchange.request)
         for step in self._steps:
             step(exchange)
         assert exchange.bound is not None, "the steps found an operation"
-        operation, handler = exchange.bound.operation, exchange.bound.handler
-        caller = exchange.caller
+        handler, caller = exchange.bound.handler, exchange.caller
         call = Call(caller.account.id, exchange.request_id, exchange.now, exchange.monotonic, caller.principal)
-        values = await handler.run(self.desk, call, handler.args(**exchange.arguments))
-        values["request_id"] = exchange.request_id
-        return render.answer(operation.action, operation.result, values, exchange.format)
+        values = handler.run(self.desk, call, handler.args(**exchange.arguments))
+        return _rendered(exchange, values) if isinstance(values, dict) else _awaited(exchange, values)
+
+    def _ended(self, exchange: Exchange, answer: Answer) -> Answer:
+        """Written down and counted, before the caller hears of it."""
+        if self._trail is not None:
+            self._note(exchange, answer.status, answer.content)
+        if self._observe is not None:
+            action = exchange.bound.operation.action if exchange.bound else "-"
+            self._observe(action, answer.status, self._ambient.monotonic() - exchange.monotonic)
+        return answer
 
     def _note(self, exchange: Exchange, status: int, content: bytes) -> None:
         """Calls of somebody we know, for something that would change anything."""
@@ -291,43 +316,6 @@ class App:
         assert exchange.bound is not None
         exchange.arguments = exchange.bound.reader.read(exchange.request)
 
-    def _request(self, scope: Scope) -> Request:
-        lines = scope["headers"]
-        headers = dict(lines)
-        if len(headers) != len(lines):
-            headers = merge_headers(lines)
-        secure = self._peers.secure(scope, headers)
-        return Request(scope["method"], scope["query_string"], headers, secure=secure)
-
-    # -- the answer -----------------------------------------------------------
-    def _refusal(self, exchange: Exchange, refused: Refused) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
-        """Status, content and further headers of an error."""
-        operation = exchange.bound.operation if exchange.bound else None
-        row = (operation.faults if operation else self._spec.gateway)[refused.fault]
-        if refused.fault is Fault.FORBIDDEN:
-            row = row._replace(status=self._settings.forbidden_status)
-        content = render.error(
-            row,
-            refused.words,
-            request_id=exchange.request_id,
-            host=exchange.request.header(b"host")[:HOST_LIMIT],
-            recommend=self._settings.recommend,
-            product=self._product_name(exchange),
-            format_=exchange.format,
-            denial=refused.denial,
-        )
-        extra: list[tuple[bytes, bytes]] = []
-        if refused.retry_after_seconds is not None and self._settings.say_retry_after:
-            extra.append((b"x-acs-retry-after", b"%d" % max(1, math.ceil(refused.retry_after_seconds * 1000))))
-        return row.status, content, extra
-
-    def _product_name(self, exchange: Exchange) -> str:
-        if exchange.bound is not None:
-            return exchange.bound.operation.product.name
-        version = exchange.request.header(b"x-acs-version") or exchange.request.param(b"Version")
-        product = self._spec.products.get(version)
-        return product.name if product else ""
-
     def _format(self, request: Request) -> Format:
         """``Format`` in any case; anything else there, such as the legacy SDK's ``None``, is as if it were not."""
         match request.params.get(b"Format", b"").lower():
@@ -340,37 +328,25 @@ class App:
         return self._settings.default_format
 
 
-def _refused(trouble: Exception, exchange: Exchange) -> Refused:
-    """Every trouble as the caller sees it. What went wrong with us is for the operator's log alone."""
-    if isinstance(trouble, Refused):
-        return trouble
-    if isinstance(trouble, Unavailable):
-        LOGGER.warning("request %s put off: %s", exchange.request_id, trouble)
-        return Refused(Fault.UNAVAILABLE)
-    LOGGER.error("request %s failed", exchange.request_id, exc_info=trouble)
-    return Refused(Fault.INTERNAL)
+async def _awaited(exchange: Exchange, values: Awaitable[dict[str, Any]]) -> bytes:
+    return _rendered(exchange, await values)
+
+
+def _rendered(exchange: Exchange, values: dict[str, Any]) -> bytes:
+    assert exchange.bound is not None, "the steps found an operation"
+    operation = exchange.bound.operation
+    values["request_id"] = exchange.request_id
+    return render.answer(operation.action, operation.result, values, exchange.format)
 
 
 def _is_preflight(request: Request) -> bool:
     return request.method == "OPTIONS" and b"access-control-request-method" in request.headers
 
 
-async def _send(
-    send: Send, status: int, content: bytes, format_: Format, request_id: str, extra: list[tuple[bytes, bytes]]
-) -> None:
-    headers = _head(content, format_, request_id, extra)
+async def _send(send: Send, answer: Answer) -> None:
+    status, headers, content = answer.raw
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})
-
-
-def _head(content: bytes, format_: Format, request_id: str, extra: list[tuple[bytes, bytes]]) -> Headers:
-    return [
-        (b"content-type", CONTENT_TYPES[format_]),
-        (b"content-length", b"%d" % len(content)),
-        (b"x-acs-request-id", request_id.encode()),
-        *CORS,
-        *extra,
-    ]
 
 
 async def _live(receive: Receive, send: Send) -> None:

@@ -1,21 +1,27 @@
-"""One connection, bounded before anybody is known.
+"""One connection: bounded before anybody is known, and answered without detours where a request comes whole.
 
 uvicorn bounds neither the head of a request nor the time it may take. Both are a stranger's to choose, so they are
 bounded here: bytes, lines and seconds of one head, and bytes of all heads that are still coming in. What is refused
 here, and what is no HTTP at all, is answered as the contract has errors, in the format that was asked for if so much
 could be read.
+
+Nearly every call is one small piece of data. Such a request is answered as soon as it is read (:class:`AtOnce`); the
+task, the scope and the messages of ASGI would cost as much as the call itself. All others go uvicorn's way: what comes
+in pieces, other paths than ``/``, and whatever is unusual about its connection.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Coroutine, Sequence
 from http import HTTPStatus
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from freshline.api.app import Raw
+from freshline.api.answer import Answer, Headers, Raw, lines
+from freshline.api.asgi import Scope
 from freshline.domain.errors import Fault
 
 HEAD_BYTES = 2 << 20  #: older SDKs put a thousand URLs into the query string
@@ -24,14 +30,23 @@ HEAD_LINES = 100
 HEAD_SECONDS = 30.0  #: from the connection, or from the first byte on a kept one
 CONNECTIONS = 10_000
 GOODBYE_SECONDS = 0.5  #: what a caller has to end a connection in that nothing happens on
+IN_A_ROW = 16  #: requests of one connection that are answered before others have their turn
 
 _ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 
 
-class Reject(Protocol):
-    """:meth:`freshline.api.app.App.reject`"""
+class Application(Protocol):
+    """One that has an ``at_once`` too, as :class:`freshline.api.app.App` has, is asked by it where that can be."""
 
-    def __call__(self, fault: Fault, query: bytes, lines: list[tuple[bytes, bytes]], limit: str) -> Raw: ...
+    def reject(self, fault: Fault, query: bytes, lines: list[tuple[bytes, bytes]], limit: str) -> Raw: ...
+
+
+class AtOnce(Protocol):
+    """:meth:`freshline.api.app.App.at_once`"""
+
+    def __call__(
+        self, method: str, query: bytes, lines: Sequence[tuple[bytes, bytes]], content: bytes, peer: Scope
+    ) -> Answer | Coroutine[Any, Any, Answer]: ...
 
 
 class InTurn(HttpToolsProtocol):
@@ -46,67 +61,96 @@ class InTurn(HttpToolsProtocol):
             self.flow.pause_reading()
 
 
+class _Turn(RequestResponseCycle):
+    """What uvicorn knows of a call that is answered without it: whether it is over."""
+
+    def __init__(self) -> None:
+        self.message_event = asyncio.Event()
+        self.disconnected = self.response_complete = False
+        self.keep_alive = True
+
+
 class Connection(InTurn):
+    application: ClassVar[Application]
+    at_once: ClassVar[AtOnce | None] = None
+
     heads: ClassVar[int] = 0  #: bytes of heads coming in, on all connections
+    _dated: ClassVar[tuple[Headers, bytes]] = ([], b"")  #: what uvicorn adds to every answer, and as lines
 
     _counted = 0  #: what this connection has in ``heads``
     _in_head = True
     _timer: asyncio.TimerHandle | None = None
+    _body: list[bytes] | None = None  #: of a request that may be answered at once
+    _in_a_row = 0
+    _idle: asyncio.TimerHandle | None = None
+    _answered = 0.0  #: when the last call was answered at once, by the loop's clock
 
-    def __init__(self, *args: Any, reject: Reject, **more: Any) -> None:
-        super().__init__(*args, **more)
-        self._reject = reject
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport = cast(asyncio.Transport, transport)  # which uvloop's is no subclass of
         super().connection_made(transport)
+        self._peer = {"client": self.client, "scheme": self.scheme}
         if len(self.connections) > CONNECTIONS:
             transport.abort()
         self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_ended()
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._in_a_row = 0
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if self._body is not None:  # the rest is still to come
+            self._go_the_long_way()
         if self._in_head:
             if self._timer is None:
                 self._wait_for_head()
             self._counted += len(data)
             Connection.heads += len(data)
-        super().data_received(data)
-        if self._in_head and (self._counted > HEAD_BYTES or Connection.heads > HEADS_BYTES):
-            self._refuse(Fault.HEAD_TOO_LARGE, limit=f"{HEAD_BYTES} bytes")
+            if self._counted > HEAD_BYTES or Connection.heads > HEADS_BYTES:
+                self._refuse(Fault.HEAD_TOO_LARGE, limit=f"{HEAD_BYTES} bytes")
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = b"", [], False
         self._in_head = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        super().on_header(name, value)
+        name = name.lower()
+        self.headers.append((name, value))
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
         if len(self.headers) > HEAD_LINES:
             self._refuse(Fault.HEAD_TOO_LARGE, limit=f"{HEAD_LINES} lines")
 
     def on_headers_complete(self) -> None:
         self._head_ended()
-        if self.transport.is_closing():
-            return
-        try:
-            target = _origin_form(self.url)
-        except ValueError:
-            self._refuse(Fault.HEAD_UNREADABLE)
-            return
-        self.url, _, query = target.partition(b"?")  # what uvicorn takes apart may have 64 KiB, and queries have more
-        super().on_headers_complete()
-        self.url = target
-        self.scope["query_string"] = query
+        if not self.transport.is_closing():
+            self._body = []
+            if not self._may_be_whole():
+                self._go_the_long_way()
 
     def on_body(self, body: bytes) -> None:
-        if not self.transport.is_closing():
+        if self._body is not None:
+            self._body.append(body)
+        elif not self.transport.is_closing():
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if not self.transport.is_closing():
+        if self.transport.is_closing():
+            self._body = None
+        elif self._body is None:
             super().on_message_complete()
+        elif self.flow.write_paused or self._in_a_row >= IN_A_ROW:
+            self._go_the_long_way()
+            super().on_message_complete()
+        else:
+            self._in_a_row += 1
+            self._answer_at_once(b"".join(self._body))
 
     def send_400_response(self, msg: str) -> None:
         """uvicorn's word for bytes that are no HTTP."""
@@ -118,6 +162,87 @@ class Connection(InTurn):
         if self.transport.is_closing():
             self.loop.call_later(GOODBYE_SECONDS, self.transport.abort)
 
+    # -- what comes whole -----------------------------------------------------
+    def _may_be_whole(self) -> bool:
+        parser = self.parser
+        return (
+            self.at_once is not None
+            and (self.url == b"/" or self.url.startswith(b"/?"))
+            and parser.get_method() in (b"POST", b"GET")
+            and parser.get_http_version() == "1.1"
+            and parser.should_keep_alive()
+            and not parser.should_upgrade()
+            and not self.expect_100_continue
+            and (self.cycle is None or self.cycle.response_complete)  # or an answer would overtake another
+        )
+
+    def _answer_at_once(self, content: bytes) -> None:
+        assert self.at_once is not None
+        self._body = None
+        method = self.parser.get_method().decode()
+        answer = self.at_once(method, self.url[2:], self.headers, content, self._peer)
+        if isinstance(answer, Answer):
+            self._write(answer)
+            self.server_state.total_requests += 1
+            self._answered = self.loop.time()
+            if self._idle is None:
+                self._idle = self.loop.call_later(self.timeout_keep_alive, self._is_idle)
+        else:
+            self.cycle = turn = _Turn()
+            task = self.loop.create_task(self._answer_later(turn, answer))
+            task.add_done_callback(self.tasks.discard)
+            self.tasks.add(task)
+
+    async def _answer_later(self, turn: _Turn, coming: Coroutine[Any, Any, Answer]) -> None:
+        answer = await coming
+        turn.response_complete = True
+        if not self.transport.is_closing():
+            self._write(answer, keep=turn.keep_alive)
+        self.on_response_complete()
+
+    def _write(self, answer: Answer, *, keep: bool = True) -> None:
+        default = self.server_state.default_headers  # a new list each second
+        if default is not Connection._dated[0]:
+            Connection._dated = default, lines(default)
+        close = b"" if keep else b"connection: close\r\n"
+        self.transport.write(
+            b"".join((STATUS_LINE[answer.status], Connection._dated[1], answer.head, close, b"\r\n", answer.content))
+        )
+        if not keep:
+            self.transport.close()
+
+    def _is_idle(self) -> None:
+        """One timer for many calls: it looks when the last was, and goes on for the rest."""
+        self._idle = None
+        if self._timer is not None or self.timeout_keep_alive_task is not None:
+            return  # another timer runs
+        if self.cycle is None or self.cycle.response_complete:
+            left = self._answered + self.timeout_keep_alive - self.loop.time()
+            if left > 0:
+                self._idle = self.loop.call_later(left, self._is_idle)
+            else:
+                self.timeout_keep_alive_handler()
+
+    def _go_the_long_way(self) -> None:
+        """Hand over to uvicorn what was kept back of a request."""
+        parts, self._body = self._body or (), None
+        url, headers, expect = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.headers += headers  # the list that the scope has
+        self.expect_100_continue = expect
+        try:
+            target = _origin_form(url)
+        except ValueError:
+            self._refuse(Fault.HEAD_UNREADABLE)
+            return
+        self.url, _, query = target.partition(b"?")  # what uvicorn takes apart may have 64 KiB, and queries have more
+        super().on_headers_complete()
+        self.url = target
+        self.scope["query_string"] = query
+        for part in parts:
+            super().on_body(part)
+
+    # -- what is refused ------------------------------------------------------
     def _wait_for_head(self) -> None:
         self._timer = self.loop.call_later(HEAD_SECONDS, self._late)
 
@@ -135,13 +260,24 @@ class Connection(InTurn):
 
     def _refuse(self, fault: Fault, limit: str = "") -> None:
         if not self.transport.is_closing():
-            query = getattr(self, "url", b"").partition(b"?")[2]  # which uvicorn sets when a head begins
-            status, headers, content = self._reject(fault, query, self.headers or [], limit)
+            query = getattr(self, "url", b"").partition(b"?")[2]  # which is set when a head begins
+            status, headers, content = self.application.reject(fault, query, self.headers or [], limit)
             head = b"HTTP/1.1 %d %s\r\n" % (status, HTTPStatus(status).phrase.encode())
-            lines = (b"%s: %s\r\n" % line for line in [*self.server_state.default_headers, *headers])
-            self.transport.write(head + b"".join(lines) + b"connection: close\r\n\r\n" + content)
+            self.transport.write(
+                head + lines([*self.server_state.default_headers, *headers]) + b"connection: close\r\n\r\n" + content
+            )
             self.transport.close()
         self._head_ended()
+
+
+def connections(to: Application) -> type[Connection]:
+    """The class of an application's connections."""
+
+    class Ours(Connection):
+        application = to
+        at_once = getattr(to, "at_once", None)
+
+    return Ours
 
 
 def _origin_form(target: bytes) -> bytes:

@@ -84,7 +84,7 @@ class SwitchArgs(msgspec.Struct):
     online: bool
 
 
-async def domains(desk: Desk, call: Call, args: DomainsArgs) -> dict[str, Any]:
+def domains(desk: Desk, call: Call, args: DomainsArgs) -> dict[str, Any]:
     """One page of the caller's domains."""
     found = [domain for domain in desk.inventory.domains(call.account) if _asked_for(domain, args)]
     if args.by_age:
@@ -98,11 +98,11 @@ async def domains(desk: Desk, call: Call, args: DomainsArgs) -> dict[str, Any]:
     }
 
 
-async def domain(desk: Desk, call: Call, args: DomainArgs) -> dict[str, Any]:
+def domain(desk: Desk, call: Call, args: DomainArgs) -> dict[str, Any]:
     return _told(own(desk, call, args.name))
 
 
-async def account_service(desk: Desk, call: Call, args: ServiceArgs) -> dict[str, Any]:
+def account_service(desk: Desk, call: Call, args: ServiceArgs) -> dict[str, Any]:
     """That the account may call at all; what it would be charged is the vendor's business."""
     mine = desk.inventory.domains(call.account)
     opened = min((domain.created for domain in mine if domain.created), default=int(call.now))
@@ -115,7 +115,7 @@ async def account_service(desk: Desk, call: Call, args: ServiceArgs) -> dict[str
     }
 
 
-async def add_domain(desk: Desk, call: Call, args: AddArgs) -> dict[str, Any]:
+def add_domain(desk: Desk, call: Call, args: AddArgs) -> dict[str, Any]:
     if "*" in args.name:
         raise Refused(Fault.DOMAIN_WILDCARD)
     group = _group(desk, args.group)
@@ -130,21 +130,21 @@ async def add_domain(desk: Desk, call: Call, args: AddArgs) -> dict[str, Any]:
     return {}
 
 
-async def change_domain(desk: Desk, call: Call, args: ChangeArgs) -> dict[str, Any]:
+def change_domain(desk: Desk, call: Call, args: ChangeArgs) -> dict[str, Any]:
     own(desk, call, args.name)
     group = None if args.group is None else _group(desk, args.group)
     desk.inventory.change_domain(args.name, group=group, sources=args.sources)
     return {}
 
 
-async def switch_domains(desk: Desk, call: Call, args: SwitchArgs) -> dict[str, Any]:
+def switch_domains(desk: Desk, call: Call, args: SwitchArgs) -> dict[str, Any]:
     """All or none: they are all looked up first."""
     for mine in [own(desk, call, name) for name in args.names]:
         desk.inventory.change_domain(mine.name, online=args.online)
     return {}
 
 
-async def remove_domain(desk: Desk, call: Call, args: DomainArgs) -> dict[str, Any]:
+def remove_domain(desk: Desk, call: Call, args: DomainArgs) -> dict[str, Any]:
     """Its tasks stay, and can be asked for as long as any."""
     desk.inventory.remove_domain(own(desk, call, args.name).name)
     return {}

@@ -33,7 +33,7 @@ class DetailArgs(msgspec.Struct):
     domains: tuple[str, ...] | None = None
 
 
-async def tasks(desk: Desk, call: Call, args: TasksArgs) -> dict[str, Any]:
+def tasks(desk: Desk, call: Call, args: TasksArgs) -> dict[str, Any]:
     """One page of rows, newest first, and how many there are in all."""
     selection.check(desk, call, args)
     total = 0
@@ -50,7 +50,7 @@ async def tasks(desk: Desk, call: Call, args: TasksArgs) -> dict[str, Any]:
     }
 
 
-async def tasks_by_id(desk: Desk, call: Call, args: Filter) -> dict[str, Any]:
+def tasks_by_id(desk: Desk, call: Call, args: Filter) -> dict[str, Any]:
     """Every row of each task asked for, in that order."""
     selection.check(desk, call, args)
     listed: list[dict[str, Any]] = []
@@ -69,7 +69,7 @@ async def tasks_by_id(desk: Desk, call: Call, args: Filter) -> dict[str, Any]:
     return {"total": len(listed), "tasks": listed}
 
 
-async def preload_detail(desk: Desk, call: Call, args: DetailArgs) -> dict[str, Any]:
+def preload_detail(desk: Desk, call: Call, args: DetailArgs) -> dict[str, Any]:
     """One prefetch, URL by URL."""
     (id_,) = args.ids
     task = desk.log.task(id_)

@@ -80,7 +80,7 @@ async def refresh_media(desk: Desk, call: Call, args: RefreshMediaArgs) -> dict[
     return {"job": job, "strange": ",".join(strange), "forbidden": ",".join(forbidden)}
 
 
-async def media_jobs(desk: Desk, call: Call, args: MediaJobArgs) -> dict[str, Any]:
+def media_jobs(desk: Desk, call: Call, args: MediaJobArgs) -> dict[str, Any]:
     """A job's media. One that is unknown, another account's or too old has none."""
     job = desk.media.job(args.job)
     if job is None or job.account != call.account or job.created < selection.oldest(desk, call):

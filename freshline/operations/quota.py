@@ -26,7 +26,7 @@ class QuotaArgs(msgspec.Struct):
     """Nothing."""
 
 
-async def quota(desk: Desk, call: Call, args: QuotaArgs) -> dict[str, Any]:
+def quota(desk: Desk, call: Call, args: QuotaArgs) -> dict[str, Any]:
     """``"<bucket>.quota"`` and ``"<bucket>.left"`` for each bucket there is."""
     used = desk.log.used(call.account, desk.limits.day(call.now))
     out: dict[str, Any] = {"domain.quota": desk.limits.domains}

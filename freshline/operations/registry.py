@@ -22,7 +22,7 @@ from freshline.wire.params import Reader
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    run: Callable[[Desk, Call, Any], Awaitable[dict[str, Any]]]
+    run: Callable[[Desk, Call, Any], dict[str, Any] | Awaitable[dict[str, Any]]]  #: awaited where it has to wait
     args: type[msgspec.Struct]
     raises: frozenset[Fault] = frozenset()
 

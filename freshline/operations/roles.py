@@ -43,7 +43,7 @@ class IdentityArgs(msgspec.Struct):
     """Nothing."""
 
 
-async def assume_role(desk: Desk, call: Call, args: AssumeArgs) -> dict[str, Any]:
+def assume_role(desk: Desk, call: Call, args: AssumeArgs) -> dict[str, Any]:
     if call.caller.kind is Kind.ROOT:
         raise Refused(Fault.ROLE_FOR_USERS)
     try:
@@ -84,7 +84,7 @@ async def assume_role(desk: Desk, call: Call, args: AssumeArgs) -> dict[str, Any
     }
 
 
-async def caller_identity(desk: Desk, call: Call, args: IdentityArgs) -> dict[str, Any]:
+def caller_identity(desk: Desk, call: Call, args: IdentityArgs) -> dict[str, Any]:
     caller = call.caller
     return {
         "account": caller.account,

@@ -79,7 +79,7 @@ class UpdateArgs(msgspec.Struct):
 
 
 # -- jobs -------------------------------------------------------------------------
-async def create_job(desk: Desk, call: Call, args: CreateJobArgs) -> dict[str, Any]:
+def create_job(desk: Desk, call: Call, args: CreateJobArgs) -> dict[str, Any]:
     hosts = frozenset(hosts_of(desk, call, args.site_id))
     if not args.lines:
         raise Refused(Fault.CONTENT_MISSING)
@@ -94,11 +94,11 @@ async def create_job(desk: Desk, call: Call, args: CreateJobArgs) -> dict[str, A
     return _job(desk, job)
 
 
-async def job(desk: Desk, call: Call, args: IdArgs) -> dict[str, Any]:
+def job(desk: Desk, call: Call, args: IdArgs) -> dict[str, Any]:
     return _job(desk, _own_job(desk, call, args.id))
 
 
-async def jobs(desk: Desk, call: Call, args: JobsArgs) -> dict[str, Any]:
+def jobs(desk: Desk, call: Call, args: JobsArgs) -> dict[str, Any]:
     hosts_of(desk, call, args.site_id)
     found = [
         each
@@ -110,20 +110,20 @@ async def jobs(desk: Desk, call: Call, args: JobsArgs) -> dict[str, Any]:
     return {"total": len(found), "jobs": [_job(desk, each) for each in found[first : first + args.page_size]]}
 
 
-async def reset_job(desk: Desk, call: Call, args: IdArgs) -> dict[str, Any]:
+def reset_job(desk: Desk, call: Call, args: IdArgs) -> dict[str, Any]:
     """Back to the first URL. Plans go on from there."""
     mine = _own_job(desk, call, args.id)
     desk.schedule.reset_job(mine.id)
     return _job(desk, _own_job(desk, call, mine.id))
 
 
-async def remove_job(desk: Desk, call: Call, args: IdArgs) -> dict[str, Any]:
+def remove_job(desk: Desk, call: Call, args: IdArgs) -> dict[str, Any]:
     desk.schedule.remove_job(_own_job(desk, call, args.id).id)
     return {}
 
 
 # -- plans ------------------------------------------------------------------------
-async def create_plans(desk: Desk, call: Call, args: CreatePlansArgs) -> dict[str, Any]:
+def create_plans(desk: Desk, call: Call, args: CreatePlansArgs) -> dict[str, Any]:
     """Those that are right are made; those that are not are told with what is wrong."""
     mine = _own_job(desk, call, args.id)
     made, failed, messages = list[dict[str, Any]](), list[dict[str, Any]](), list[str]()
@@ -147,12 +147,12 @@ async def create_plans(desk: Desk, call: Call, args: CreatePlansArgs) -> dict[st
     }
 
 
-async def plans(desk: Desk, call: Call, args: IdArgs) -> dict[str, Any]:
+def plans(desk: Desk, call: Call, args: IdArgs) -> dict[str, Any]:
     found = desk.schedule.plans(_own_job(desk, call, args.id).id)
     return {"total": len(found), "plans": [_plan(call, each) for each in found]}
 
 
-async def stop_plan(desk: Desk, call: Call, args: IdArgs) -> dict[str, Any]:
+def stop_plan(desk: Desk, call: Call, args: IdArgs) -> dict[str, Any]:
     """No further slice. What was submitted goes on: a task cannot be called back (CONTRACT 1)."""
     mine = _own_plan(desk, call, args.id)
     if mine.status not in OPEN:
@@ -160,7 +160,7 @@ async def stop_plan(desk: Desk, call: Call, args: IdArgs) -> dict[str, Any]:
     return _plan(call, desk.schedule.change_plan(replace(mine, status=State.STOPPED)))
 
 
-async def start_plan(desk: Desk, call: Call, args: IdArgs) -> dict[str, Any]:
+def start_plan(desk: Desk, call: Call, args: IdArgs) -> dict[str, Any]:
     """Go on after a stop or a failure, at once or at its start."""
     mine = _own_plan(desk, call, args.id)
     if mine.status not in (State.STOPPED, State.FAILED):
@@ -169,7 +169,7 @@ async def start_plan(desk: Desk, call: Call, args: IdArgs) -> dict[str, Any]:
     return _plan(call, desk.schedule.change_plan(replace(mine, status=State.WAITING, due=due)))
 
 
-async def change_plan(desk: Desk, call: Call, args: UpdateArgs) -> dict[str, Any]:
+def change_plan(desk: Desk, call: Call, args: UpdateArgs) -> dict[str, Any]:
     mine = _own_plan(desk, call, args.id)
     if mine.status not in (State.WAITING, State.STOPPED):
         raise Refused(Fault.SCHEDULE_STATE)
@@ -191,7 +191,7 @@ async def change_plan(desk: Desk, call: Call, args: UpdateArgs) -> dict[str, Any
     return _plan(call, desk.schedule.change_plan(changed))
 
 
-async def remove_plan(desk: Desk, call: Call, args: IdArgs) -> dict[str, Any]:
+def remove_plan(desk: Desk, call: Call, args: IdArgs) -> dict[str, Any]:
     desk.schedule.remove_plan(_own_plan(desk, call, args.id).id)
     return {}
 

@@ -78,18 +78,18 @@ async def preload(desk: Desk, call: Call, args: PreloadArgs) -> dict[str, Any]:
     return await submit.prefetch(desk, call, args)
 
 
-async def site_tasks(desk: Desk, call: Call, args: SiteTasksArgs) -> dict[str, Any]:
+def site_tasks(desk: Desk, call: Call, args: SiteTasksArgs) -> dict[str, Any]:
     """Of one site, or of all the caller's domains."""
     if args.site_id is not None:
         args.domains = tuple(hosts_of(desk, call, args.site_id))
-    return await inspect.tasks(desk, call, args)
+    return inspect.tasks(desk, call, args)
 
 
-async def site_quota(desk: Desk, call: Call, args: SiteQuotaArgs) -> dict[str, Any]:
+def site_quota(desk: Desk, call: Call, args: SiteQuotaArgs) -> dict[str, Any]:
     """One allowance. There is none by the month, which is written 0."""
     if args.site_id is not None:
         hosts_of(desk, call, args.site_id)
-    all_ = await quota(desk, call, args)
+    all_ = quota(desk, call, args)
     whole, left = all_[f"{args.bucket}.quota"], all_[f"{args.bucket}.left"]
     return {"quota": whole, "used": whole - left, "none": 0}
 

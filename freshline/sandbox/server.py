@@ -14,14 +14,14 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import uvicorn
 
 from freshline.access.limits import Limits
-from freshline.api.app import App, ASGIApp, Raw, Receive, Scope, Send
-from freshline.api.connection import Connection
+from freshline.api.answer import Raw
+from freshline.api.app import App, ASGIApp, Receive, Scope, Send
+from freshline.api.connection import connections
 from freshline.domain.errors import Fault
 from freshline.operations.schedule import run_due
 from freshline.sandbox import accounts, script
@@ -193,8 +193,7 @@ async def _body(receive: Receive) -> bytes:
 def running(sandbox: Sandbox, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
     """Serve from a thread for as long as the context lasts. Gives the address, ``host:port``."""
     sock = socket.create_server((host, port))
-    http: Any = partial(Connection, reject=sandbox.reject)
-    config = uvicorn.Config(sandbox, http=http, lifespan="off", log_config=None, access_log=False)
+    config = uvicorn.Config(sandbox, http=connections(sandbox), lifespan="off", log_config=None, access_log=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, name="freshline sandbox", daemon=True)
     thread.start()

@@ -101,6 +101,40 @@ def test_pipelined(service: Running) -> None:
     assert [status for status, _ in speak(service, b"".join(requests))] == [400] * 3
 
 
+def test_quick_and_slow_ones_in_order(service: Running) -> None:
+    """Whether a request is answered as it is read or waits for the disk, and its body comes late or there is none."""
+    asked = [
+        {"Action": "RefreshObjectCaches", "ObjectPath": "http://img.test/a"},
+        {"Action": "DescribeRefreshTaskById", "TaskId": "1"},
+        {"Action": "RefreshObjectCaches", "ObjectPath": "http://img.test/b"},
+        *({"Action": "DescribeRefreshTaskById", "TaskId": str(number % 2 + 1)} for number in range(40)),
+    ]
+    requests = [post(target(str(n), **params), "Content-Length: 0", close=False) for n, params in enumerate(asked)]
+    late = post(target("late", Action="DescribeRefreshQuota"), "Content-Length: 3", close=False)
+    last = post(target("last", Action="DescribeRefreshTaskById", TaskId="2"), "Content-Length: 0")
+    answers = speak(service, b"".join(requests) + late, b"a", b"=b" + last)
+    said = [json.loads(body) for _, body in answers]
+    told = [body.get("RefreshTaskId") or [row["TaskId"] for row in body.get("Tasks", [])] for body in said]
+
+    assert {status for status, _ in answers} == {200}
+    assert told == ["1", ["1"], "2", *([str(number % 2 + 1)] for number in range(40)), [], ["2"]]
+
+
+def test_an_idle_connection_is_closed() -> None:
+    """Some time after its last call, however often there was one before."""
+    with running(keep_alive_seconds=1) as service:
+        host, _, port = service.address.partition(":")
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            for nonce in "abc":
+                connection.sendall(post(target(nonce, Action="DescribeRefreshQuota"), "Content-Length: 0", close=False))
+                assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200")
+                asked = time.monotonic()
+                time.sleep(0.4)
+            assert connection.recv(1) == b""
+
+        assert 0.9 < time.monotonic() - asked < 5
+
+
 def test_requests_without_end(service: Running) -> None:
     """Whoever sends requests and reads no answer is read no further: what they send stays with them."""
     host, _, port = service.address.partition(":")

@@ -15,7 +15,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ import uvicorn
 from freshline.access.limits import Limits
 from freshline.api.app import Settings
 from freshline.api.asgi import Receive, Scope, Send
-from freshline.api.connection import Connection
+from freshline.api.connection import connections
 from freshline.domain.errors import Fault
 from freshline.inventory import session
 from freshline.inventory.session import Session
@@ -86,14 +85,19 @@ class Door:
         assert self.service is not None
         return self.service.app.reject(fault, query, lines, limit)
 
+    def at_once(self, *request: Any) -> Any:
+        assert self.service is not None
+        return self.service.app.at_once(*request)
+
 
 @pytest.fixture(scope="module")
 def door() -> Iterator[Door]:
     door = Door()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         door.address = "{}:{}".format(*listener.getsockname())
-        http: Any = partial(Connection, reject=door.reject)
-        config = uvicorn.Config(door, http=http, loop="uvloop", lifespan="off", log_level="error", access_log=False)
+        config = uvicorn.Config(
+            door, http=connections(door), loop="uvloop", lifespan="off", log_level="error", access_log=False
+        )
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
