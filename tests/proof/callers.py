@@ -10,7 +10,8 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,8 @@ LOOK_SECONDS = 0.02
 AGAIN_SECONDS = 0.5  #: after a call that nobody answered
 ANSWER_MS = 10_000
 
-WEIGHTS = {"File": 8, "Directory": 4, "Regex": 3, "IgnoreParams": 2, "Tag": 3, "Prefetch": 3}
+WEIGHTS = {"File": 8, "Directory": 4, "Regex": 3, "IgnoreParams": 1, "ExQuery": 1, "Tag": 3, "Prefetch": 3}
+WARMED = 0.3  #: of the refreshes of files, a prefetch of the same follows at once
 PATTERNS = (r"/a/f[0-2]\.html", r"/.*deep", r"/q\?n=.", r"/[ab]/f\d\.html$", r"/f4")
 
 
@@ -61,7 +63,7 @@ def wish(dice: random.Random, pages: Sequence[Page]) -> Wish:
             pattern = dice.choice(PATTERNS)
             found = where(lambda page: re.match(pattern, page.path + ("?" + page.query if page.query else "")))
             return Wish(kind, (f"http://{host}{pattern}",), host, force, found)
-        case "IgnoreParams":
+        case "IgnoreParams" | "ExQuery":
             return Wish(kind, (f"http://{host}/q",), host, force, where(lambda page: page.path == "/q"))
         case _:
             tags = tuple(dice.sample(TAGS, dice.choice((1, 1, 2))))
@@ -93,7 +95,10 @@ class Callers:
         self._seed, self._count, self._pause_seconds = seed, count, pause_seconds
         self._calls = 0
         self._open: dict[str, list[list[str]]] = {}  #: tasks that have not come to their end, as they were last seen
-        self.answered: list[str] = []
+        self._working = 0
+        self._silent = False
+        self._turned = asyncio.Condition()
+        self.answered: dict[str, int] = {}  #: when, by id
         self.ended = 0
         self.enough = False
 
@@ -104,7 +109,26 @@ class Callers:
 
     async def _caller(self, number: int) -> None:
         dice = random.Random(f"{self._seed} caller {number}")
-        client = Client(
+        client = self._client()
+        while not self.enough:
+            wanted = wish(dice, self._pages)
+            heard = await self._one(client, wanted)
+            if heard and wanted.kind == "File" and dice.random() < WARMED:
+                urls = tuple(self._pages[page].url for page in wanted.renews)
+                heard = await self._one(client, Wish("Prefetch", urls, "", False, ()))
+            await asyncio.sleep(dice.uniform(0, 2 * self._pause_seconds) if heard else AGAIN_SECONDS)
+
+    async def warm(self, count: int) -> None:
+        """Refresh some pages, and prefetch them at once."""
+        client = self._client()
+        chosen = random.Random(f"{self._seed} warm").sample(self._pages, count)
+        pages, urls = tuple(page.id for page in chosen), tuple(page.url for page in chosen)
+        for wanted in (Wish("File", urls, "", False, pages), Wish("Prefetch", urls, "", False, ())):
+            while not await self._one(client, wanted):
+                await asyncio.sleep(AGAIN_SECONDS)
+
+    def _client(self) -> Client:
+        return Client(
             Config(
                 access_key_id=self._service.key.id,
                 access_key_secret=self._service.key.secret,
@@ -114,12 +138,13 @@ class Callers:
                 read_timeout=ANSWER_MS,
             )
         )
-        while not self.enough:
-            heard = await self._one(client, wish(dice, self._pages))
-            await asyncio.sleep(dice.uniform(0, 2 * self._pause_seconds) if heard else AGAIN_SECONDS)
 
     async def _one(self, client: Client, wanted: Wish) -> bool:
         """Whether there was an answer."""
+        async with self._at_work():
+            return await self._call(client, wanted)
+
+    async def _call(self, client: Client, wanted: Wish) -> bool:
         if wanted.renews:
             self._origin.bump(wanted.renews)
         self._calls += 1
@@ -132,19 +157,52 @@ class Callers:
             status = getattr(error, "statusCode", None) or getattr(error, "status_code", None)
             self._recorder.note("unanswered", call=call, status=status, why=f"{type(error).__name__}: {error}"[:300])
             return False
+        at = self._recorder.note("answered", call=call, ids=ids)
         for id_ in ids:
             self._open[id_] = []
-        self.answered += ids
-        self._recorder.note("answered", call=call, ids=ids)
+            self.answered[id_] = at
         return True
+
+    # -- being still ----------------------------------------------------------
+    @asynccontextmanager
+    async def _at_work(self) -> AsyncIterator[None]:
+        async with self._turned:
+            await self._turned.wait_for(lambda: not self._silent)
+            self._working += 1
+        try:
+            yield
+        finally:
+            async with self._turned:
+                self._working -= 1
+                self._turned.notify_all()
+
+    @asynccontextmanager
+    async def silent(self) -> AsyncIterator[None]:
+        """Nothing that anybody asked is under way, and nobody asks anything."""
+        async with self._turned:
+            self._silent = True
+            await self._turned.wait_for(lambda: not self._working)
+        try:
+            yield
+        finally:
+            async with self._turned:
+                self._silent = False
+                self._turned.notify_all()
+
+    def forget(self, since: int) -> None:
+        """What was answered since that moment is not there any more."""
+        for id_ in [id_ for id_, at in self.answered.items() if at >= since]:
+            del self.answered[id_]
+            self._open.pop(id_, None)
 
     # -- watching -------------------------------------------------------------
     async def watch(self) -> None:
         """Until cancelled."""
         while True:
-            waiting = list(self._open)
-            for at in range(0, len(waiting), ASKED_AT_ONCE):
-                await self._look(waiting[at : at + ASKED_AT_ONCE])
+            async with self._at_work():
+                waiting = list(self._open)
+                for at in range(0, len(waiting), ASKED_AT_ONCE):
+                    await self._look(waiting[at : at + ASKED_AT_ONCE])
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _look(self, ids: Sequence[str]) -> None:
@@ -175,6 +233,10 @@ class Callers:
 
     async def audit(self) -> None:
         """Look for every id that was ever answered, and write down what is there."""
+        async with self._at_work():
+            await self._audit()
+
+    async def _audit(self) -> None:
         ids = list(self.answered)
         found: dict[str, list[list[str]]] = {}
         began = time.monotonic_ns()

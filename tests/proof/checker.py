@@ -9,15 +9,17 @@
 4. Every task that was answered is there whenever it was looked for, with all its lines.
 5. Every line came to its end: ``Complete``, or ``Failed`` no sooner than its deadline (a prefetch also when the origin
    or a cache would not).
-6. No call was refused, but by a service that was stopping.
+6. No call was refused, but by a service that was stopping, or could not write.
+7. No read that began after a prefetch was seen ``Complete`` returned a version older than any refresh that had been
+   answered before the prefetch was asked for; and it was a hit where nothing happened to that edge (warm.py).
 
-A read that failed or was refused returned nothing, so it broke no promise.
+A read that failed or was refused returned nothing, so it broke no promise. Where the service's log was put back from an
+old copy, tasks that were answered since may be gone, and others begin anew; what was seen ``Complete`` stays promised.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import sys
 from bisect import bisect_right
 from collections import Counter
@@ -25,6 +27,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tests.proof.cover import Floor, Page, covers
+from tests.proof.warm import Warmth, disturbed, warmed
 
 SHOWN = 20
 EARLY_SECONDS = 1.5  #: the service counts deadlines in whole seconds
@@ -45,6 +50,9 @@ class Verdict:
     faults: Counter[str] = field(default_factory=Counter)
     by_edge: dict[str, Counter[str]] = field(default_factory=dict)
     seconds_to_complete: dict[str, list[float]] = field(default_factory=dict)
+    warm: int = 0  #: reads that had to be hits, by prefetches
+    cold: list[str] = field(default_factory=list)  #: and were not
+    gone: int = 0  #: tasks that went with an old log
     stale: list[str] = field(default_factory=list)
     stale_count: int = 0
     stale_by_edge: Counter[str] = field(default_factory=Counter)
@@ -52,7 +60,7 @@ class Verdict:
 
     @property
     def holds(self) -> bool:
-        return not self.stale_count and not self.broken
+        return not self.stale_count and not self.broken and not self.cold
 
     def found_stale(self, edge: str, what: str) -> None:
         self.stale_count += 1
@@ -67,6 +75,7 @@ class Line:
 
     text: str
     complete: int = 0  #: when it was first seen so
+    firm: bool = False  #: it may not be anything else any more
     status: str = ""
     said: str = ""
     ended: int = 0
@@ -81,70 +90,16 @@ class Task:
     asked: int
     answered: int = 0
     ids: list[str] = field(default_factory=list)
+    unanswered: int = 0  #: when its caller gave up
+    gone: bool = False
     seen: dict[str, Line] = field(default_factory=dict)
 
+    def covers(self, page: Page) -> bool:
+        return any(covers(self.kind, self.host, line, page) for line in self.lines)
 
-@dataclass(frozen=True)
-class Floor:
-    """What may be returned."""
-
-    version: int = 0  #: no older one
-    fetched: int = 0  #: nothing fetched before
-    task: str = ""  #: that brought it this far
-
-
-@dataclass
-class Page:
-    host: str
-    path: str
-    query: str
-    tags: set[str]
-    bumps: list[int] = field(default_factory=list)  #: when its versions began
-    versions: list[int] = field(default_factory=list)
-    moments: list[int] = field(default_factory=list)  #: when a refresh that covers it was first seen Complete
-    floors: list[Floor] = field(default_factory=list)  #: from each of these moments on
-
-    def version_at(self, moment: int) -> int:
-        return self.versions[bisect_right(self.bumps, moment) - 1]
-
-
-# -- what a line covers -----------------------------------------------------------
-def canonical(path: str) -> str:
-    """Escapes decoded, empty and dot segments resolved."""
-    decoded = re.sub("%([0-9A-Fa-f]{2})", lambda found: chr(int(found[1], 16)), path)
-    kept: list[str] = []
-    parts = decoded.split("/")
-    for part in parts:
-        if part == "..":
-            del kept[-1:]
-        elif part not in ("", "."):
-            kept.append(part)
-    return "/" + "/".join(kept) + ("/" if kept and parts[-1] in ("", ".", "..") else "")
-
-
-def covers(kind: str, host: str, line: str, page: Page) -> bool:
-    if kind == "Tag":
-        return page.host == host and line in page.tags
-    rest = line.split("://", 1)[1]
-    name, _, tail = rest.partition("/")
-    if name.lower() != page.host:
-        return False
-    whole = page.path + ("?" + decoded(page.query) if page.query else "")
-    if kind == "Regex":
-        pattern = re.compile("/" + tail)
-        return bool(pattern.match(page.path) or pattern.match(whole))
-    path, _, query = tail.partition("?")
-    path = canonical("/" + path)
-    if kind == "File":
-        return path + ("?" + decoded(query) if query else "") == whole
-    if kind == "IgnoreParams":
-        return path == page.path
-    assert kind == "Directory", kind
-    return page.path.startswith(path)
-
-
-def decoded(query: str) -> str:
-    return re.sub("%([0-9A-Fa-f]{2})", lambda found: chr(int(found[1], 16)), query)
+    def floor(self, page: Page, name: str) -> Floor:
+        forced = self.force or self.kind == "File"
+        return Floor(page.version_at(self.asked), self.asked if forced else 0, name)
 
 
 # -- reading the recording --------------------------------------------------------
@@ -156,12 +111,16 @@ def check(home: Path) -> Verdict:
     calls: dict[int, Task] = {}
     by_id: dict[str, Task] = {}
     edges: dict[int, str] = {}
+    keeps: dict[int, bool] = {}  #: what it has, with a lease and without
     over = 0
     for event in events:
         at, what = event["t"], event["what"]
         match what:
             case "begin":
-                pages = [Page(one["host"], one["path"], one["query"], set(one["tags"])) for one in event["pages"]]
+                pages = [
+                    Page(one["host"], one["path"], one["query"], set(one["tags"]), len(one.get("spellings", "1")) == 1)
+                    for one in event["pages"]
+                ]
                 deadline = {"refresh": event["refresh_seconds"], "prefetch": event["prefetch_seconds"]}
             case "bump":
                 for id_ in event["pages"]:
@@ -177,6 +136,7 @@ def check(home: Path) -> Verdict:
                     by_id[id_] = task
             case "unanswered":
                 verdict.unanswered += 1
+                calls[event["call"]].unanswered = at
                 if event["status"] not in (None, 503):
                     verdict.broken.append(f"refused: {event['why']}")
             case "seen":
@@ -184,20 +144,27 @@ def check(home: Path) -> Verdict:
             case "audit":
                 verdict.audits += 1
                 _audit(event["rows"], by_id, at, verdict)
+            case "put back":
+                _put_back(by_id, event["copied"], verdict)
             case "fault":
                 verdict.faults[event["kind"]] += 1
             case "rotation":
                 edges[event["edge"]] = event["name"]
+                keeps[event["edge"]] = event.get("lapse") == "serve"
             case "over":
                 over = at
     if not over:
         verdict.broken.append("the recording has no end")
     for task in calls.values():
-        if task.ids:
+        if task.ids and not task.gone:
             _ended(",".join(task.ids), task, deadline, verdict)
     _floors(pages, list(calls.values()))
+    warmth = Warmth(
+        [warmed(page, calls.values()) for page in pages],
+        {number: disturbed(name, events) for number, name in edges.items() if keeps[number]},
+    )
     for file in sorted(home.glob("reads-*.txt")):
-        _reads(file, pages, edges, verdict)
+        _reads(file, pages, edges, warmth, verdict)
     return verdict
 
 
@@ -210,14 +177,25 @@ def _events(file: Path) -> Iterator[dict[str, Any]]:
 def _seen(task: Task, rows: list[list[str]], at: int, verdict: Verdict) -> None:
     for text, status, said in rows:
         line = task.seen.setdefault(text, Line(text))
-        if line.complete and status != "Complete":
+        if line.firm and status != "Complete":
             verdict.broken.append(f"{text!r} was Complete, and then {status}")
+        line.firm = status == "Complete"
         if status == "Complete" and not line.complete:
             line.complete = at
             verdict.seconds_to_complete.setdefault(task.kind, []).append((at - task.answered) / NS)
         if status in ("Complete", "Failed") and not line.ended:
             line.ended = at
         line.status, line.said = status, said
+
+
+def _put_back(by_id: dict[str, Task], copied: int, verdict: Verdict) -> None:
+    for id_, task in list(by_id.items()):
+        if task.answered >= copied:
+            task.gone = True
+            verdict.gone += 1
+            del by_id[id_]
+        for line in task.seen.values():
+            line.firm = False
 
 
 def _audit(rows: dict[str, list[str]], by_id: dict[str, Task], at: int, verdict: Verdict) -> None:
@@ -249,15 +227,19 @@ def _ended(id_: str, task: Task, deadline: dict[str, float], verdict: Verdict) -
 def _floors(pages: list[Page], tasks: list[Task]) -> None:
     for page in pages:
         due: list[tuple[int, Floor]] = []
-        for task in tasks:
-            if task.kind == "Prefetch":
-                continue
-            forced = task.force or task.kind == "File"
+        covering = [task for task in tasks if task.kind != "Prefetch" and task.covers(page)]
+        for task in covering:
             for line in task.seen.values():
                 if line.complete and covers(task.kind, task.host, line.text, page):
                     name = f"{','.join(task.ids)} ({task.kind} {line.text})"
-                    floor = Floor(page.version_at(task.asked), task.asked if forced else 0, name)
-                    due.append((line.complete, floor))
+                    due.append((line.complete, task.floor(page, name)))
+        for task in tasks:
+            warm = task.seen.get(page.url) if task.kind == "Prefetch" else None
+            if warm is not None and warm.complete:
+                for other in covering:
+                    if other.answered and other.answered < task.asked and not other.gone:
+                        name = f"{','.join(other.ids)}, that {','.join(task.ids)} ({task.kind} {warm.text}) came after"
+                        due.append((warm.complete, other.floor(page, name)))
         so_far = Floor()
         for moment, floor in sorted(due, key=lambda each: each[0]):
             higher = floor.version > so_far.version or floor.fetched > so_far.fetched
@@ -270,7 +252,7 @@ def _floors(pages: list[Page], tasks: list[Task]) -> None:
             page.floors.append(so_far)
 
 
-def _reads(file: Path, pages: list[Page], edges: dict[int, str], verdict: Verdict) -> None:
+def _reads(file: Path, pages: list[Page], edges: dict[int, str], warmth: Warmth, verdict: Verdict) -> None:
     consistent: dict[tuple[int, int], bool] = {}
     counts = {number: [0, 0, 0, 0] for number in edges}  # reads, pages, hits, after
     soon = 0
@@ -295,6 +277,10 @@ def _reads(file: Path, pages: list[Page], edges: dict[int, str], verdict: Verdic
                 known = consistent[int(number), since] = page.version_at(since) == got and since <= int(end)
             if not known:
                 verdict.broken.append(f"{name}: the origin had another version then: {text.strip()}")
+            if variant == "0" and page.plain and warmth.due(int(edge), int(number), began, int(end)):
+                verdict.warm += 1
+                if cache != "H":
+                    verdict.cold.append(f"{name} had to have {page.url}, and fetched it: {text.strip()}")
             at = bisect_right(page.moments, began - 1) - 1
             if at < 0:
                 continue
@@ -304,7 +290,7 @@ def _reads(file: Path, pages: list[Page], edges: dict[int, str], verdict: Verdic
             if got < floor.version or since < floor.fetched:
                 verdict.found_stale(
                     name,
-                    f"{name} returned http://{page.host}{page.path}{'?' if page.query else ''}{page.query}"
+                    f"{name} returned {page.url}"
                     f" (variant {variant}) in version {got}, fetched at {since}; read from {begin} to {end}; due was"
                     f" version {floor.version}, fetched at {floor.fetched} or later, since task {floor.task} was seen"
                     f" Complete, the last that covers it at {page.moments[at]}",
@@ -330,6 +316,8 @@ def told(verdict: Verdict) -> str:
         + ", ".join(f"{count} {kind}" for kind, count in verdict.faults.most_common()),
         f"STALE {verdict.stale_count:,}" + "".join(f"\n  {name} {n}" for name, n in verdict.stale_by_edge.items()),
         *(f"  {what}" for what in verdict.stale),
+        f"{verdict.warm:,} reads had to be hits after a prefetch; COLD {len(verdict.cold):,}",
+        *(f"  {what}" for what in verdict.cold[:SHOWN]),
         f"BROKEN {len(verdict.broken):,}",
         *(f"  {what}" for what in verdict.broken[:SHOWN]),
     ]

@@ -19,11 +19,16 @@ from typing import Any
 from freshline.domain.edge import Edge
 from tests.proof.link import Link
 from tests.proof.origin import Origin
+from tests.proof.universe import HOSTS
+from tests.servers.authority import Authority
 from tests.servers.base import CacheServer
+from tests.servers.nginx import Nginx
+from tests.servers.wallclock import WallClock
 
 GROUP = "proof"
 KNOWN = ("nginx", "varnish", "trafficserver", "squid")
 KINDS = tuple(kind for kind in KNOWN if importlib.util.find_spec(f"tests.servers.{kind}") is not None)
+TIMED = ("nginx", "trafficserver", "squid")  #: may live under libfaketime, which Varnish's memory allocator cannot
 LAPSES = ("serve", "bypass", "refuse")
 READ_TIMEOUT_SECONDS = 3
 
@@ -60,6 +65,8 @@ class Member:
     server: CacheServer
     gate: Link  #: between the service and its gate
     up: Link  #: between it and what it fetches from
+    clock: WallClock | None = None  #: it lives under one of its own
+    secure: str = ""  #: where visitors get the same over TLS
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)  #: one fault of its process at a time
     up_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     gate_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -126,20 +133,34 @@ class Fleet:
         self._home, self._origin, self._dice = home, origin, dice
         self._places, self._blind = places, blind
         self.members: list[Member] = []
+        authority = Authority(home)
+        self.trusted = authority.file
+        self._certificate = home / "certificate.pem", home / "key.pem"
+        for file, text in zip(self._certificate, authority.issue(*HOSTS)[1:], strict=True):
+            file.write_bytes(text)
 
     def __getitem__(self, name: str) -> Member:
         return next(member for member in self.members if member.name == name)
 
     async def start(self) -> None:
         """All but the guests."""
+        above = {parent for place in self._places for parent in place.parents}
+        leaves = [place for place in self._places if place.name not in above and not place.guest]
+        timed = self._dice.choice([place for place in leaves if place.kind in TIMED] or [None])
         for number, place in enumerate(self._places):
             parents = [self[name].site for name in place.parents] or [self._origin.address]
             up = Link(f"above {place.name}", parents, self._dice)
             await up.start()
             server = make(place.kind, self._home / place.name, up, self._dice.choice(LAPSES), place.kind == self._blind)
+            clock = WallClock(self._home / f"{place.name}.clock") if place is timed else None
+            if clock is not None:
+                clock.set(0)
+                clock.file.chmod(0o644)
+                server.environment = clock.environment
             gate = Link(f"gate of {place.name}", [server.edge.gate], self._dice)
             await gate.start()
-            self.members.append(Member(number, place, server, gate, up))
+            secure = server.listens_for_tls(*self._certificate) if isinstance(server, Nginx) else ""
+            self.members.append(Member(number, place, server, gate, up, clock, secure))
         await asyncio.gather(*(member.do("start") for member in self.members if not member.place.guest))
 
     async def stop(self) -> None:
@@ -150,6 +171,10 @@ class Fleet:
         for trouble in await asyncio.gather(*stops, return_exceptions=True):
             if isinstance(trouble, BaseException):
                 raise trouble
+
+    def parents(self) -> list[Member]:
+        """Edges that others fetch through."""
+        return [member for member in self.members if any(member.name in other.place.parents for other in self.members)]
 
     def leaves(self) -> list[Member]:
         """Edges that nobody fetches through, guests aside."""

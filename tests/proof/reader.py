@@ -4,9 +4,10 @@
 
 RATE is the most reads in a second, 0 for as many as there can be.
 
-On standard input come lines ``in NUMBER HOST:PORT`` (this edge is in rotation), ``out NUMBER`` (no read of it begins
-any more) and ``end``; each is answered on standard output by the same words once it is so. Once a second there is a
-line ``read COUNT FAILED``. A line of OUT is one read that came to its end:
+On standard input come lines ``in NUMBER HOST:PORT [CAFILE]`` (this edge is in rotation, over TLS where an authority is
+named), ``out NUMBER`` (no read of it begins any more) and ``end``; each is answered on standard output by the same
+words once it is so. Once a second there is a line ``read COUNT FAILED``. A line of OUT is one read that came to its
+end:
 
     edge page variant begin end status cache version fetched
 
@@ -23,6 +24,7 @@ import random
 import re
 import select
 import socket
+import ssl
 import sys
 import time
 from dataclasses import dataclass, field
@@ -52,6 +54,8 @@ class Connection:
     request: Request | None = None  #: under way
     begun: int = 0
     again: int = 0  #: not before
+    shaken: bool = True  #: hands, where it is over TLS
+    host: str = ""  #: the one that it may ask for; empty: any
     idle: bool = False  #: it waits for its next read to be allowed
     got: bytearray = field(default_factory=bytearray)
 
@@ -62,7 +66,8 @@ class Reader:
         self.share = rate * LOOK_NS // 1_000_000_000  #: reads between two looks
         self.left = self.share
         self.waiting: list[Connection] = []  #: for the next look
-        self.requests = requests(json.loads(universe.read_text()))
+        self.requests = requests(json.loads(universe.read_text()))  #: by host; of any host under the empty name
+        self.contexts: dict[int, ssl.SSLContext] = {}
         self.out = out.open("ab", buffering=0)
         self.lines: list[str] = []
         self.edges: dict[int, tuple[str, int]] = {}
@@ -85,8 +90,7 @@ class Reader:
                     if connection.idle:
                         self.close(connection)  # the server hung up
                     elif connection.request is None:
-                        self.poll.modify(fd, select.EPOLLIN)  # it is connected, or failed to
-                        self.begin(connection)
+                        self.connected(connection, fd)  # or it failed to
                     elif event:
                         self.receive(connection)
             now = time.monotonic_ns()
@@ -102,7 +106,9 @@ class Reader:
         *lines, self.unread = (self.unread + words).split(b"\n")
         for line in lines:
             match line.decode().split():
-                case ["in", number, address]:
+                case ["in", number, address, *trusted]:
+                    if trusted and int(number) not in self.contexts:
+                        self.contexts[int(number)] = ssl.create_default_context(cafile=trusted[0])
                     host, _, port = address.rpartition(":")
                     self.edges[int(number)] = host, int(port)
                     self.connections += [Connection(int(number)) for _ in range(EACH)]
@@ -141,8 +147,39 @@ class Reader:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.connect_ex(self.edges[connection.edge])
         connection.sock, connection.begun, connection.request = sock, now, None
+        connection.shaken, connection.host = connection.edge not in self.contexts, ""
         self.by_fd[sock.fileno()] = connection
         self.poll.register(sock, select.EPOLLOUT)
+
+    def connected(self, connection: Connection, fd: int) -> None:
+        try:
+            if not connection.shaken:
+                self.shake(connection)
+        except ssl.SSLWantReadError:
+            self.poll.modify(fd, select.EPOLLIN)
+        except ssl.SSLWantWriteError:
+            self.poll.modify(fd, select.EPOLLOUT)
+        except (OSError, ValueError):
+            self.fail(connection)
+        else:
+            self.poll.modify(fd, select.EPOLLIN)
+            self.begin(connection)
+
+    def shake(self, connection: Connection) -> None:
+        """TLS, with the name of the one host that this connection asks for."""
+        sock = connection.sock
+        assert sock is not None
+        if not isinstance(sock, ssl.SSLSocket):
+            sock.getpeername()  # or it is not connected
+            connection.host = self.dice.choice([host for host in self.requests if host])
+            fd = sock.fileno()
+            sock = self.contexts[connection.edge].wrap_socket(
+                sock, server_hostname=connection.host, do_handshake_on_connect=False
+            )
+            connection.sock = sock
+            assert sock.fileno() == fd
+        sock.do_handshake()
+        connection.shaken = True
 
     def begin(self, connection: Connection) -> None:
         """The next read, unless the edge is out of rotation."""
@@ -155,7 +192,7 @@ class Reader:
             self.waiting.append(connection)
             return
         self.left -= 1
-        connection.request = request = self.dice.choice(self.requests)
+        connection.request = request = self.dice.choice(self.requests[connection.host])
         connection.got.clear()
         connection.begun = time.monotonic_ns()
         try:
@@ -167,6 +204,8 @@ class Reader:
         assert connection.sock is not None
         try:
             piece = connection.sock.recv(1 << 18)
+        except ssl.SSLWantReadError:
+            return
         except OSError:
             piece = b""
         if not piece:
@@ -232,14 +271,15 @@ class Reader:
         connection.again = 0
 
 
-def requests(universe: list[dict[str, Any]]) -> list[Request]:
-    found: list[Request] = []
+def requests(universe: list[dict[str, Any]]) -> dict[str, list[Request]]:
+    found: dict[str, list[Request]] = {"": []}
     for page in universe:
         for target in page["spellings"]:
             for variant, name in enumerate(VARIANTS if page["vary"] else VARIANTS[:1]):
                 language = f"Accept-Language: {name}\r\n" if name != "-" else ""
                 text = f"GET {target} HTTP/1.1\r\nHost: {page['host']}\r\n{language}{ASKS}\r\n"
-                found.append((page["id"], variant, text.encode()))
+                for host in ("", page["host"]):
+                    found.setdefault(host, []).append((page["id"], variant, text.encode()))
     return found
 
 

@@ -38,6 +38,7 @@ def figures(rounds: Sequence[Outcome], caught: Sequence[Outcome], seconds: float
     on = f"{os.cpu_count()} CPU cores; {datetime.date.today()}, {seconds / 60:.0f} minutes in all"
     asked = sum(outcome.figures.origin for outcome in rounds)
     tasks, audits = sum(verdict.tasks for verdict in verdicts), sum(verdict.audits for verdict in verdicts)
+    gone = sum(verdict.gone for verdict in verdicts)
     totals = [
         ("rounds", f"{len(rounds)}, of {rounds[0].plan.seconds:.0f} s each and what it took to settle; seeds {seeds}"),
         ("edges", ", ".join(place.name for place in rounds[0].plan.places)),
@@ -45,7 +46,11 @@ def figures(rounds: Sequence[Outcome], caught: Sequence[Outcome], seconds: float
         ("**reads begun after `Complete`**", f"**{sum(verdict.after for verdict in verdicts):,}**"),
         ("of these in the next second", f"{sum(verdict.soon for verdict in verdicts):,}"),
         ("**of these stale**", f"**{sum(verdict.stale_count for verdict in verdicts)}**"),
-        ("tasks", f"{tasks:,}, all looked for {audits} times, none lost"),
+        ("reads that had to be hits, after a prefetch", f"{sum(verdict.warm for verdict in verdicts):,}, and were"),
+        (
+            "tasks",
+            f"{tasks:,}, all looked for {audits} times, none lost but {gone} with an old log",
+        ),
         ("lines, by their end", ", ".join(f"{count:,} {how}" for how, count in sorted(lines.items()))),
         ("calls that nobody answered", f"{sum(verdict.unanswered for verdict in verdicts):,}"),
         ("requests at the origin", f"{asked:,}"),

@@ -20,11 +20,14 @@ from tests.proof.recorder import Recorder
 from tests.proof.service import PREFETCH_SECONDS, REFRESH_SECONDS, Service
 from tests.proof.universe import pages
 from tests.proof.visitors import Visitors
+from tests.proof.warm import AFTER_SECONDS
+from tests.proof.world import World
 
 THREADS = 48
 LEASE_HEARTBEATS = (2, 5, 20)  #: of 0.3 s
 SETTLE_SECONDS = REFRESH_SECONDS + PREFETCH_SECONDS + 60.0
 AFTERWARDS_SECONDS = 1.0  #: of reading, when everything has ended
+WARMED = 30  #: pages
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ async def _play(plan: Plan, home: Path) -> None:
     origin = Origin(universe, recorder, random.Random(f"{plan.seed} origin"))
     await origin.start()
     fleet = Fleet(home, origin, plan.places, random.Random(f"{plan.seed} fleet"), plan.blind)
-    visitors = Visitors(home, universe, recorder, plan.seed, plan.readers, plan.rate)
+    visitors = Visitors(home, universe, recorder, plan.seed, plan.readers, plan.rate, fleet.trusted)
     service: Service | None = None
     try:
         await asyncio.gather(fleet.start(), visitors.start())
@@ -73,7 +76,7 @@ async def _play(plan: Plan, home: Path) -> None:
         service = Service(home / "service", fleet.members, lease)
         await asyncio.to_thread(service.start)
         callers = Callers(service, origin, recorder, universe, plan.seed, plan.callers, plan.pause_seconds)
-        world = faults.World(fleet, origin, service, callers, visitors, recorder)
+        world = World(fleet, origin, service, callers, visitors, recorder)
         await asyncio.gather(*(visitors.put_in(member) for member in fleet.members if not member.place.guest))
         await _live(plan, world)
         await visitors.stop()
@@ -88,7 +91,7 @@ async def _play(plan: Plan, home: Path) -> None:
         recorder.close()
 
 
-async def _live(plan: Plan, world: faults.World) -> None:
+async def _live(plan: Plan, world: World) -> None:
     background = [
         asyncio.create_task(world.callers.watch()),
         asyncio.create_task(_sample(world)),
@@ -104,6 +107,7 @@ async def _live(plan: Plan, world: faults.World) -> None:
         world.over = world.callers.enough = True
         await _all_of_them_or(asyncio.gather(asking, *hands), background)
         await _all_of_them_or(_settled(world), background)
+        await _all_of_them_or(_warm(world), background)
         await asyncio.sleep(AFTERWARDS_SECONDS)
         await world.callers.audit()
     finally:
@@ -123,14 +127,21 @@ async def _all_of_them_or(what: Awaitable[object], others: Sequence[asyncio.Task
     first.result()
 
 
-async def _settled(world: faults.World) -> None:
+async def _settled(world: World) -> None:
     """What never ends is the checker's to say."""
     until = time.monotonic() + SETTLE_SECONDS
     while world.callers.waiting and time.monotonic() < until:
         await asyncio.sleep(0.1)
 
 
-async def _sample(world: faults.World) -> None:
+async def _warm(world: World) -> None:
+    """In the quiet at the end: what is prefetched now has to be a hit wherever visitors ask."""
+    await asyncio.sleep(AFTER_SECONDS)
+    await world.callers.warm(WARMED)
+    await _settled(world)
+
+
+async def _sample(world: World) -> None:
     """Once a second: reads so far, and how far each edge is behind."""
     while True:
         await asyncio.sleep(1)
@@ -148,7 +159,7 @@ async def _sample(world: faults.World) -> None:
         )
 
 
-async def _show(plan: Plan, world: faults.World) -> None:
+async def _show(plan: Plan, world: World) -> None:
     began = time.monotonic()
     tty = sys.stderr.isatty()
     while True:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import sqlite3
 import sys
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from tests.proof.fleet import GROUP, Member
 from tests.proof.universe import HOSTS
 from tests.scenario.stack import SETTINGS, Stack
 from tests.servers.base import SECRET
+from tests.servers.wallclock import WallClock
 
 REFRESH_SECONDS = 12  #: after which what was not done reads Failed
 PREFETCH_SECONDS = 20
@@ -30,7 +34,9 @@ class Service(Stack):
     def __init__(self, home: Path, members: Iterable[Member], lease_heartbeats: int) -> None:
         home.mkdir()
         lease = {"FRESHLINE_DELIVERY_LEASE_HEARTBEATS": str(lease_heartbeats)}
-        super().__init__(home, [], {**SETTINGS, **MINE, **lease})
+        self.clock = WallClock(home / "clock")
+        self.clock.set(0)
+        super().__init__(home, [], {**SETTINGS, **MINE, **lease, **self.clock.environment})
         inventory = SqliteInventory.open(home / "inventory.db")
         (account,) = inventory.accounts()
         for host in HOSTS:
@@ -44,7 +50,7 @@ class Service(Stack):
         self._secret.write_text(SECRET)
         self._secret.chmod(0o600)
 
-    async def order(self, *words: str) -> None:
+    async def edge(self, *words: str) -> None:
         """``freshline edge …``"""
         command = [sys.executable, "-m", "freshline", "edge", *words, "--data-dir", str(self.home)]
         process = await asyncio.create_subprocess_exec(
@@ -57,8 +63,24 @@ class Service(Stack):
         edge = member.edge()
         parents = [word for parent in edge.parents for word in ("--parent", parent)]
         places = ["--kind", edge.kind, "--gate", edge.gate, "--site", edge.site, "--group", edge.group]
-        await self.order("add", edge.name, *places, *parents, "--secret-file", str(self._secret))
+        await self.edge("add", edge.name, *places, *parents, "--secret-file", str(self._secret))
         member.declared = True
+
+    def back_up(self) -> None:
+        """As docs/operations.md has it."""
+        (self.home / "copy").mkdir(exist_ok=True)
+        for file in self.home.glob("*.db"):
+            with (
+                closing(sqlite3.connect(file)) as from_,
+                closing(sqlite3.connect(self.home / "copy" / file.name)) as to,
+            ):
+                from_.backup(to)
+
+    def restore(self) -> None:
+        for file in self.home.glob("*.db*"):
+            file.unlink()
+        for file in (self.home / "copy").glob("*.db"):
+            shutil.move(file, self.home / file.name)
 
     def metrics(self) -> dict[str, float]:
         """Seconds that each edge is behind."""

@@ -12,7 +12,7 @@ from tests.proof.fleet import tiers
 from tests.proof.round import Plan
 from tests.proof.trial import prove, sabotage
 
-SECONDS = 12.0
+SECONDS = 9.0
 RATE = 2_000  #: reads in a second, so that other tests run beside it
 READS = 1_000  #: so many at least; a quiet machine makes ten times as many
 

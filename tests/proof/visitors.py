@@ -13,16 +13,25 @@ from tests.proof.recorder import Recorder
 from tests.proof.universe import Page
 
 FRESH_SECONDS = 60.0
+SECURE = 100  #: added to an edge's number where it is read over TLS
 
 
 class Visitors:
     def __init__(
-        self, home: Path, pages: Sequence[Page], recorder: Recorder, seed: int, processes: int, rate: int
+        self,
+        home: Path,
+        pages: Sequence[Page],
+        recorder: Recorder,
+        seed: int,
+        processes: int,
+        rate: int,
+        trusted: Path,
     ) -> None:
         """
+        :param trusted: the authority that certificates are of
         :param rate: the most reads in a second, of all of them; 0: as many as there can be
         """
-        self._home, self._pages, self._recorder = home, pages, recorder
+        self._home, self._pages, self._recorder, self._trusted = home, pages, recorder, trusted
         self._seed, self._count, self._rate = seed, processes, rate
         self._processes: list[asyncio.subprocess.Process] = []
         self._listening: list[asyncio.Task[None]] = []
@@ -72,12 +81,19 @@ class Visitors:
         async with asyncio.timeout(FRESH_SECONDS):
             while not await member.fresh():
                 await asyncio.sleep(0.05)
-        self._recorder.note("rotation", edge=member.number, name=member.name, there=True)
+        lapse = member.server.lapse
+        self._recorder.note("rotation", edge=member.number, name=member.name, there=True, lapse=lapse)
         await self._tell(f"in {member.number} {member.site}")
+        if member.secure:
+            number = SECURE + member.number
+            self._recorder.note("rotation", edge=number, name=f"{member.name}, TLS", there=True)
+            await self._tell(f"in {number} {member.secure} {self._trusted}")
 
     async def take_out(self, member: Member) -> None:
         """Return once no read of it begins any more."""
         await self._tell(f"out {member.number}")
+        if member.secure:
+            await self._tell(f"out {SECURE + member.number}")
         self._recorder.note("rotation", edge=member.number, name=member.name, there=False)
 
     async def stop(self) -> None:

@@ -18,6 +18,8 @@ from tests.scenario.wired import Wired, wired
 from tests.servers.base import CacheServer, until
 from tests.servers.nginx import Nginx
 from tests.servers.origin import Origin
+from tests.servers.squid import Squid
+from tests.servers.trafficserver import Trafficserver
 from tests.servers.varnish import Varnish
 from tests.servers.wallclock import WallClock
 
@@ -180,18 +182,14 @@ def _oldest(fleet: Wired) -> int:
     return SqliteLog.reader(fleet.stack.home / "log.db").oldest
 
 
-@pytest.mark.parametrize("seconds", [-DAY, DAY])
+@pytest.mark.parametrize(("kind", "seconds"), [(Nginx, -DAY), (Nginx, DAY), (Squid, -DAY), (Trafficserver, DAY)])
 def test_a_caches_clock_is_set(
-    seconds: int, tmp_path: Path, origin: Origin, clock: WallClock, monkeypatch: pytest.MonkeyPatch
+    kind: type[Nginx | Squid | Trafficserver], seconds: int, tmp_path: Path, origin: Origin, clock: WallClock
 ) -> None:
     """Its lease is counted on another clock: it neither ends at once nor goes on, and refreshes work as ever."""
-    cache = Nginx(tmp_path, origin, lapse="refuse")
+    cache = kind(tmp_path, origin, lapse="refuse")
+    cache.environment = clock.environment
     origin.serves("/a", "v1")
-    with monkeypatch.context() as patch:
-        for name, value in clock.environment.items():
-            patch.setenv(name, value)
-        cache.start()
-    cache.start = lambda: None  # type: ignore[method-assign]
     quick = {"FRESHLINE_DELIVERY_LEASE_HEARTBEATS": "4"}
     with wired(tmp_path, origin, [cache], quick) as fleet:
         until(lambda: fleet.gate_is_fresh(cache))

@@ -48,6 +48,7 @@ class CacheServer(Protocol):
     """A cache with our gate in it. ``restart`` is ``stop`` and ``start`` on the same disk cache and ports."""
 
     read_timeout_seconds: int  #: how long it waits for the origin's headers; takes effect with the next start
+    environment: Mapping[str, str]  #: more of it; takes effect with the next start
     lapse: str  #: what visitors get while its gate holds no lease; takes effect with the next start or reload
 
     name: str

@@ -42,6 +42,7 @@ http {{
     {http}
     server {{
         listen {site};
+        {tls}
         {server}
         location / {{
             proxy_pass http://{origin};
@@ -92,6 +93,8 @@ class Nginx:
             self._location += "proxy_cache_key $scheme://$host$request_uri;"
         self.site, self.gate = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
         self.edge = Edge(self.name, self.kind, "group", self.gate, self.site, SECRET)
+        self._tls = ""
+        self.environment: Mapping[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -124,14 +127,23 @@ class Nginx:
             read_timeout=self.read_timeout_seconds,
             location=self._location,
             http=files["http.conf"],
+            tls=self._tls,
             server=files["site.conf"],
             gate=files["gate.conf"],
         )
         (self.root / "nginx.conf").write_text(text)
 
+    def listens_for_tls(self, certificate: Path, key: Path) -> str:
+        """From its next start on. Its address for that."""
+        address = f"127.0.0.1:{free_port()}"
+        self._tls = f"listen {address} ssl; ssl_certificate {certificate}; ssl_certificate_key {key};"
+        return address
+
     def start(self) -> None:
         self.configure()
-        self._process = subprocess.Popen(self._command(), start_new_session=True)
+        self._process = subprocess.Popen(
+            self._command(), start_new_session=True, env={**os.environ, **self.environment}
+        )
         until(lambda: self._alive() and listens(self.site))
         if self._gated:
             until(lambda: listens(self.gate))

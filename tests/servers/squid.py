@@ -92,6 +92,7 @@ class Squid:
         self._origin, self._store, self._operator, self._blind = origin, store, operator, blind
         self._gate_dir = self.home
         self._broken, self._file_bytes = "", file_bytes
+        self.environment: Mapping[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -143,7 +144,9 @@ class Squid:
             subprocess.run([*self._command(), "-z"], check=True, capture_output=True, timeout=STOP_SECONDS)
         self._own()
         with (self.home / "out").open("ab") as out:
-            self._process = subprocess.Popen(self._command(), stdout=out, stderr=out)
+            self._process = subprocess.Popen(
+                self._command(), stdout=out, stderr=out, env={**os.environ, **self.environment}
+            )
         until(self._up)
 
     def _own(self) -> None:

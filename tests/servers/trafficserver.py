@@ -109,6 +109,7 @@ class Trafficserver:
         self._records = dict(records or {})
         self._remap = remap or f"map / http://{origin.address}/\n"
         self._cache_size = cache_size
+        self.environment: Mapping[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
         for name in ("etc", "run", "log", "cache", "gate"):
             (self._home / name).mkdir()
@@ -137,7 +138,11 @@ class Trafficserver:
         program = "traffic_manager" if self._managed else "traffic_server"
         with (self._home / "log" / "out").open("ab") as log:
             self._process = subprocess.Popen(
-                [program, f"--run-root={self._home}"], stdout=log, stderr=log, start_new_session=True
+                [program, f"--run-root={self._home}"],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, **self.environment},
             )
         until(self._up)
 

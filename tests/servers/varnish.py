@@ -68,6 +68,7 @@ class Varnish:
         self._origin, self._operator = origin, operator
         self._parameters, self._storage = dict(parameters or {}), storage
         self._loads = 0
+        self.environment: Mapping[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -89,7 +90,9 @@ class Varnish:
         if os.getuid() == 0:
             arguments += ["-j", "none"]
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(["varnishd", "-F", *arguments], stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                ["varnishd", "-F", *arguments], stdout=log, stderr=log, env={**os.environ, **self.environment}
+            )
         until(self._up)
 
     def _up(self) -> bool:
