@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.servers.base import CacheServer
+from tests.servers.base import CacheServer, leave
 from tests.servers.origin import Origin
-from tests.servers.squid import Squid
 
 settings.register_profile("tests", deadline=None)  # a busy machine is no failure
 settings.load_profile("tests")
@@ -42,8 +41,7 @@ def _running(
         server.read_timeout_seconds = read_timeout_seconds
     server.start()
     yield server
-    ended = getattr(server, "discard", server.stop)
-    (server.close if isinstance(server, Squid) else ended)()
+    leave(server)
 
 
 @pytest.fixture(params=KINDS)

@@ -207,7 +207,7 @@ def _order(name: str, duty: str, place: Place, json: bool) -> None:
 
 @edge.command
 def remove(name: str, /, *, json: AsJson = False, place: Place = HERE) -> None:
-    """Forget a cache server. Open tasks no longer wait for it.
+    """Forget a cache server. Open tasks no longer wait for it; `freshline evidence` goes on telling what it did.
 
     Where visitors may still be sent to it, drain it first, and remove it when it is not fresh any more.
 

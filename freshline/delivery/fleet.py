@@ -114,7 +114,8 @@ class Fleet:
             if edge != runner.edge or topology.scope(name) != runner.scope:
                 await self._stop(name)
                 if edge is None:
-                    await self.log.forget(name)
+                    groups = {group for group, _ in runner.scope.serves}
+                    await self.log.forget(name, groups, runner.edge.joined)
         for name, edge in topology.edges.items():
             if name not in self.runners:
                 try:

@@ -94,6 +94,18 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Gone:
+    """An edge that was removed, as it stood then."""
+
+    name: str
+    number: int  #: tells it from others that had its name
+    groups: tuple[str, ...]  #: whose tasks waited for it
+    joined: int
+    went: int  #: where the log stood
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """What was said between us and one gate, for the rows from ``first`` to ``last``."""
 

@@ -10,11 +10,11 @@ Writing is awaited (one writer, group commit). Reading is plain calls that retur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from freshline.domain.edge import Evidence, Progress
+from freshline.domain.edge import Evidence, Gone, Progress
 from freshline.domain.errors import Unavailable
 from freshline.domain.ranges import Ranges
 from freshline.domain.task import Kind, Row, Rows, Task, Wish
@@ -162,8 +162,19 @@ class Log(Protocol):
         """The same for several edges, in one transaction: all of it or nothing."""
         ...
 
-    async def forget(self, edge: str) -> None:
-        """Drop all that is known of an edge."""
+    async def forget(self, edge: str, groups: Collection[str] = (), joined: int = 0) -> None:
+        """An edge is no more; one that gets its name later begins anew. What it did is told by :meth:`gone`.
+
+        :param groups: whose tasks waited for it, those accepted after position ``joined``
+        """
+        ...
+
+    def gone(self) -> list[Gone]:
+        """The edges that were forgotten since the oldest position that is kept, in the order in which they went."""
+        ...
+
+    def evidence_of(self, gone: Gone, first: int, last: int) -> list[Evidence]:
+        """As :meth:`evidence`, of an edge that was forgotten."""
         ...
 
     def evidence(self, edge: str, first: int, last: int | None = None) -> list[Evidence]:

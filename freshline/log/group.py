@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,8 @@ class Settle:
 @dataclass(slots=True)
 class Forget:
     edge: str
+    groups: Collection[str]
+    joined: int
     done: asyncio.Future[Any]
     rows: int = 0
 

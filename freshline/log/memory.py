@@ -8,10 +8,10 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from freshline.domain.edge import Evidence, Progress
+from freshline.domain.edge import Evidence, Gone, Progress
 from freshline.domain.task import Row, Rows, Task, Wish
 from freshline.log.base import LogUnavailable, Overspent, Page, Placed, Query, Selection, Settled, Spend
 
@@ -29,6 +29,7 @@ class MemoryLog:
         self._used: dict[tuple[str, int], dict[str, int]] = {}
         self._progress: dict[str, Progress] = {}
         self._evidence: list[Evidence] = []
+        self._gone: list[tuple[Gone, list[Evidence]]] = []
         self._moved = 0
         self._wakes: list[Callable[[], None]] = []
         self._closed = False
@@ -129,11 +130,23 @@ class MemoryLog:
             self._progress[each.edge] = each.progress
             self._evidence += each.evidence
 
-    async def forget(self, edge: str) -> None:
+    async def forget(self, edge: str, groups: Collection[str] = (), joined: int = 0) -> None:
         self._refuse_if_closed()
         self._moved += 1
-        self._progress.pop(edge, None)
+        progress = self._progress.pop(edge, None)
+        mine = [piece for piece in self._evidence if piece.edge == edge]
         self._evidence = [piece for piece in self._evidence if piece.edge != edge]
+        if progress is not None:
+            self._gone.append((Gone(edge, len(self._gone), tuple(sorted(groups)), joined, self._head, progress), mine))
+
+    def gone(self) -> list[Gone]:
+        return [gone for gone, _ in self._gone if gone.went >= self.oldest]
+
+    def evidence_of(self, gone: Gone, first: int, last: int) -> list[Evidence]:
+        first = max(first, self.oldest)
+        if not first <= last or first > self._head:
+            return []
+        return [it for it in self._gone[gone.number][1] if it.first <= last and it.last >= first]
 
     def evidence(self, edge: str, first: int, last: int | None = None) -> list[Evidence]:
         first, last = max(first, self.oldest), first if last is None else last

@@ -5,12 +5,13 @@ Every question is answered from one snapshot, so a commit, a merge or a dropped 
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
-from freshline.domain.edge import Evidence, Progress
+from freshline.domain.edge import Evidence, Gone, Progress
 from freshline.domain.task import Rows, Task, Wish
 from freshline.log import cursors, proofs
 from freshline.log.base import LogUnavailable, Page, Placed, Query, Settled, Spend
@@ -103,17 +104,34 @@ class Reading:
         version: int = self._db.execute("PRAGMA data_version").fetchone()[0]
         return version
 
+    def gone(self) -> list[Gone]:
+        with suppress(sqlite3.OperationalError):  # a log of an older freshline, which no newer one has opened yet
+            found = self._db.execute(
+                "SELECT name, id, groups, joined, went, progress FROM gone WHERE went >= ? ORDER BY went, rowid",
+                (self.oldest,),
+            )
+            return [
+                Gone(name, number, tuple(json.loads(groups)), joined, went, cursors.decode(progress))
+                for name, number, groups, joined, went, progress in found
+            ]
+        return []
+
     def evidence(self, edge: str, first: int, last: int | None = None) -> list[Evidence]:
+        known = self._db.execute("SELECT id FROM edge WHERE name = ?", (edge,)).fetchone()
+        return [] if known is None else self._evidence(edge, known[0], first, first if last is None else last)
+
+    def evidence_of(self, gone: Gone, first: int, last: int) -> list[Evidence]:
+        return self._evidence(gone.name, gone.number, first, last)
+
+    def _evidence(self, name: str, number: int, first: int, last: int) -> list[Evidence]:
         out: list[Evidence] = []
-        last = first if last is None else last
         with self._view() as view:
-            known = self._db.execute("SELECT id FROM edge WHERE name = ?", (edge,)).fetchone()
             first = max(first, view.oldest)
-            if known is None or first > last or not view.holds(first):
+            if first > last or not view.holds(first):
                 return out
             for day in view.days[view.days.index(view.day_of(first)) :]:
-                found = proofs.find(self._db, day.sql, known[0], first, last)
-                out += [Evidence(edge, it.first, it.last, it.sent, it.answered, it.said) for it in found]
+                found = proofs.find(self._db, day.sql, number, first, last)
+                out += [Evidence(name, it.first, it.last, it.sent, it.answered, it.said) for it in found]
         return out
 
     def warmed(self, task: int) -> Mapping[str, int]:
@@ -194,7 +212,7 @@ class ReadOnlyLog(Reading):
     async def settle_all(self, settled: Sequence[Settled]) -> None:
         self._refuse()
 
-    async def forget(self, edge: str) -> None:
+    async def forget(self, edge: str, groups: Collection[str] = (), joined: int = 0) -> None:
         self._refuse()
 
     async def drop_before(self, seconds: int) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import os
 import sqlite3
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from freshline import datafile
@@ -64,6 +64,7 @@ class SqliteLog(Reading):
             writing = datafile.open_for_writing(file, "log", VERSION, script("log"))
             writing.execute(script("placed"))
             writing.execute(script("warmed"))
+            writing.execute(script("gone"))
             writing.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
             writing.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
             if not writing.execute("SELECT count(*) FROM meta").fetchone()[0]:
@@ -97,8 +98,8 @@ class SqliteLog(Reading):
     async def settle_all(self, settled: Sequence[Settled]) -> None:
         await self._submit(Settle(settled, asyncio.get_running_loop().create_future()))
 
-    async def forget(self, edge: str) -> None:
-        await self._submit(Forget(edge, asyncio.get_running_loop().create_future()))
+    async def forget(self, edge: str, groups: Collection[str] = (), joined: int = 0) -> None:
+        await self._submit(Forget(edge, groups, joined, asyncio.get_running_loop().create_future()))
 
     async def drop_before(self, seconds: int) -> None:
         await self._submit(Drop(seconds, asyncio.get_running_loop().create_future()))

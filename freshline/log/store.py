@@ -6,6 +6,7 @@ meanwhile, so they change after COMMIT and never before.
 
 from __future__ import annotations
 
+import json
 import secrets
 import sqlite3
 from dataclasses import dataclass, field
@@ -166,6 +167,10 @@ class Store:
         )
 
     def _forget(self, op: Forget, group: Group) -> None:
+        progress = group.progress.get(op.edge) or self.progress.get(op.edge)
+        if progress is not None and op.edge in self._edges:
+            gone = (self._edges[op.edge], op.edge, json.dumps(sorted(op.groups)), op.joined, self._head)
+            self._db.execute("INSERT INTO gone VALUES (?, ?, ?, ?, ?, ?)", (*gone, cursors.encode(progress)))
         group.progress[op.edge] = None
         self._db.execute("DELETE FROM warmed WHERE edge = ?", (self._edges.pop(op.edge, 0),))
         self._db.execute("DELETE FROM edge WHERE name = ?", (op.edge,))
@@ -176,6 +181,7 @@ class Store:
             first, last, head = self._db.execute(statements(day)["newest_head"]).fetchone()
             self._db.execute("UPDATE meta SET dropped = ?", (Segment.decode(first, head).mark(last),))
             self._db.execute("DELETE FROM warmed WHERE task <= ?", (last,))
+            self._db.execute("DELETE FROM gone WHERE went <= ?", (last,))
             for drop in statements(day).drop:
                 self._db.execute(drop)
             self._db.execute("DELETE FROM day WHERE day = ?", (day,))

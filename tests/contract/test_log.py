@@ -300,14 +300,23 @@ async def test_evidence(log: Log) -> None:
 
 
 async def test_forget(log: Log) -> None:
-    """A forgotten edge is as if it had never been, also under the same name again."""
+    """A forgotten edge is none any more, and begins anew under the same name; what it did is told as of one gone."""
     await log.append([wish()], now=NOON)
     await log.settle("e", Progress(1), [Evidence("e", 1, 1, 0.0, 0.0, "old")])
-    await log.forget("e")
+    await log.forget("never was")
+    await log.forget("e", ["eu", "asia"], joined=0)
     assert (log.progress("e"), log.evidence("e", 1)) == (None, [])
+    (gone,) = log.gone()
+    assert (gone.name, gone.groups, gone.joined, gone.went, gone.progress) == ("e", ("asia", "eu"), 0, 1, Progress(1))
+    assert [it.said for it in log.evidence_of(gone, 1, 1)] == ["old"]
 
     await log.settle("e", Progress(0), [Evidence("e", 1, 1, 0.0, 0.0, "new")])
     assert [it.said for it in log.evidence("e", 1)] == ["new"]
+    await log.append([wish()], now=NOON + DAY)
+    await log.forget("e")
+    assert [(it.went, log.evidence_of(it, 1, 1)[0].said) for it in log.gone()] == [(1, "old"), (2, "new")]
+    await log.drop_before(NOON + DAY)
+    assert [(it.went, log.evidence_of(it, 1, 2)) for it in log.gone()] == [(2, [])]
 
 
 # -- days -------------------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.proof.cover import Floor, Page, covers
-from tests.proof.warm import Warmth, disturbed, warmed
+from tests.proof.warm import Warmth, disturbed, is_plain, warmed
 
 SHOWN = 20
 EARLY_SECONDS = 1.5  #: the service counts deadlines in whole seconds
@@ -49,6 +49,7 @@ class Verdict:
     audits: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     by_edge: dict[str, Counter[str]] = field(default_factory=dict)
+    lapses: dict[str, str] = field(default_factory=dict)  #: what each edge does without a lease
     seconds_to_complete: dict[str, list[float]] = field(default_factory=dict)
     warm: int = 0  #: reads that had to be hits, by prefetches
     cold: list[str] = field(default_factory=list)  #: and were not
@@ -118,7 +119,7 @@ def check(home: Path) -> Verdict:
         match what:
             case "begin":
                 pages = [
-                    Page(one["host"], one["path"], one["query"], set(one["tags"]), len(one.get("spellings", "1")) == 1)
+                    Page(one["host"], one["path"], one["query"], set(one["tags"]), is_plain(one))
                     for one in event["pages"]
                 ]
                 deadline = {"refresh": event["refresh_seconds"], "prefetch": event["prefetch_seconds"]}
@@ -151,6 +152,7 @@ def check(home: Path) -> Verdict:
             case "rotation":
                 edges[event["edge"]] = event["name"]
                 keeps[event["edge"]] = event.get("lapse") == "serve"
+                verdict.lapses[event["name"]] = event.get("lapse", "")
             case "over":
                 over = at
     if not over:
@@ -277,7 +279,7 @@ def _reads(file: Path, pages: list[Page], edges: dict[int, str], warmth: Warmth,
                 known = consistent[int(number), since] = page.version_at(since) == got and since <= int(end)
             if not known:
                 verdict.broken.append(f"{name}: the origin had another version then: {text.strip()}")
-            if variant == "0" and page.plain and warmth.due(int(edge), int(number), began, int(end)):
+            if page.plain and warmth.due(int(edge), int(number), began, int(end)):
                 verdict.warm += 1
                 if cache != "H":
                     verdict.cold.append(f"{name} had to have {page.url}, and fetched it: {text.strip()}")

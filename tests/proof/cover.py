@@ -22,7 +22,7 @@ class Page:
     path: str
     query: str
     tags: set[str]
-    plain: bool = True  #: it has one spelling
+    plain: bool = True  #: it has one spelling, and no variants
     bumps: list[int] = field(default_factory=list)  #: when its versions began
     versions: list[int] = field(default_factory=list)
     moments: list[int] = field(default_factory=list)  #: when a refresh that covers it was first seen Complete

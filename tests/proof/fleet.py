@@ -21,7 +21,7 @@ from tests.proof.link import Link
 from tests.proof.origin import Origin
 from tests.proof.universe import HOSTS
 from tests.servers.authority import Authority
-from tests.servers.base import CacheServer
+from tests.servers.base import CacheServer, leave
 from tests.servers.nginx import Nginx
 from tests.servers.wallclock import WallClock
 
@@ -167,7 +167,7 @@ class Fleet:
         for member in self.members:
             await member.gate.stop()
             await member.up.stop()
-        stops = (member.do(_last(member.server)) for member in self.members)
+        stops = (asyncio.to_thread(leave, member.server) for member in self.members)
         for trouble in await asyncio.gather(*stops, return_exceptions=True):
             if isinstance(trouble, BaseException):
                 raise trouble
@@ -180,11 +180,6 @@ class Fleet:
         """Edges that nobody fetches through, guests aside."""
         above = {parent for member in self.members for parent in member.place.parents}
         return [member for member in self.members if member.name not in above and not member.place.guest]
-
-
-def _last(server: CacheServer) -> str:
-    """Its method that leaves nothing behind."""
-    return next(name for name in ("discard", "close", "stop") if hasattr(server, name))
 
 
 def make(kind: str, home: Path, above: Any, lapse: str, blind: bool) -> CacheServer:

@@ -85,8 +85,8 @@ class Visitors:
         self._recorder.note("rotation", edge=member.number, name=member.name, there=True, lapse=lapse)
         await self._tell(f"in {member.number} {member.site}")
         if member.secure:
-            number = SECURE + member.number
-            self._recorder.note("rotation", edge=number, name=f"{member.name}, TLS", there=True)
+            number, secure = SECURE + member.number, lapse.replace("serve", "")  # over TLS nothing was prefetched
+            self._recorder.note("rotation", edge=number, name=f"{member.name}, TLS", there=True, lapse=secure)
             await self._tell(f"in {number} {member.secure} {self._trusted}")
 
     async def take_out(self, member: Member) -> None:

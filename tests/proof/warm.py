@@ -39,6 +39,14 @@ class Window:
     until: int  #: and ended before
 
 
+def is_plain(page: dict[str, Any]) -> bool:
+    """It has one spelling, which is what is prefetched, and does not vary.
+
+    In Varnish an answer that may not be stored, a parent's 503, makes every variant of its URL a miss for a while.
+    """
+    return len(page.get("spellings", "1")) == 1 and not page.get("vary")
+
+
 def warmed(page: Page, tasks: Iterable[Task]) -> list[Window]:
     """When it has to be in every cache, by what was asked for: from a Complete until somebody asks for a refresh."""
     tasks = list(tasks)

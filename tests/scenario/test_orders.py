@@ -70,6 +70,28 @@ def test_evidence_says_what_each_edge_was_told(
     assert "there is no task 999" in operator("evidence", "999").err
 
 
+def test_edges_that_are_gone_are_told_of(
+    stack: Stack, caches: list[CacheServer], origin: Origin, operator: Callable[..., Said]
+) -> None:
+    """One that was removed before it was done, and one that had done it; the task is Complete since nobody is left."""
+    slow, done = caches
+    stack.order(slow, Duty.PAUSED)
+    time.sleep(0.6)
+    task = stack.refresh("/a").until_process("50%")
+    operator("edge", "remove", slow.name)
+    until(lambda: {row["Status"] for row in task.rows()} == {"Complete"})  # it may have missed its deadline before
+    operator("edge", "remove", done.name)
+    until(lambda: len(operator("evidence", task.id, "--json").json["gone"]) == 2)
+
+    found = operator("evidence", task.id, "--json").json
+    assert found["edges"] == []
+    stood = {each["edge"]: (each["settled"], len(each["said"])) for each in found["gone"]}
+    assert stood == {slow.name: (0, 0), done.name: (1, 1)}
+    shown = operator("evidence", task.id).out
+    assert "every edge that took part in it was removed since" in shown and "200 ok" in shown
+    assert "no edge takes part" not in shown
+
+
 def test_what_failed_is_retried(
     stack: Stack, caches: list[CacheServer], origin: Origin, operator: Callable[..., Said]
 ) -> None:

@@ -14,7 +14,7 @@ from urllib.error import HTTPError
 
 from freshline.drivers.lines import FRESH
 from tests.scenario.stack import Stack
-from tests.servers.base import CacheServer, get, until
+from tests.servers.base import CacheServer, get, leave, until
 from tests.servers.origin import Origin
 from tests.servers.wire import Wire
 
@@ -98,6 +98,6 @@ def wired(
     finally:
         stack.stop()
         for cache in caches:
-            cache.stop()
+            leave(cache)
         for wire in wires.values():
             wire.stop()

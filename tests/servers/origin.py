@@ -38,7 +38,6 @@ class Page:
     cut: bool = False  #: the connection breaks halfway through the body
     hang: bool = False  #: no headers, ever
     drop: bool = False  #: the connection closes before any header
-    lie: int = 0  #: so many bytes more than there are in Content-Length
     ranges: bool = False  #: parts of it can be asked for
     lie: int = 0  #: so many bytes more are announced than come
 

@@ -1,4 +1,4 @@
-"""The whole of it with a Squid for an edge; and its gate's files on their own."""
+"""``freshline gate squid``: what it writes works in a real server, built where it was copied to."""
 
 from __future__ import annotations
 
@@ -6,51 +6,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
-from tests.scenario.stack import Stack
 from tests.servers.base import SECRET, free_port, listens, until
 from tests.servers.origin import Origin
 from tests.servers.squid import Squid
-
-
-@pytest.fixture
-def squid(tmp_path: Path, origin: Origin) -> Iterator[Squid]:
-    server = Squid(tmp_path, origin)
-    server.start()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def stack(tmp_path: Path, squid: Squid) -> Iterator[Stack]:
-    """A service over that Squid."""
-    home = tmp_path / "service"
-    home.mkdir()
-    made = Stack(home, [squid]).start().until_fresh()
-    yield made
-    made.stop()
-
-
-def test_refreshed_and_prefetched(stack: Stack, squid: Squid, origin: Origin) -> None:
-    """A refresh that is Complete took the object, a prefetch that is Complete brought it, kill -9 or not."""
-    origin.serves("/a", "v1")
-    squid.get("/a").fetched("v1")
-    origin.serves("/a", "v2")
-    stack.refresh("/a").until_complete()
-    stack.prefetch("/a").until_complete()
-    squid.get("/a").hit("v2")
-
-    squid.kill()
-    origin.serves("/a", "v3")
-    task = stack.refresh("/a")
-    squid.start()
-    stack.until_fresh()
-    task.until_complete()
-    assert squid.get("/a").body == "v3"
 
 
 def test_the_squid_gate_stands_on_its_own(tmp_path: Path, origin: Origin) -> None:
