@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from freshline.delivery.alarms import Alarms
+from freshline.alarms import Alarms
 from freshline.delivery.events import Above
 from freshline.delivery.runner import EdgeRunner
 from freshline.delivery.settling import Settling

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator
 
+from freshline.alarms import Alarm, Alarms
 from freshline.ambient import Ambient
-from freshline.delivery.alarms import Alarm, Alarms
+from freshline.delivery.asking import InTasks
 from freshline.delivery.events import (
     Above,
     Answered,
@@ -46,10 +46,8 @@ from freshline.domain.action import Fetch
 from freshline.domain.edge import Edge, Progress
 from freshline.domain.ranges import NOTHING, Range, Ranges
 from freshline.domain.topology import Scope
-from freshline.drivers.base import Adrift, Applied, Driver, Fault, Gate, Lease, Trouble
+from freshline.drivers.base import Adrift, Applied, Driver, Gate, Prompt, Trouble
 from freshline.log.base import Log
-
-T = TypeVar("T")
 
 logger = logging.getLogger("freshline.delivery")
 
@@ -96,10 +94,12 @@ class EdgeRunner:
         self._ended: asyncio.Future[None] | None = None  #: while it runs
         self._alarm = Alarm(alarms, self._tick)
         self._account = settling.account(edge.name, self._written)
-        self._doing: set[asyncio.Task[None]] = set()
+        self._tasks = InTasks(edge.name, driver)
+        self._line: Prompt = driver if isinstance(driver, Prompt) else self._tasks
+        self._sent = 0.0  #: when the batch or flush that is under way was, monotonic
         self._looked: dict[bool, int] = {False: progress.cursor, True: progress.cursor}
         self._look_again = 0.0
-        self._fetching = Fetching(driver, self._places, self._call, self._post, follow=follow)
+        self._fetching = Fetching(driver, self._places, self._tasks.call, self._post, follow=follow)
         self._going: list[Fetch] = []  #: prefetches that begin in this turn
         self._looks = False  #: in the next turn of the loop
 
@@ -158,15 +158,13 @@ class EdgeRunner:
         """
         self._ended = asyncio.get_running_loop().create_future()
         try:
-            asyncio.get_running_loop().call_soon(self._work)
+            self._look_soon()
             await self._ended
         finally:
             self._ended = None
             self._alarm.cancel()
             self._account.close()
-            for doing in list(self._doing):
-                doing.cancel()
-            await asyncio.gather(*self._doing, return_exceptions=True)
+            await self._tasks.close()
             await self._fetching.close()
             self._places.close()
             await self._driver.close()
@@ -185,7 +183,11 @@ class EdgeRunner:
     def _look_soon(self) -> None:
         if self._ended is not None:
             self._looks = True
-            asyncio.get_running_loop().call_soon(self._work)
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        if self._looks:  # and nobody has looked since
+            self._work()
 
     def _work(self) -> None:
         """Look at all that has happened. What goes wrong ends :meth:`run`."""
@@ -241,13 +243,21 @@ class EdgeRunner:
     def _do(self, command: Command) -> None:
         match command:
             case Ask(lease):
-                self._start(self._ask(lease))
+                try:
+                    self._line.ask(lease, self._stands)
+                except Exception as error:
+                    self._post(self._tasks.broke(error))
             case Send(batch, lease):
-                self._start(self._tell(self._driver.apply(batch, lease)))
+                self._sent = self._ambient.monotonic()
+                try:
+                    self._line.tell(batch, lease, self._answered)
+                except Exception as error:
+                    self._post(Answered(self._tasks.broke(error)))
             case Flush(position):
+                self._sent = self._ambient.monotonic()
                 mark = self._log.mark(position)
                 assert mark is not None, f"the log lost its mark of {position}"
-                self._start(self._tell(self._driver.flush(self._log.id, position, mark)))
+                self._tasks.flush(self._log.id, position, mark, self._answered)
             case Go(fetch):
                 self._going.append(fetch)
             case Settle(progress, evidence, urgent):
@@ -255,37 +265,22 @@ class EdgeRunner:
             case Warn(text):
                 logger.warning("%s", text)
 
-    def _start(self, what: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        doing = asyncio.get_running_loop().create_task(what)
-        self._doing.add(doing)
-        doing.add_done_callback(self._doing.discard)
-        return doing
-
-    async def _ask(self, lease: Lease | None) -> None:
-        answer = await self._call(self._driver.status(lease))
-        if isinstance(answer, Trouble):
-            self._post(answer)
-        else:
-            self._post(Stands(answer, self._is_ours(answer)))
+    def _stands(self, answer: Gate | Trouble) -> None:
+        self._heard(answer if isinstance(answer, Trouble) else Stands(answer, self._is_ours(answer)))
 
     def _is_ours(self, gate: Gate) -> bool:
         return gate.log == self._log.id and gate.mark is not None and self._log.mark(gate.position) == gate.mark
 
-    async def _tell(self, call: Coroutine[Any, Any, Any]) -> None:
-        began = self._ambient.monotonic()
-        answer = await self._call(call)
+    def _answered(self, answer: Applied | Adrift | Trouble) -> None:
         if isinstance(answer, Applied) and self._log.mark(answer.position) != answer.mark:
             answer = Adrift(f"{answer.said}: a position of another history than ours")
-        self._observe(self.edge.name, self._ambient.monotonic() - began)
-        self._post(Answered(answer))
+        self._observe(self.edge.name, self._ambient.monotonic() - self._sent)
+        self._heard(Answered(answer))
 
-    async def _call(self, call: Coroutine[Any, Any, T]) -> T | Trouble:
-        """A fault of ours in a driver is told as the edge's trouble, so the machine goes on, and is logged as ours."""
-        try:
-            return await call
-        except Exception as error:
-            logger.exception("the driver of %s broke", self.edge.name)
-            return Trouble(Fault.FAILED, f"driver: {error!r}")
+    def _heard(self, event: Event) -> None:
+        """Looked at now: drivers answer in a turn of their own."""
+        self._events.append(event)
+        self._work()
 
     def _written(self, progress: Progress) -> None:
         if progress.leased_seconds != self.machine.lease.noted_seconds:

@@ -148,6 +148,19 @@ class Driver(Protocol):
 
 
 @runtime_checkable
+class Prompt(Protocol):
+    """A driver that can be asked and told without a task for each: ``done`` is called once, in a later turn."""
+
+    def ask(self, lease: Lease | None, done: Callable[[Gate | Trouble], None]) -> None:
+        """:meth:`Driver.status`"""
+        ...
+
+    def tell(self, batch: Batch, lease: Lease | None, done: Callable[[Applied | Adrift | Trouble], None]) -> None:
+        """:meth:`Driver.apply`"""
+        ...
+
+
+@runtime_checkable
 class Several(Protocol):
     """A driver that can ask for many objects in one request, and is answered one by one."""
 

@@ -29,12 +29,14 @@ class ErrandDriver(GateDriver):
 
     fetches_at_once = 1
 
-    async def status(self, lease: Lease | None = None) -> Gate | Trouble:
-        gate = await super().status(lease)
-        if isinstance(gate, Gate):
-            most = gate.detail.get("fetches", "1")
-            self.fetches_at_once = min(int(most), AT_ONCE) if lines.is_number(most) else 1
-        return gate
+    def ask(self, lease: Lease | None, done: Callable[[Gate | Trouble], None]) -> None:
+        def stands(gate: Gate | Trouble) -> None:
+            if isinstance(gate, Gate):
+                most = gate.detail.get("fetches", "1")
+                self.fetches_at_once = min(int(most), AT_ONCE) if lines.is_number(most) else 1
+            done(gate)
+
+        super().ask(lease, stands)
 
     async def probe(self, what: Fetch) -> Probed | Trouble:
         reply = await self._ask("POST", "/freshline/probe", _body("probe", what), self._patience.probe_seconds)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from freshline.alarms import Alarm, Alarms
 from freshline.delivery import settling
-from freshline.delivery.alarms import Alarm, Alarms
 from freshline.delivery.settling import Settling
 from freshline.domain.edge import Evidence, Progress
 from freshline.domain.task import Kind, Wish

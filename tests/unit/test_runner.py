@@ -10,9 +10,9 @@ from functools import partial
 
 import pytest
 
+from freshline.alarms import Alarms
 from freshline.ambient import Ambient
 from freshline.delivery.ages import Ages
-from freshline.delivery.alarms import Alarms
 from freshline.delivery.events import Above, Origin
 from freshline.delivery.feed import Feed
 from freshline.delivery.lateness import Deadlines, Lateness

@@ -1,4 +1,4 @@
-"""One timer for all edges.
+"""One timer for all edges, and for all that is waited for.
 
 A thousand edges that are asked where they stand every few seconds would keep a thousand timers of the event loop, each
 set anew by each answer. Here an edge that has to look later than it said before only notes so; when its old moment
@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from heapq import heappop, heappush
+from weakref import WeakValueDictionary
 
 GRAIN_SECONDS = 0.02  #: between two looks at what is due
+FAR_SECONDS = 30.0  #: nothing stands in the queue for longer: what was called off is forgotten then
 
 NEVER = float("inf")
 
@@ -25,6 +27,14 @@ class Alarms:
         self._count = 0  #: makes entries of one moment comparable
         self._timer: asyncio.TimerHandle | None = None
         self._at = NEVER  #: when the timer ends
+
+    @staticmethod
+    def here() -> Alarms:
+        """Those of the loop that runs."""
+        loop = id(asyncio.get_running_loop())
+        if (found := _here.get(loop)) is None:
+            found = _here[loop] = Alarms()
+        return found
 
     def push(self, at: float, alarm: Alarm) -> None:
         self._count += 1
@@ -47,6 +57,9 @@ class Alarms:
             self._arm(max(self._queue[0][0], now + GRAIN_SECONDS))
 
 
+_here: WeakValueDictionary[int, Alarms] = WeakValueDictionary()  #: by loop, for as long as there are any alarms of it
+
+
 class Alarm:
     """Rings once at the moment that was set last."""
 
@@ -59,10 +72,10 @@ class Alarm:
 
     def set(self, pause_seconds: float) -> None:
         """Ring after so long, instead of whenever it was to ring."""
-        self._due = due = asyncio.get_running_loop().time() + pause_seconds
-        if due < self._queued:
-            self._queued = due
-            self._alarms.push(due, self)
+        now = asyncio.get_running_loop().time()
+        self._due = now + pause_seconds
+        if self._due < self._queued:
+            self._put(now)
 
     def by(self, pause_seconds: float) -> None:
         """Ring after so long, or sooner if it was to ring sooner."""
@@ -81,5 +94,10 @@ class Alarm:
             self._due = NEVER
             self._ring()
         elif self._due < NEVER:
-            self._queued = self._due
-            self._alarms.push(self._due, self)
+            self._put(now)
+
+    def _put(self, now: float) -> None:
+        at = min(self._due, now + FAR_SECONDS)
+        if at < self._queued:
+            self._queued = at
+            self._alarms.push(at, self)
