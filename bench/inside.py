@@ -34,9 +34,12 @@ async def service(home: Path, edges: Iterable[Edge]) -> AsyncIterator[tuple[Book
         yield made, app.desk.log
 
 
-async def settled(log: Log, edges: Iterable[Edge], position: int) -> None:
-    """Return once all of them are done with everything up to a position, on the disk."""
+async def settled(log: Log, edges: Iterable[Edge], position: int, look_seconds: float = 0.001) -> None:
+    """Return once all of them are done with everything up to a position, on the disk.
+
+    :param look_seconds: so often; each look is work of this process
+    """
     async with asyncio.timeout(PATIENCE_SECONDS):
         for edge in edges:
             while (progress := log.progress(edge.name)) is None or progress.cursor < position:  # noqa: ASYNC110
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(look_seconds)

@@ -494,6 +494,15 @@ def test_a_row_that_reads_like_the_end(origin, cache, log):
     cache.get("/a").fetched("v2")
 
 
+@pytest.mark.parametrize("runs", [b"run 1 1048577 1 tag h\n", b"run 1 1 1 tag h\na\nrun 2 1048576 1 tag h\n"])
+def test_more_rows_than_a_batch_may_have(cache, log, runs):
+    """A row may be two bytes, and what a gate makes of it is a hundred: so there is a bound."""
+    answer = post(cache, "/freshline/batch", b"batch log-a 0 9000000 m 1\n" + runs + b"a\nend\n")
+
+    assert (answer.status, log.status().position) == (400, 0)
+    assert "more rows than a batch may have" in answer.body
+
+
 def test_a_big_batch(origin, cache, log):
     """Twenty thousand commands in one batch are applied, each of them."""
     origin.serves("*", "v1")

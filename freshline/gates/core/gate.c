@@ -363,7 +363,7 @@ read_batch(struct slice body, struct batch *b, size_t *at)
 	body.size -= 4;
 	for (p = body.at; (p = memchr(p, '\n', (size_t)(body.at + body.size - p))) != NULL; p++)
 		lines++;
-	if ((b->commands = malloc(lines * sizeof *b->commands)) == NULL)
+	if ((b->commands = malloc((lines < BATCH_ROWS ? lines : BATCH_ROWS) * sizeof *b->commands)) == NULL)
 		return (NO_MEMORY);
 	*at = 1;
 	(void)next_line(&body, &line);
@@ -373,6 +373,8 @@ read_batch(struct slice body, struct batch *b, size_t *at)
 		++*at;
 		if ((why = read_run(line, &run, &rows, reached, b->upto)) != NULL)
 			return (why);
+		if (rows > BATCH_ROWS - b->n)
+			return ("more rows than a batch may have");
 		for (; rows > 0; rows--, run.position++) {
 			++*at;
 			if (!next_line(&body, &line))

@@ -11,6 +11,7 @@
 #include "rules.h"
 
 #define BATCH_BYTES	(64u << 20)	/* the longest batch it reads */
+#define BATCH_ROWS	(1u << 20)	/* and the most commands in one */
 
 struct answer {
 	int status;

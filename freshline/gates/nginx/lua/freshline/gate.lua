@@ -15,6 +15,7 @@ local LOCK_SECONDS = 15      -- a lock whose worker died and left its number to 
 local LOCK_WAIT_SECONDS = 10
 local BREATH = 1000          -- commands between two breaths
 local NUMBER = 15            -- digits of a position: a double counts that far
+local ROWS = 1048576         -- in one batch
 local PATTERN_LENGTH = 4096
 local FETCHES = 64           -- of one request
 local VERBS = {file = true, path = true, dir = true, regex = true, tag = true}
@@ -92,6 +93,7 @@ local function parse_batch(body)
     local first, count = digits and number(digits), many and number(many)
     if not (first and count and VERBS[verb]) then return nil, "no run: " .. sub(line, 1, 80) end
     if count == 0 or first <= reached or first + count - 1 > upto then return nil, "out of order, or empty: " .. line end
+    if n + count > ROWS then return nil, "more rows than a batch may have" end
     reached = first + count - 1
     local of_path = verb ~= "regex" and verb ~= "tag"
     for position = first, reached do
