@@ -33,13 +33,18 @@ class Place:
     """Overrides service.data_dir."""
 
     def settings(self) -> Settings:
-        from freshline.config import BadConfig, load
+        from freshline.config import BadConfig
 
         try:
-            # An empty FRESHLINE_CONFIG is as good as none; as a path it would be the directory we stand in.
-            settings = load(None if self.config == Path() else self.config)
+            return self._settings()
         except BadConfig as error:
             fail(f"the configuration has mistakes\n{error}", 2)
+
+    def _settings(self) -> Settings:
+        from freshline.config import load
+
+        # An empty FRESHLINE_CONFIG is as good as none; as a path it would be the directory we stand in.
+        settings = load(None if self.config == Path() else self.config)
         if self.data_dir is not None:
             settings = replace(settings, service=replace(settings.service, data_dir=str(self.data_dir)))
         return settings
@@ -83,6 +88,19 @@ class Place:
                 Audit(Path(settings.data_dir) / AUDIT).ordered(time.time(), what)
             except OSError as error:
                 print(f"note: the audit trail cannot be written: {error}", file=sys.stderr)
+
+    def log_here(self) -> ReadOnlyLog | None:
+        """The log, where the service may be elsewhere: nothing if there is none that can be read."""
+        import sqlite3
+
+        from freshline.config import BadConfig
+        from freshline.datafile import WrongFile
+        from freshline.wiring import CannotStart, read_log
+
+        try:
+            return read_log(self._settings())
+        except (BadConfig, WrongFile, CannotStart, OSError, sqlite3.Error):
+            return None
 
     def log(self) -> ReadOnlyLog | None:
         """The log beside the service that writes it; nothing if there is none yet."""

@@ -17,6 +17,7 @@ from freshline import __version__
 from freshline.cli import (
     access,
     configuration,
+    evidence,
     fleet,
     gate,
     media,
@@ -53,7 +54,7 @@ COMMANDS: list[Callable[..., None]] = [
     tasks.task,
     tasks.quota,
     tasks.sign,
-    orders.evidence,
+    evidence.evidence,
     orders.retry,
     orders.cancel,
     orders.audit,

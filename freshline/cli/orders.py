@@ -1,141 +1,19 @@
-"""``evidence``, ``retry``, ``cancel``, ``audit``: what operators ask of the service itself, on its machine."""
+"""``retry``, ``cancel``, ``audit``: what operators order the service to do, on its machine, and who did."""
 
 from __future__ import annotations
 
 import json as json_
 import time
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from cyclopts import Parameter, validators
 
-from freshline.cli.caller import Flag
 from freshline.cli.local import HERE, AsJson, Place
 from freshline.cli.output import as_json, fail, table
 
-if TYPE_CHECKING:
-    from freshline.domain.edge import Edge, Evidence, Gone, Progress
-    from freshline.domain.task import Task
-    from freshline.log.reading import ReadOnlyLog
-
 ANSWER_SECONDS = 30.0
-PROBED = 20  #: rows of a task that --probe asks each gate about
 HOURS = 10 * 366 * 24  #: as long as a trail may be kept
-SAID = 5  #: pieces of evidence of each edge, unless all are wanted
-
-
-def evidence(
-    task: int, /, *, probe: Flag = False, all: Flag = False, json: AsJson = False, place: Place = HERE
-) -> None:
-    """Show what each edge was told for a task, when, and what it answered; also edges that were removed since.
-
-    ```
-    freshline evidence 24840
-    freshline evidence 24840 --probe --json
-    ```
-
-    Parameters
-    ----------
-    task
-        Its id.
-    probe
-        Ask each gate now whether it has the first 20 URLs, and how old they are; only for files and prefetches.
-    all
-        Every answer, not the last five of each edge.
-    """
-    from freshline.domain.edge import Progress
-
-    with place.inventory() as inventory:
-        topology = inventory.topology
-    log = place.log()
-    found = log.task(task) if log else None
-    if log is None or found is None:
-        fail(f"there is no task {task}, or it is no longer kept")
-    edges = sorted(topology.taking(found.wish), key=lambda edge: (-topology.tier(edge.name), edge.name))
-    rows = []
-    for edge in edges:
-        progress = log.progress(edge.name) or Progress(cursor=edge.joined)
-        said = log.evidence(edge.name, found.id, found.last)
-        row = {"edge": edge.name, "tier": f"L{topology.tier(edge.name)}", **_counted(found, edge.joined, progress)}
-        if found.wish.kind.is_prefetch:
-            row["bytes"] = log.warmed(found.id).get(edge.name, 0)
-        rows.append(row | {"said": [_piece(each) for each in (said if all else said[-SAID:])]})
-    gone = [_gone(log, found, each, all) for each in log.gone() if each.went >= found.id and _took(each, found)]
-    if probe:
-        for row, probed in zip(rows, _probe(found, edges), strict=True):
-            row["probed"] = probed
-    if json:
-        as_json({"task": str(task), "rows": len(found.wish.paths), "edges": rows, "gone": gone})
-        return
-    _show(found, rows, gone)
-
-
-def _took(edge: Gone, task: Task) -> bool:
-    """The task waited for it, as long as it was there."""
-    return task.wish.group in edge.groups and edge.joined < task.last
-
-
-def _gone(log: ReadOnlyLog, task: Task, edge: Gone, all: bool) -> dict[str, Any]:
-    said = log.evidence_of(edge, task.id, task.last)
-    counts = _counted(task, edge.joined, edge.progress)
-    pieces = [_piece(each) for each in (said if all else said[-SAID:])]
-    return {"edge": edge.name, "removed_at": edge.went, **counts, "said": pieces}
-
-
-def _show(task: Task, rows: list[dict[str, Any]], gone: list[dict[str, Any]]) -> None:
-    wish = task.wish
-    what = f"{wish.paths[0]}{f' and {len(wish.paths) - 1} more' if len(wish.paths) > 1 else ''}"
-    print(f"task {task.id}, {wish.kind.value} of {wish.domain}, accepted {_time(task.created)}: {what}")
-    if not rows and not gone:
-        print("no edge takes part in it, so it was Complete at once")
-        return
-    if rows:
-        counts = ("edge", "tier", "settled", "failed", "open", *(["bytes"] if wish.kind.is_prefetch else []))
-        table([name.upper() for name in counts], [[row[name] for name in counts] for row in rows])
-    else:
-        print("every edge that took part in it was removed since")
-    if gone:
-        print("\nremoved since; it waits for them no more. As they stood then:")
-        counts = ("edge", "removed_at", "settled", "failed", "open")
-        table([name.upper() for name in counts], [[row[name] for name in counts] for row in gone])
-    pieces = [(row["edge"], *each.values()) for row in (*rows, *gone) for each in row["said"]]
-    if pieces:
-        print()
-        table(["EDGE", "ROWS", "SENT", "ANSWERED", "SAID"], pieces)
-    probes = [(row["edge"], url, said) for row in rows for url, said in row.get("probed", {}).items()]
-    if probes:
-        print()
-        table(["EDGE", "URL", "NOW"], probes)
-
-
-def _counted(task: Task, joined: int, progress: Progress) -> dict[str, int]:
-    from freshline.domain.ranges import Ranges
-
-    due = Ranges([(max(task.id, joined + 1), task.last)])
-    failed = progress.failures(due)
-    settled = (due & progress.done()) - failed
-    return {"settled": settled.size(), "failed": failed.size(), "open": (due - settled - failed).size()}
-
-
-def _piece(said: Evidence) -> dict[str, str]:
-    rows = str(said.first) if said.first == said.last else f"{said.first}-{said.last}"
-    return {"rows": rows, "sent": _time(said.sent), "answered": _time(said.answered), "said": said.said}
-
-
-def _time(seconds: float) -> str:
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
-
-
-def _probe(task: Task, edges: list[Edge]) -> list[dict[str, str]]:
-    from freshline.cli.probing import probe
-    from freshline.domain.task import Kind
-
-    if task.wish.kind not in (Kind.FILE, Kind.PRELOAD):
-        fail(f"--probe: task {task.id} is a {task.wish.kind.value}, and a gate is asked about single URLs", 2)
-    found = probe(edges, task.wish.paths[:PROBED], task.wish.headers)
-    return [{url: answer.said for url, answer in of_edge.items()} for of_edge in found]
 
 
 def retry(task: int, /, *, json: AsJson = False, place: Place = HERE) -> None:

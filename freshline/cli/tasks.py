@@ -114,6 +114,7 @@ def prefetch(
     pacing: Pacing = UNPACED,
     waiting: Waiting = AT_ONCE,
     caller: Caller = NOBODY,
+    place: Place = HERE,
 ) -> None:
     """Bring URLs into every edge before anyone asks for them.
 
@@ -147,7 +148,7 @@ def prefetch(
         common["WithHeader"] = json.dumps(_headers(header))
     wanted = [*(lines.read(urls, file) if urls or file or not sitemap else []), *_listed(sitemap)]
     ids = warming.submit(caller, common, wanted, PER_CALL["preload"], pacing)
-    _finish(caller, ids, waiting, PREFETCH_SECONDS * math.ceil(len(wanted) / 1_000))
+    _finish(caller, ids, waiting, PREFETCH_SECONDS * math.ceil(len(wanted) / 1_000), place)
 
 
 def _listed(sitemaps: Sequence[str]) -> list[str]:
@@ -345,12 +346,12 @@ def _show(rows: Sequence[Mapping[str, Any]]) -> None:
     table([column.upper() for column in columns], [[row[column] for column in columns] for row in rows])
 
 
-def _finish(caller: Caller, ids: Sequence[str], waiting: Waiting, seconds: float) -> None:
+def _finish(caller: Caller, ids: Sequence[str], waiting: Waiting, seconds: float, place: Place | None = None) -> None:
     if not waiting.wait:
         _tell(caller, ids)
         return
     seconds = seconds if waiting.timeout is None else waiting.timeout
-    found = following.follow(caller, ids, seconds)
+    found = following.follow(caller, ids, seconds, place)
     rows = [row for each in found.values() for row in each]
     bad = [row for row in rows if row["Status"] != "Complete"]
     if caller.json:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from freshline.cli.caller import Caller, Flag
+from freshline.cli.local import Place
 from freshline.cli.output import fail
 from freshline.cli.urls import parts
 
@@ -59,8 +60,11 @@ def by_id(caller: Caller, ids: Sequence[str]) -> Rows:
     return rows
 
 
-def follow(caller: Caller, ids: Sequence[str], seconds: float) -> dict[str, Rows]:
-    """The rows of each task, once every one has ended or the time is up."""
+def follow(caller: Caller, ids: Sequence[str], seconds: float, place: Place | None = None) -> dict[str, Rows]:
+    """The rows of each task, once every one has ended or the time is up.
+
+    :param place: of prefetches: where the log may be, which knows how much of them is stored
+    """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
@@ -76,6 +80,7 @@ def follow(caller: Caller, ids: Sequence[str], seconds: float) -> dict[str, Rows
         transient=True,
         disable=not console.is_terminal,
     )
+    stored = Stored(place) if place is not None and console.is_terminal else None
     seen: dict[str, Rows] = {id_: [] for id_ in ids}
     left, calls = list(seen), math.ceil(len(seen) / IDS_PER_CALL)
     try:
@@ -84,7 +89,8 @@ def follow(caller: Caller, ids: Sequence[str], seconds: float) -> dict[str, Rows
             while True:
                 seen |= _look(caller, left)
                 left = [id_ for id_ in left if any(row["Status"] in ("Pending", "Refreshing") for row in seen[id_])]
-                bar.update(shown, completed=sum(map(_fraction, seen.values())), rows=_rows(seen.values()))
+                rows = " ".join([_rows(seen.values()), *([stored.said(seen, set(left))] if stored is not None else [])])
+                bar.update(shown, completed=sum(map(_fraction, seen.values())), rows=rows)
                 if not left or time.monotonic() >= until:
                     return seen
                 pause = max(POLL_SECONDS, CALL_SECONDS * calls)
@@ -93,6 +99,50 @@ def follow(caller: Caller, ids: Sequence[str], seconds: float) -> dict[str, Rows
         more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
         print(f"freshline: waiting ends, the tasks go on: {' '.join(left[:SHOWN])}{more}", file=sys.stderr)
         raise
+
+
+class Stored:
+    """Bytes that edges have stored of prefetches: no answer of the API has them, but the log has, if it is here."""
+
+    def __init__(self, place: Place) -> None:
+        self._log = place.log_here()
+        self._ours: bool | None = None  #: the log is that of the service that was asked
+        self._ended: dict[str, int] = {}
+
+    def said(self, seen: Mapping[str, Rows], left: Container[str]) -> str:
+        """As ``3.2 MB``, of all edges together; nothing where the log is elsewhere.
+
+        :param left: tasks that have not ended; of the others the sum stays what it is
+        """
+        if self._log is None or self._ours is False:
+            return ""
+        total = 0
+        for id_, rows in seen.items():
+            if not rows:
+                continue
+            if self._ours is None:
+                self._ours = self._holds(rows[0])
+                if not self._ours:
+                    return ""
+            stored = self._ended.get(id_)
+            if stored is None:
+                stored = sum(self._log.warmed(int(id_)).values())
+                if id_ not in left:
+                    self._ended[id_] = stored
+            total += stored
+        from rich.filesize import decimal
+
+        return decimal(total)
+
+    def _holds(self, row: Mapping[str, str]) -> bool:
+        """Another service's task of the same id was asked for something else, or at another time."""
+        from freshline.wire.times import write
+
+        assert self._log is not None
+        task = self._log.task(int(row["TaskId"]))
+        if task is None:
+            return False
+        return (write(task.created), task.wish.paths[0]) == (row["CreationTime"], row["ObjectPath"])
 
 
 def _look(caller: Caller, ids: Sequence[str]) -> dict[str, Rows]:

@@ -92,6 +92,33 @@ def test_edges_that_are_gone_are_told_of(
     assert "no edge takes part" not in shown
 
 
+def test_evidence_of_many_is_counted_together(
+    stack: Stack, caches: list[CacheServer], origin: Origin, operator: Callable[..., Said]
+) -> None:
+    """Several ids, or from one to another: rows and bytes of each edge, each task once."""
+    for n in range(6):
+        origin.serves(f"/{n}", "v" * (10 + n))
+    ids = [stack.prefetch(f"/{n}", f"/{n + 1}").until_complete().id for n in (0, 2, 4)]
+    stack.refresh("/0").until_complete()
+
+    for asked, rows, stored in (
+        ([f"{ids[0]}-{ids[2]}"], 6, 75),
+        ([ids[0], ids[2]], 4, 10 + 11 + 14 + 15),
+        ([f"{ids[1]}-999", ids[2], ids[2]], 5, 54),
+    ):
+        found = operator("evidence", *asked, "--json").json
+        counted = {(edge["settled"], edge["failed"], edge["open"], edge["bytes"]) for edge in found["edges"]}
+        assert (found["rows"], counted, len(found["edges"])) == (rows, {(rows, 0, 0, stored)}, len(caches))
+    shown = operator("evidence", f"{ids[0]}-999")
+    assert shown.out.startswith("4 tasks, 7 rows\nEDGE") and "BYTES" in shown.out
+
+    for asked, why in ((["0"], "no task id"), (["5-3"], "no task id"), ([], "name a task"), (["x"], "no task id")):
+        refused = operator("evidence", *asked)
+        assert refused.code == 2 and why in refused.err
+    assert "no task 900-999" in operator("evidence", "900-999").err
+    assert operator("evidence", ids[0], ids[1], "--probe").code == 2
+
+
 def test_what_failed_is_retried(
     stack: Stack, caches: list[CacheServer], origin: Origin, operator: Callable[..., Said]
 ) -> None:
