@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import random
 import secrets
 import shutil
 import time
@@ -13,6 +12,7 @@ import urllib.request
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,9 @@ DOMAINS = 500
 VERSION = "2018-05-10"
 STALE_SECONDS = 20 * 3600  #: a log as old as this is built anew: its oldest rows would soon be out of reach
 SPAN_SECONDS = 36 * 3600  #: the rows are spread over so much
+MOMENTS = 200  #: at least, that rows are made at: some in every hour
 FAILED_RUNS = 100  #: of ten rows each, on the first edge
-BUILT = [5, FORMAT]  #: changes when what is built changes
+BUILT = [6, FORMAT]  #: changes when what is built changes
 
 #: Nobody is held up by what protects a service from one caller; else as it is shipped.
 LIMITS = """
@@ -107,17 +108,15 @@ def filled(rows: int) -> Books:
 
 async def _fill(made: Books, rows: int, end: float) -> None:
     log = made.open_log()
-    dice = random.Random(1)
 
     async def some(first: int, count: int) -> None:
         wishes = [
-            Wish(made.account, f"d{domain}.test", "default", Kind.FILE, (url(domain, at),))
+            Wish(made.account, f"d{domain_of(at)}.test", "default", Kind.FILE, (url(domain_of(at), at),))
             for at in range(first, first + count)
-            for domain in (dice.randrange(DOMAINS),)
         ]
         await log.append(wishes, now=end - SPAN_SECONDS * (1 - first / rows))
 
-    step = min(4096, rows)
+    step = min(4096, rows // MOMENTS)
     for at in range(0, rows, 2 * step):
         counts = [min(step, rows - first) for first in (at, at + step) if first < rows]
         await asyncio.gather(*(some(at + step * part, count) for part, count in enumerate(counts)))
@@ -126,6 +125,11 @@ async def _fill(made: Books, rows: int, end: float) -> None:
         progress = Progress(cursor=log.head, begun=log.head)
         await log.settle(f"e{number}", progress.with_failures(Reason.INTERNAL, failed) if number == 0 else progress)
     await log.close()
+
+
+def domain_of(at: int) -> int:
+    """Of the row with this number, counted from 0."""
+    return int.from_bytes(blake2b(b"%d" % at, digest_size=4).digest(), "little") % DOMAINS
 
 
 def url(domain: int, at: int) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 from bench.harness import Bench, Line, Sample, compare, interleave
-from bench.service import DOMAINS, Service, filled, url
+from bench.service import DOMAINS, Service, domain_of, filled, url
 from bench.wrk import wrk
 from freshline.wire import times
 
@@ -43,9 +43,13 @@ ASKS: dict[str, Ask] = {
         "PageNumber": _middle(dice, service),
     },
     "time": lambda dice, service: _hours(dice, service),
-    "path": lambda dice, service: {"ObjectPath": url(dice.randrange(DOMAINS), dice.randrange(service.books.rows))},
+    "path": lambda dice, service: {"ObjectPath": _path(dice.randrange(service.books.rows))},
     "id": lambda dice, service: {"TaskId": str(dice.randrange(service.books.rows) + 1)},
 }
+
+
+def _path(row: int) -> str:
+    return url(domain_of(row), row)
 
 
 def _hours(dice: random.Random, service: Service) -> dict[str, str]:

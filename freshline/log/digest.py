@@ -1,34 +1,39 @@
 """Where a path occurs, without an index entry per row.
 
-Every row leaves five bytes of its path's digest and four of its position. They gather in a :class:`Tail` in memory,
-128 buckets of it, and each time the tail is full its buckets go to the store as blobs, one per bucket. A look-up scans
-one bucket: at ten million rows about 700 kB in 150 blobs. What the tail held is found again in the segments after a
+Every row leaves five bytes of its path's digest and four that say its kind and its place in the day. They gather in a
+:class:`Tail` in memory, in buckets; each time the tail is full it goes to the store as a run, a blob for each bucket,
+and runs of one size become one of the next (:mod:`freshline.log.gathering`). So a look-up reads one bucket of some ten
+runs, whatever the log holds: at ten million rows about 22 kB. What the tail held is found again in the chunks after a
 crash, so it needs no log of its own.
 
-Five bytes and a bucket are 47 bits: among ten million rows a stranger looks the same once in fourteen million queries.
+Five bytes and a bucket are 52 bits: among ten million rows a stranger looks the same once in four hundred million
+queries.
 """
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from hashlib import blake2b
+from struct import Struct
 
 from freshline.domain.task import Kind, Task, Wish
 
-BUCKETS = 128
+BUCKETS = 4_096
 TAIL_ROWS = 65_536  #: a tail as long as this goes to the store
 BYTES = 5  #: of a digest that are kept
+ENTRY = BYTES + 4
 
-# One digest serves all kinds: each keeps another window of it, so that a query for all kinds scans one bucket. These
-# numbers are in the files: add to them, never change them.
-_WINDOW = {Kind.FILE: 0, Kind.DIRECTORY: 1, Kind.REGEX: 2, Kind.IGNORE_PARAMS: 3, Kind.TAG: 4, Kind.PRELOAD: 5}
-_DIGEST_BYTES = BYTES + 8
+# These numbers are in the files: add to them, never change them.
+_CODE = {Kind.FILE: 0, Kind.DIRECTORY: 1, Kind.REGEX: 2, Kind.IGNORE_PARAMS: 3, Kind.TAG: 4, Kind.PRELOAD: 5}
+_KIND = {code: kind for kind, code in _CODE.items()}
+_PLACES = 29  #: bits of a row's place in its day; a day has no more rows than that
+_PLACE = (1 << _PLACES) - 1
+_said = Struct("<I").pack
+_number = Struct(f"<{BYTES}xH").unpack  #: what is left of a digest, for its bucket
 
 
 def digests(account: str, domain: str, paths: Iterable[str]) -> list[bytes]:
-    start = blake2b(f"{account}\n{domain}\n".encode(), digest_size=_DIGEST_BYTES)
+    start = blake2b(f"{account}\n{domain}\n".encode(), digest_size=BYTES + 2)
     out = []
     for path in paths:
         digest = start.copy()
@@ -38,20 +43,20 @@ def digests(account: str, domain: str, paths: Iterable[str]) -> list[bytes]:
 
 
 def bucket_of(digest: bytes) -> int:
-    return digest[-1] % BUCKETS
+    number: int = _number(digest)[0]
+    return number % BUCKETS
 
 
-def window(digest: bytes, kind: Kind) -> bytes:
-    at = _WINDOW[kind]
-    return digest[at : at + BYTES]
-
-
-def matches(entries: bytes, needle: bytes) -> Iterator[int]:
-    """Offsets from the day's first position, of one stored bucket's rows that look like ``needle``."""
-    count = len(entries) // (BYTES + 4)
-    for place in _places(entries, needle, count * BYTES):
-        at = count * BYTES + place * 4
-        yield int.from_bytes(entries[at : at + 4], "little")
+def matches(entries: bytes | bytearray, digest: bytes, kinds: Collection[Kind]) -> Iterator[int]:
+    """Offsets from the day's first position, of one bucket's rows of these kinds that look like this digest."""
+    needle = digest[:BYTES]
+    at = entries.find(needle)
+    while at != -1:
+        if at % ENTRY == 0:
+            said = int.from_bytes(entries[at + BYTES : at + ENTRY], "little")
+            if _KIND[said >> _PLACES] in kinds:
+                yield said & _PLACE
+        at = entries.find(needle, at + 1)
 
 
 class Tail:
@@ -61,8 +66,7 @@ class Tail:
         self.day_first = day_first
         self.start = start
         self.end = start
-        self._hashes = [bytearray() for _ in range(BUCKETS)]
-        self._offsets = [array("I") for _ in range(BUCKETS)]
+        self._buckets = [bytearray() for _ in range(BUCKETS)]
 
     def __len__(self) -> int:
         """How many rows."""
@@ -70,21 +74,19 @@ class Tail:
 
     def add(self, task: Task) -> None:
         wish: Wish = task.wish
-        at = _WINDOW[wish.kind]
-        end = at + BYTES
         offset = task.id - self.day_first
-        hashes, offsets = self._hashes, self._offsets
+        assert offset + len(wish.paths) <= _PLACE, "a day has too many rows to find their paths again"
+        said = _CODE[wish.kind] << _PLACES | offset
+        buckets = self._buckets
         for digest in digests(wish.account, wish.domain, wish.paths):
-            bucket = digest[-1] % BUCKETS
-            offsets[bucket].append(offset)  # before its digest: a reader beside us never sees a digest without it
-            hashes[bucket] += digest[at:end]
-            offset += 1
+            # At once: a reader beside us never sees half an entry.
+            buckets[_number(digest)[0] % BUCKETS] += digest[:BYTES] + _said(said)
+            said += 1
         self.end = task.last
 
-    def matches(self, bucket: int, needle: bytes) -> list[int]:
-        """Positions of rows that look like ``needle``."""
-        hashes, offsets = self._hashes[bucket], self._offsets[bucket]
-        return [self.day_first + offsets[place] for place in _places(hashes, needle, len(hashes))]
+    def matches(self, digest: bytes, kinds: Collection[Kind]) -> list[int]:
+        """Positions of rows of these kinds that look like this digest."""
+        return [self.day_first + at for at in matches(bytes(self._buckets[bucket_of(digest)]), digest, kinds)]
 
     def upto(self, end: int) -> Tail:
         """The same without the rows past ``end``: a transaction that added them has failed."""
@@ -92,22 +94,19 @@ class Tail:
             return self
         out = Tail(self.day_first, min(self.start, end))
         out.end = end
-        for bucket, offsets in enumerate(self._offsets):
-            kept = bisect_right(offsets, end - self.day_first)
-            out._offsets[bucket] = offsets[:kept]
-            out._hashes[bucket] = self._hashes[bucket][: kept * BYTES]
+        for bucket, entries in zip(out._buckets, self._buckets, strict=True):
+            kept = len(entries)
+            while kept and self.day_first + _offset(entries, kept - ENTRY) > end:
+                kept -= ENTRY
+            bucket += entries[:kept]
         return out
 
     def blobs(self) -> Iterator[tuple[int, bytes]]:
         """Every bucket that is not empty, as it is stored."""
-        for bucket, (hashes, offsets) in enumerate(zip(self._hashes, self._offsets, strict=True)):
-            if offsets:
-                yield bucket, bytes(hashes) + b"".join(offset.to_bytes(4, "little") for offset in offsets)
+        for bucket, entries in enumerate(self._buckets):
+            if entries:
+                yield bucket, bytes(entries)
 
 
-def _places(hashes: bytes | bytearray, needle: bytes, end: int) -> Iterator[int]:
-    at = hashes.find(needle, 0, end)
-    while at != -1:
-        if at % BYTES == 0:
-            yield at // BYTES
-        at = hashes.find(needle, at + 1, end)
+def _offset(entries: bytearray, at: int) -> int:
+    return int.from_bytes(entries[at + BYTES : at + ENTRY], "little") & _PLACE

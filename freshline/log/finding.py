@@ -9,8 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from bisect import bisect_right
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import accumulate
 
 from freshline.domain.ranges import Range, Ranges
@@ -18,15 +17,16 @@ from freshline.log import digest as digests
 from freshline.log import share
 from freshline.log.base import Page, Query
 from freshline.log.digest import Tail
-from freshline.log.segment import Key, Segment
 from freshline.log.view import Day, View
 
 FEW_KEYS = 16  #: for as many, their shares of a segment are read; for more, its head
 STROLL = 32  #: offsets below this are walked to, others found by halving
 
 
-def find(view: View, query: Query, tail: Tail) -> Page:
+def find(view: View, query: Query, tail: Tail | None) -> Page:
+    """:param tail: the rows whose digests are not in the file; only needed for a path"""
     if query.path is not None:
+        assert tail is not None
         return _find_path(view, query, query.path, tail)
     threads = _threads(view, query)
     days = [(day, [strand for thread in threads if (strand := _Strand.of(view, day, thread))]) for day in view.days]
@@ -45,37 +45,63 @@ def find(view: View, query: Query, tail: Tail) -> Page:
     return Page(total, tuple(view.rows(positions)))
 
 
-@dataclass(frozen=True, slots=True)
 class _Thread:
     """The keys of one account that are asked for within the same positions."""
 
-    account: str
-    keys: frozenset[Key]
-    ids: str  #: as JSON, for SQL
-    within: Ranges
+    def __init__(self, view: View, ids: Sequence[int], within: Ranges, any_domain: bool) -> None:
+        self._view = view
+        self.ids = json.dumps(ids)  # for SQL
+        self.within = within
+        self._many = frozenset(ids) if len(ids) > FEW_KEYS and not any_domain else None
+        self._upto: dict[int, int] = {}
 
-    def upto(self, view: View, day: Day, position: int) -> int:
+    def upto(self, day: Day, position: int) -> int:
         """How many rows the day has up to a position."""
         if position < day.first:
             return 0
-        first, last = view.span_at(position)
-        if position >= last:
-            return _counted(view, day, self.ids, position)
-        return _counted(view, day, self.ids, first - 1) + self._inside(view, day, first, position)
+        count = self._upto.get(position)
+        if count is None:
+            first, last = self._view.span_at(position)
+            if position >= last:
+                count = self._counted(day, position)
+            else:
+                count = self._counted(day, first - 1) + self._inside(day, first, position)
+            self._upto[position] = count
+        return count
 
-    def between(self, view: View, day: Day, first: int, last: int) -> int:
-        start, end = view.span_at(first)
+    def between(self, day: Day, first: int, last: int) -> int:
+        start, end = self._view.span_at(first)
         if last <= end and (first, last) != (start, end):
-            return self._inside(view, day, first, last)
-        return self.upto(view, day, last) - self.upto(view, day, first - 1)
+            return self._inside(day, first, last)
+        return self.upto(day, last) - self.upto(day, first - 1)
 
-    def _inside(self, view: View, day: Day, first: int, last: int) -> int:
+    def _inside(self, day: Day, first: int, last: int) -> int:
         """How many rows there are in a part of one segment."""
-        if len(self.keys) <= FEW_KEYS:
-            start, _ = view.span_at(first)
-            shares = view.db.execute(day.sql["shares"], (self.ids, start))
-            return sum(share.count(held, first - start, last - start) for (held,) in shares)
-        return view.segment_at(first).count(self.account, self.keys, first, last)
+        start, _ = self._view.span_at(first)
+        return (self.bits(day, first) >> (first - start) & share.run(0, last - first + 1)).bit_count()
+
+    def _counted(self, day: Day, position: int) -> int:
+        """How many rows there are in segments that begin at or before a position."""
+        count: int = self._view.db.execute(day.sql["upto"], (self.ids, position)).fetchone()[0]
+        return count
+
+    def bits(self, day: Day, position: int) -> int:
+        """Which rows of the segment that holds a position are of these keys, whatever is asked within."""
+        view = self._view
+        span = view.span_at(position)
+        bits = view.kept.bits.get((self.ids, span))
+        if bits is None:
+            bits = view.kept.bits.put((self.ids, span), self._read(day, span))
+        return bits
+
+    def _read(self, day: Day, span: Range) -> int:
+        first, last = span
+        if self._many is not None:
+            return self._view.segment_at(first).bits(self._many)
+        bits = 0
+        for (held,) in self._view.db.execute(day.sql["shares"], (self.ids, first)):
+            bits |= share.decode(held, last - first + 1)
+        return bits
 
 
 class _Strand:
@@ -92,23 +118,24 @@ class _Strand:
     @classmethod
     def of(cls, view: View, day: Day, thread: _Thread) -> _Strand | None:
         runs, counts = [], []
-        known = view.counts
+        known = view.kept.counts
         for first, last in thread.within.within(day.first, day.last):
             run = (thread.ids, first, last)
             count = known.get(run)
             if count is None:
-                count = known.put(run, thread.between(view, day, first, last))
+                count = known.put(run, thread.between(day, first, last))
             if count:
                 runs.append((first, last))
                 counts.append(count)
         return cls(thread, runs, counts) if runs else None
 
-    def above(self, view: View, day: Day, position: int) -> int:
+    def above(self, day: Day, position: int) -> int:
         """How many rows lie past a position."""
         at = bisect_right(self._firsts, position) - 1
         rest = self.count - self._upto[at + 1]
         if at >= 0 and self.runs[at][1] > position:
-            rest += self.thread.between(view, day, position + 1, self.runs[at][1])
+            upto = self.thread.upto
+            rest += self._upto[at + 1] - self._upto[at] - upto(day, position) + upto(day, self.runs[at][0] - 1)
         return rest
 
     def newest(self, view: View, day: Day, position: int) -> int | None:
@@ -123,24 +150,27 @@ class _Strand:
                 return min(end, top)
         return None
 
-    def within(self, segment: Segment, position: int) -> Iterator[Range]:
-        """Our rows in a segment up to a position, as runs."""
-        at = max(bisect_right(self._firsts, segment.first) - 1, 0)
+    def bits(self, day: Day, span: Range, position: int) -> int:
+        """Our rows of a segment up to a position."""
+        start, end = span
+        at = max(bisect_right(self._firsts, start) - 1, 0)
+        mask = 0
         for first, last in self.runs[at : bisect_right(self._firsts, position)]:
-            yield from segment.runs(self.thread.account, self.thread.keys, first, min(last, position))
+            first, last = max(first, start), min(last, position, end)
+            if first <= last:
+                mask |= share.run(first - start, last - start + 1)
+        return mask & self.thread.bits(day, start) if mask else 0
 
 
 def _threads(view: View, query: Query) -> list[_Thread]:
-    together: dict[Ranges, dict[Key, int]] = {}
+    together: dict[tuple[Ranges, bool], list[int]] = {}
     for selection in query.selections:
         for kind in selection.kinds:
             id_ = view.key(query.account, selection.domain, kind)
             if id_ is not None:
-                together.setdefault(selection.within, {})[selection.domain, kind] = id_
-    return [
-        _Thread(query.account, frozenset(keys), json.dumps(list(keys.values())), within)
-        for within, keys in together.items()
-    ]
+                # A segment's head knows only domains, so keys for any domain go by themselves. There are few of them.
+                together.setdefault((selection.within, selection.domain is None), []).append(id_)
+    return [_Thread(view, ids, *shared) for shared, ids in together.items()]
 
 
 def _page(view: View, day: Day, strands: list[_Strand], skip: int, limit: int) -> list[int]:
@@ -149,28 +179,21 @@ def _page(view: View, day: Day, strands: list[_Strand], skip: int, limit: int) -
     if skip > STROLL:
         position, skip = _locate(view, day, strands, skip)
     out: list[int] = []
-    for first, last in _down(view, day, strands, position):
-        size = last - first + 1
-        if skip >= size:
-            skip -= size
-            continue
-        out += range(last - skip, first - 1, -1)[: limit - len(out)]
-        skip = 0
-        if len(out) >= limit:
-            break
-    return out
-
-
-def _down(view: View, day: Day, strands: list[_Strand], position: int) -> Iterator[Range]:
-    """Runs of rows from a position downwards."""
-    while True:
+    while len(out) < limit:
         tops = [top for strand in strands if (top := strand.newest(view, day, position)) is not None]
         if not tops:
-            return
+            break
         position = max(tops)
-        segment = view.segment_at(position)
-        yield from sorted((run for strand in strands for run in strand.within(segment, position)), reverse=True)
-        position = segment.first - 1
+        span = view.span_at(position)
+        bits = 0
+        for strand in strands:
+            bits |= strand.bits(day, span, position)
+        count = bits.bit_count()
+        if skip < count:
+            out += (span[0] + row for row in share.newest(bits, skip, limit - len(out)))
+        skip = max(skip - count, 0)
+        position = span[0] - 1
+    return out
 
 
 def _locate(view: View, day: Day, strands: list[_Strand], skip: int) -> tuple[int, int]:
@@ -182,38 +205,29 @@ def _locate(view: View, day: Day, strands: list[_Strand], skip: int) -> tuple[in
         part = 0.5 if step % 3 == 2 else (skip - above_high + 0.5) / (above_low - above_high)
         first, last = view.span_at(min(max(high - int(part * (high - low)), low + 1), high))
         last = min(last, day.last)
-        above = sum(strand.above(view, day, last) for strand in strands)
+        above = sum(strand.above(day, last) for strand in strands)
         if above > skip:
             low, above_low = last, above
             continue
-        above_first = sum(strand.above(view, day, first - 1) for strand in strands)
+        above_first = sum(strand.above(day, first - 1) for strand in strands)
         if above_first > skip:
             return last, skip - above
         high, above_high = first - 1, above_first
     raise AssertionError("a row that was counted is not there")
 
 
-def _counted(view: View, day: Day, ids: str, position: int) -> int:
-    count: int = view.db.execute(day.sql["upto"], (ids, position)).fetchone()[0]
-    return count
-
-
 def _find_path(view: View, query: Query, path: str, tail: Tail) -> Page:
     found: set[int] = set()
     for selection in query.selections:
+        days = [day for day in view.days if next(selection.within.within(day.first, day.last), None) is not None]
         for domain in [selection.domain] if selection.domain else view.domains(query.account):
             (digest,) = digests.digests(query.account, domain, [path])
-            needles = [digests.window(digest, kind) for kind in selection.kinds]
             bucket = digests.bucket_of(digest)
-            for needle in needles:
-                found.update(at for at in tail.matches(bucket, needle) if view.holds(at) and at in selection.within)
-            for day in view.days:
-                if next(selection.within.within(day.first, day.last), None) is None:
-                    continue
-                for (entries,) in view.db.execute(day.sql["digests"], (bucket,)):
-                    for needle in needles:
-                        hits = (day.first + offset for offset in digests.matches(entries, needle))
-                        found.update(at for at in hits if at <= view.head and at in selection.within)
+            hits = [at for at in tail.matches(digest, selection.kinds) if at >= view.oldest]
+            for day in days:
+                for (entries,) in view.db.execute(day.sql["digests"], (digests.BUCKETS, bucket)):
+                    hits += (day.first + at for at in digests.matches(entries, digest, selection.kinds))
+            found.update(at for at in hits if at <= view.head and at in selection.within)
     positions = sorted(found, reverse=True)[query.offset : query.offset + query.limit]
     rows = tuple(row for row in view.rows(positions) if row.path == path)
     return Page(len(found) - len(positions) + len(rows), rows)

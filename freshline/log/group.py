@@ -62,4 +62,5 @@ class Group:
     evidence: list[tuple[int, Evidence]] = field(default_factory=list)  #: with the numbers of its edges
     placed: list[tuple[str, str, int, str]] = field(default_factory=list)  #: account, domain, first position, group
     oldest_quota: int | None = None  #: quota days before this are gone
+    stored: bool = False  #: digests
     outcomes: list[tuple[Op, Any, BaseException | None]] = field(default_factory=list)

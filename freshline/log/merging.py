@@ -10,7 +10,8 @@ import sqlite3
 from contextlib import suppress
 from dataclasses import dataclass
 
-from freshline.log.segment import CHUNK_ROWS, Segment, decode_chunk, encode_chunk
+from freshline.log.chunk import Chunk, Laid
+from freshline.log.segment import ANY_DOMAIN, Segment
 from freshline.log.statements import Statements, statements
 
 SEGMENT_ROWS = 4_096  #: rows in one segment, unless a single task is longer
@@ -30,6 +31,7 @@ class Merging:
         self._db = connection
         self._days: list[_Day] = []
         self._resting = False  #: the last step failed; wait until a commit has succeeded
+        self._any: dict[int, int] = {}  #: of a domain's key, the one for any domain; both are there for ever
 
     def load(self) -> None:
         """Read what is left to do."""
@@ -90,19 +92,26 @@ class Merging:
         db.execute("BEGIN IMMEDIATE")
         whole = Segment.joined(parts)
         span = (whole.first, whole.last)
-        paths = [path for (chunk,) in db.execute(sql["chunks"], span) for path in decode_chunk(chunk)]
-        assert len(paths) == whole.rows, "a segment and its paths differ"
+        laid = Laid()
+        for first, created, packed in db.execute(sql["chunks"], span):
+            laid.take(Chunk(first, created, packed))
+        assert len(laid.paths) == whole.rows, "a segment and its chunks differ"
         db.execute(sql["drop_segments"], span)
         db.execute(sql["drop_chunks"], span)
-        db.execute(sql["insert_segment"], (whole.first, whole.last, whole.created, whole.encode()))
-        db.executemany(
-            sql["insert_chunk"],
-            [(whole.first + at, encode_chunk(paths[at : at + CHUNK_ROWS])) for at in range(0, len(paths), CHUNK_ROWS)],
-        )
-        for name, (count, share) in whole.shares().items():
-            (key,) = db.execute("SELECT id FROM key WHERE account = ? AND domain = ? AND kind = ?", name).fetchone()
+        db.execute(sql["insert_segment"], (whole.first, whole.last, whole.encode()))
+        db.executemany(sql["insert_chunk"], laid.chunks(whole.first))
+        for key, (count, share) in whole.shares(self._any_of).items():
             (before,) = db.execute(sql["before"], (key, *span)).fetchone()
             db.execute(sql["drop_parts"], (key, *span))
             db.execute(sql["insert_part"], (key, whole.first, count, before, share))
         db.execute("UPDATE day SET merged = ? WHERE day = ?", (whole.last, day.number))
         db.execute("COMMIT")
+
+    def _any_of(self, key: int) -> int:
+        if key not in self._any:
+            (self._any[key],) = self._db.execute(
+                "SELECT any.id FROM key JOIN key AS any ON any.account = key.account AND any.kind = key.kind "
+                "WHERE key.id = ? AND any.domain = ?",
+                (key, ANY_DOMAIN),
+            ).fetchone()
+        return self._any[key]

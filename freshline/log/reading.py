@@ -75,7 +75,7 @@ class Reading:
             return [_task(view, id_) for id_ in ids]
 
     def find(self, query: Query) -> Page:
-        tail = self._tail() if query.path is not None else Tail(0, 0)  # before the snapshot: see Store.publish
+        tail = self._tail() if query.path is not None else None  # before the snapshot: see Store.publish
         with self._view() as view:
             return find(view, query, tail)
 
@@ -88,7 +88,7 @@ class Reading:
         with self._view() as view:
             for day in view.days:
                 if day.number >= seconds // DAY_SECONDS:
-                    return day.first if day.number > seconds // DAY_SECONDS else _position_in(view, day, seconds)
+                    return day.first if day.number > seconds // DAY_SECONDS else view.since(day, seconds)
             return view.head + 1
 
     def used(self, account: str, day: int) -> Mapping[str, int]:
@@ -168,27 +168,9 @@ class Reading:
 def _task(view: View, id_: int) -> Task | None:
     if not view.holds(id_):
         return None
-    segment = view.segment_at(id_)
-    place = segment.at(id_)
-    return view.task(segment, place) if segment.span(place)[0] == id_ else None
-
-
-def _position_in(view: View, day: Day, seconds: int) -> int:
-    """The first position of a day created at or after a time, or the one after the day."""
-    low, high = day.first, day.last
-    earlier = None  # somewhere in the newest segment that begins before the time
-    while low <= high:
-        first, created = view.db.execute(day.sql["born"], ((low + high) // 2,)).fetchone()
-        if created < seconds:
-            earlier = first
-            low = view.span_at(first)[1] + 1
-        else:
-            high = first - 1
-    if earlier is None:
-        return day.first
-    segment = view.segment_at(earlier)
-    since = segment.since(seconds)
-    return min(since if since is not None else segment.last + 1, day.last + 1)
+    chunk = view.chunk_at(id_)
+    place = chunk.place(id_)
+    return view.task(chunk, place) if chunk.span(place)[0] == id_ else None
 
 
 def read_placed(db: sqlite3.Connection) -> dict[str, dict[str, Placed]]:

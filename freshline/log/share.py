@@ -1,13 +1,14 @@
-"""Which rows of a segment belong to a key, so that they are counted without its head.
+"""Which rows of a segment belong to a key, so that they are counted and found without its head.
 
-Nothing is stored where all do. Else it is a bitmap, or offsets where those are shorter.
+Nothing is stored where all do. Else it is a bitmap, or offsets where those are shorter. In memory it is a number, whose
+bit 0 is the segment's first row: a segment is some thousand rows, so what is asked of it is a few operations on a few
+hundred bytes.
 """
 
 from __future__ import annotations
 
 import sys
 from array import array
-from bisect import bisect_left
 from collections.abc import Sequence
 
 _BITMAP, _OFFSETS = b"b", b"o"
@@ -28,20 +29,44 @@ def encode(bounds: Sequence[int], rows: int) -> tuple[int, bytes | None]:
         return count, _OFFSETS + _swapped(offsets).tobytes()
     bits = 0
     for start, end in runs:
-        bits |= ((1 << (end - start)) - 1) << start
+        bits |= run(start, end)
     return count, _BITMAP + bits.to_bytes((rows + 7) // 8, "little")
 
 
-def count(share: bytes | None, first: int, last: int) -> int:
-    """How many of the rows from offset ``first`` to ``last`` belong."""
+def decode(share: bytes | None, rows: int) -> int:
+    """The rows as bits."""
     if share is None:
-        return last - first + 1
+        return run(0, rows)
     if share[:1] == _BITMAP:
-        bits = int.from_bytes(share[1 + first // 8 : 2 + last // 8], "little") >> first % 8
-        return (bits & ((1 << (last - first + 1)) - 1)).bit_count()
-    offsets = array("H", share[1:])
-    offsets = _swapped(offsets)
-    return bisect_left(offsets, last + 1) - bisect_left(offsets, first)
+        return int.from_bytes(share[1:], "little")
+    flags = bytearray((rows + 7) // 8)
+    for row in _swapped(array("H", share[1:])):
+        flags[row >> 3] |= 1 << (row & 7)
+    return int.from_bytes(flags, "little")
+
+
+def run(start: int, end: int) -> int:
+    """The rows from ``start`` up to but not including ``end``."""
+    return ((1 << (end - start)) - 1) << start
+
+
+def newest(bits: int, skip: int, limit: int) -> list[int]:
+    """The rows after the last ``skip`` ones, counted from the end, and no more than ``limit``."""
+    if skip:
+        low, high = 0, bits.bit_length()
+        while low < high:  # where to cut, so that as many lie past it
+            middle = (low + high) // 2
+            if (bits >> middle).bit_count() > skip:
+                low = middle + 1
+            else:
+                high = middle
+        bits &= run(0, low)
+    out: list[int] = []
+    while bits and len(out) < limit:
+        row = bits.bit_length() - 1
+        out.append(row)
+        bits ^= 1 << row
+    return out
 
 
 def _swapped(column: array[int]) -> array[int]:

@@ -17,18 +17,20 @@ from freshline.domain.edge import Progress
 from freshline.domain.task import Kind, Task
 from freshline.log import cursors
 from freshline.log.base import Overspent, Placed
-from freshline.log.digest import TAIL_ROWS, Tail
+from freshline.log.chunk import Laid, Shape
+from freshline.log.digest import BUCKETS, TAIL_ROWS, Tail
 from freshline.log.group import Append, Drop, Forget, Group, Op, Settle
 from freshline.log.merging import SEGMENT_ROWS
 from freshline.log.proofs import Proofs
 from freshline.log.reading import read_placed
-from freshline.log.segment import CHUNK_ROWS, Segment, encode_chunk
+from freshline.log.segment import ANY_DOMAIN, Segment
 from freshline.log.statements import DAY_SECONDS, Statements, statements
 from freshline.log.wide import execute_wide
 
 UPDATE_EDGES = """
 WITH new (id, progress) AS (VALUES {rows}) UPDATE edge SET progress = new.progress FROM new WHERE edge.id = new.id
 """
+SHAPES_KNOWN = 4_096  #: of the newest day; one that was forgotten is written again
 QUOTA_SLACK_DAYS = 1  #: an account's day may begin up to 14 hours before or after ours
 
 
@@ -41,6 +43,7 @@ class _Today:
     sql: Statements
     proofs: Proofs
     counts: dict[int, int] = field(default_factory=dict)  #: rows so far by key id
+    shapes: dict[Shape, int] = field(default_factory=dict)  #: their numbers
 
 
 class Store:
@@ -56,6 +59,7 @@ class Store:
         self._head = 0
         self._created = 0
         self._keys: dict[tuple[str, str, Kind], int] = {}
+        self._any: dict[int, int] = {}  #: of a domain's key, the one for any domain
         self._edges: dict[str, int] = {}
         self._today: _Today | None = None
         self.load()
@@ -77,6 +81,7 @@ class Store:
             (account, domain, kind): key
             for key, account, domain, kind in db.execute("SELECT id, account, domain, kind FROM key")
         }
+        self._any = {}
         self._edges = {}
         progress = {}
         for id_, name, blob in db.execute("SELECT id, name, progress FROM edge"):
@@ -205,10 +210,11 @@ class Store:
             # In the newest day's table whatever it is about: it stays as long as its rows, or longer.
             self._today.proofs.add(group.evidence)
         for number, tasks in groupby(group.tasks, lambda task: task.created // DAY_SECONDS):
-            self._write_day(number, list(tasks))
+            self._write_day(number, list(tasks), group)
         if self._today is not None and len(self._tail) >= TAIL_ROWS:
             self._store_tail(self._today, self._tail)
             self._tail = Tail(self._today.first, self._tail.end)
+            group.stored = True
         if group.tasks:
             self._db.execute("UPDATE meta SET head = ?, created = ?", (self._head, self._created))
         self._db.executemany("INSERT INTO placed VALUES (?, ?, ?, ?)", group.placed)
@@ -224,9 +230,10 @@ class Store:
         ]
         execute_wide(self._db, UPDATE_EDGES, settled)
 
-    def _write_day(self, number: int, tasks: list[Task]) -> None:
+    def _write_day(self, number: int, tasks: list[Task], group: Group) -> None:
         if self._today is None or self._today.number != number:
             self._begin_day(number, tasks[0].id)
+            group.stored = True
         bundle: list[Task] = []
         rows = 0
         for task in tasks:
@@ -253,31 +260,38 @@ class Store:
 
     def _write_segment(self, tasks: list[Task]) -> None:
         assert self._today is not None
-        sql = self._today.sql
-        segment = Segment.of(tasks, secrets.token_hex(4))
-        self._db.execute(sql["insert_segment"], (segment.first, segment.last, segment.created, segment.encode()))
-        paths = [path for task in tasks for path in task.wish.paths]
-        self._db.executemany(
-            sql["insert_chunk"],
-            [
-                (segment.first + at, encode_chunk(paths[at : at + CHUNK_ROWS]))
-                for at in range(0, len(paths), CHUNK_ROWS)
-            ],
-        )
-        counts = self._today.counts
+        today, sql = self._today, self._today.sql
+        laid = Laid()
+        sizes: list[tuple[int, int]] = []
+        for task in tasks:
+            wish = task.wish
+            laid.add(wish.paths, self._shape(today, Shape.of(wish)), task.created)
+            sizes.append((self._key(wish.account, wish.domain, wish.kind), len(wish.paths)))
+        segment = Segment.of(tasks[0].id, sizes, secrets.token_hex(4))
+        self._db.execute(sql["insert_segment"], (segment.first, segment.last, segment.encode()))
+        self._db.executemany(sql["insert_chunk"], laid.chunks(segment.first))
         parts = []
-        for name, (count, share) in segment.shares().items():
-            key = self._key(*name)
-            before = counts.get(key)
+        for key, (count, share) in segment.shares(self._any.__getitem__).items():
+            before = today.counts.get(key)
             if before is None:
                 before = self._db.execute(sql["upto"], (f"[{key}]", segment.first)).fetchone()[0]
             parts.append((key, segment.first, count, before, share))
-            counts[key] = before + count
+            today.counts[key] = before + count
         self._db.executemany(sql["insert_part"], parts)
         for task in tasks:
             self._tail.add(task)
 
+    def _shape(self, today: _Today, shape: Shape) -> int:
+        number = today.shapes.get(shape)
+        if number is None:
+            if len(today.shapes) >= SHAPES_KNOWN:
+                today.shapes.clear()
+            made = self._db.execute(today.sql["insert_shape"], (shape.encode(),)).lastrowid
+            number = today.shapes[shape] = made or 0
+        return number
+
     def _key(self, account: str, domain: str, kind: Kind) -> int:
+        """What rows of a domain are counted under; there is one for any domain beside it."""
         key = self._keys.get((account, domain, kind))
         if key is None:
             key = self._keys[account, domain, kind] = (
@@ -286,11 +300,13 @@ class Store:
                 ).lastrowid
                 or 0
             )
+        if key not in self._any:
+            self._any[key] = key if domain == ANY_DOMAIN else self._key(account, ANY_DOMAIN, kind)
         return key
 
     def _store_tail(self, today: _Today, tail: Tail) -> None:
-        run = tail.start + 1 - today.first
+        run = self._db.execute(today.sql["insert_run"], (0,)).lastrowid or 0
         self._db.executemany(
-            today.sql["insert_digests"], [((bucket << 32) + run, blob) for bucket, blob in tail.blobs()]
+            today.sql["insert_digests"], [(run * BUCKETS + bucket, blob) for bucket, blob in tail.blobs()]
         )
         self._db.execute("UPDATE day SET digested = ? WHERE day = ?", (tail.end, today.number))

@@ -1,7 +1,7 @@
-"""One consistent look at a log's file: days, segments, tasks and counts as of one moment.
+"""One consistent look at a log's file: days, segments, chunks and counts as of one moment.
 
-Segments and chunks are kept decoded. They are known by their first and last position, which no other content ever has,
-so what is kept never goes stale.
+Segments and chunks are kept unpacked. They are known by their first position and their length, which no other content
+ever has, so what is kept never goes stale.
 """
 
 from __future__ import annotations
@@ -9,30 +9,35 @@ from __future__ import annotations
 import sqlite3
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, groupby
+from itertools import groupby
 from typing import Generic, TypeVar
 
 from freshline.domain.ranges import Range
-from freshline.domain.task import Kind, Row, Rows, Task, Wish
+from freshline.domain.task import Kind, Row, Rows, Task
+from freshline.log.chunk import Chunk, Shape
 from freshline.log.digest import Tail
-from freshline.log.segment import ANY_DOMAIN, CHUNK_ROWS, Segment, Shape, decode_chunk
+from freshline.log.segment import ANY_DOMAIN, Segment
 from freshline.log.statements import Statements
 
+CHUNKS_KEPT_BYTES = 24 << 20
 SEGMENTS_KEPT = 256
-CHUNKS_KEPT = 2048
-COUNTS_KEPT = 2048
+SHAPES_KEPT = 8_192
+COUNTS_KEPT = 2_048
+BITS_KEPT = 1_024  #: of some kilobyte at most, where segments are not of one long task
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
 class Recent(Generic[K, V]):
-    """The entries used last, up to a number."""
+    """The entries used last, up to a number, or to a weight of all."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, weigh: Callable[[V], int] = lambda _: 1) -> None:
         self._limit = limit
+        self._weigh = weigh
+        self._weight = 0
         self._entries: OrderedDict[K, V] = OrderedDict()
 
     def get(self, key: K) -> V | None:
@@ -42,9 +47,12 @@ class Recent(Generic[K, V]):
         return entry
 
     def put(self, key: K, entry: V) -> V:
+        """Keep an entry that is not kept yet."""
         self._entries[key] = entry
-        if len(self._entries) > self._limit:
-            self._entries.popitem(last=False)
+        self._weight += self._weigh(entry)
+        while self._weight > self._limit and len(self._entries) > 1:
+            _, oldest = self._entries.popitem(last=False)
+            self._weight -= self._weigh(oldest)
         return entry
 
 
@@ -52,11 +60,16 @@ class Recent(Generic[K, V]):
 class Kept:
     """What stays in memory from one look to the next."""
 
+    chunks: Recent[tuple[int, int], Chunk] = field(
+        default_factory=lambda: Recent(CHUNKS_KEPT_BYTES, lambda chunk: chunk.bytes)
+    )
     segments: Recent[Range, Segment] = field(default_factory=lambda: Recent(SEGMENTS_KEPT))
-    chunks: Recent[tuple[int, int, int], list[str]] = field(default_factory=lambda: Recent(CHUNKS_KEPT))
+    shapes: Recent[tuple[int, int], Shape] = field(default_factory=lambda: Recent(SHAPES_KEPT))  #: by day and number
     keys: dict[tuple[str, str, Kind], int] = field(default_factory=dict)
-    #: How many rows of some keys (their ids, as JSON) lie in a run of positions. Rows never change, so that stays true,
-    #: and the runs of a status are nearly the same from one query to the next.
+    #: Which rows of a segment are of some keys (their ids, as JSON).
+    bits: Recent[tuple[str, Range], int] = field(default_factory=lambda: Recent(BITS_KEPT))
+    #: How many rows of some keys lie in a run of positions. Rows never change, so that stays true, and the runs of a
+    #: status are nearly the same from one query to the next.
     counts: Recent[tuple[str, int, int], int] = field(default_factory=lambda: Recent(COUNTS_KEPT))
 
 
@@ -69,32 +82,15 @@ class Day:
     sql: Statements
 
 
-def _wish(shape: Shape, paths: Sequence[str]) -> Wish:
-    return Wish(
-        account=shape.account,
-        domain=shape.domain,
-        group=shape.group,
-        kind=shape.kind,
-        paths=tuple(paths),
-        force=shape.force,
-        headers=shape.headers,
-        area=shape.area,
-        parents_only=shape.parents_only,
-    )
-
-
 class View:
     def __init__(self, db: sqlite3.Connection, kept: Kept, head: int, days: list[Day]) -> None:
         self.db = db
         self.head = head
         self.days = days
-        self._kept = kept
+        self.kept = kept
         self._firsts = [day.first for day in days]
         self._span = (0, -1)  #: of the segment looked at last
-
-    @property
-    def counts(self) -> Recent[tuple[str, int, int], int]:
-        return self._kept.counts
+        self._chunk: Chunk | None = None  #: looked at last
 
     @property
     def oldest(self) -> int:
@@ -116,82 +112,111 @@ class View:
 
     def segment_at(self, position: int) -> Segment:
         span = self.span_at(position)
-        segment = self._kept.segments.get(span)
+        segment = self.kept.segments.get(span)
         if segment is None:
             (head,) = self.db.execute(self.day_of(position).sql["head"], (span[0],)).fetchone()
-            segment = self._kept.segments.put(span, Segment.decode(span[0], head))
+            segment = self.kept.segments.put(span, Segment.decode(span[0], head))
         return segment
 
-    def paths(self, segment: Segment, first: int, last: int) -> list[str]:
-        out: list[str] = []
-        start = (first - segment.first) // CHUNK_ROWS
-        for number in range(start, (last - segment.first) // CHUNK_ROWS + 1):
-            out += self._chunk(segment, number)
-        skip = first - segment.first - start * CHUNK_ROWS
-        return out[skip : skip + last - first + 1]
-
-    def _chunk(self, segment: Segment, number: int) -> list[str]:
-        key = (segment.first, segment.last, number)
-        chunk = self._kept.chunks.get(key)
+    def chunk_at(self, position: int) -> Chunk:
+        """The chunk that holds a position."""
+        chunk = self._chunk
+        if chunk is not None and chunk.first <= position <= chunk.last:
+            return chunk
+        first, count, created, packed = self.db.execute(self.day_of(position).sql["chunk_at"], (position,)).fetchone()
+        chunk = self.kept.chunks.get((first, count))
         if chunk is None:
-            first = segment.first + number * CHUNK_ROWS
-            (blob,) = self.db.execute(self.day_of(first).sql["chunk"], (first,)).fetchone()
-            chunk = self._kept.chunks.put(key, decode_chunk(blob))
+            chunk = self.kept.chunks.put((first, count), Chunk(first, created, packed))
+        self._chunk = chunk
         return chunk
 
-    def task(self, segment: Segment, place: int) -> Task:
-        first, last = segment.span(place)
-        wish = _wish(segment.shapes[segment.which[place]], self.paths(segment, first, last))
-        return Task(first, segment.created + segment.ages[place], wish)
+    def task(self, chunk: Chunk, place: int) -> Task:
+        """A task of which a chunk holds some rows."""
+        first, last = chunk.span(place)
+        shape = self._shape(first, chunk.shapes[place])
+        return Task(first, chunk.created[place], shape.wish(tuple(self._paths(chunk, first, last))))
+
+    def _paths(self, chunk: Chunk, first: int, last: int) -> list[str]:
+        if chunk.first <= first and last <= chunk.last:
+            return chunk.paths[first - chunk.first : last - chunk.first + 1]
+        out: list[str] = []
+        while first <= last:
+            chunk = self.chunk_at(first)
+            out += chunk.paths[first - chunk.first : last - chunk.first + 1]
+            first = chunk.last + 1
+        return out
+
+    def _shape(self, position: int, number: int) -> Shape:
+        day = self.day_of(position)
+        shape = self.kept.shapes.get((day.number, number))
+        if shape is None:
+            (packed,) = self.db.execute(day.sql["shape"], (number,)).fetchone()
+            shape = self.kept.shapes.put((day.number, number), Shape.decode(packed))
+        return shape
 
     def alike(self, first: int, last: int) -> Iterator[Rows]:
         """The rows from one position to another. Their chunks are not kept: such a reader goes on to the next."""
         first, last = max(first, self.oldest), min(last, self.head)
         while first <= last:
-            segment = self.segment_at(first)
-            end = min(segment.last, last)
-            start = segment.first + (first - segment.first) // CHUNK_ROWS * CHUNK_ROWS
-            chunks = self.db.execute(self.day_of(first).sql["chunks"], (start, end))
-            paths = list(chain.from_iterable(decode_chunk(blob) for (blob,) in chunks))
-            for shape, tasks in groupby(range(segment.at(first), segment.at(end) + 1), segment.which.__getitem__):
-                *_, task = tasks
-                stop = min(segment.span(task)[1], end)
-                yield Rows(first, _wish(segment.shapes[shape], paths[first - start : stop - start + 1]))
-                first = stop + 1
+            sql, end = self.day_of(first).sql, min(self.day_of(first).last, last)
+            (holding, *_) = self.db.execute(sql["chunk_at"], (first,)).fetchone()
+            number, paths = 0, list[str]()
+            for begin, created, packed in self.db.execute(sql["chunks"], (holding, end)):
+                chunk = Chunk(begin, created, packed)
+                start = first + len(paths)
+                places = range(chunk.place(start), chunk.place(min(chunk.last, end)) + 1)
+                for alike, some in groupby(places, chunk.shapes.__getitem__):
+                    *_, place = some
+                    stop = min(begin + chunk.ends[place] - 1, end)
+                    if alike != number and paths:
+                        yield Rows(first, self._shape(first, number).wish(tuple(paths)))
+                        first, paths = first + len(paths), []
+                    number = alike
+                    paths += chunk.paths[start - begin : stop - begin + 1]
+                    start = stop + 1
+            if paths:
+                yield Rows(first, self._shape(first, number).wish(tuple(paths)))
+            first = end + 1
 
     def tasks(self, position: int) -> Iterator[Task]:
         """Every task from the one that holds a position."""
         position = max(position, self.oldest)
         while position <= self.head:
-            segment = self.segment_at(position)
-            for place in range(segment.at(position), len(segment)):
-                if segment.span(place)[0] > self.head:
+            chunk = self.chunk_at(position)
+            for place in range(chunk.place(position), len(chunk)):
+                task = self.task(chunk, place)
+                if task.id > self.head:
                     return
-                yield self.task(segment, place)
-            position = segment.last + 1
+                yield task
+                position = task.last + 1
 
-    def rows(self, positions: list[int]) -> list[Row]:
+    def rows(self, positions: Sequence[int]) -> list[Row]:
         tasks: dict[int, Task] = {}
         out = []
         for position in positions:
-            segment = self.segment_at(position)
-            place = segment.at(position)
-            first, _ = segment.span(place)
+            chunk = self.chunk_at(position)
+            place = chunk.place(position)
+            first, _ = chunk.span(place)
             task = tasks.get(first)
             if task is None:
-                task = tasks[first] = self.task(segment, place)
-            out.append(Row(position, task.wish.paths[position - first], task))
+                task = tasks[first] = self.task(chunk, place)
+            out.append(Row(position, chunk.path(position), task))
         return out
+
+    def since(self, day: Day, seconds: int) -> int:
+        """The first position of a day created at or after a time, or the one after the day."""
+        found = self.db.execute(day.sql["chunk_before"], (seconds,)).fetchone()
+        return min(self.chunk_at(found[0]).since(seconds), day.last + 1) if found else day.first
 
     def key(self, account: str, domain: str | None, kind: Kind) -> int | None:
         """What rows like these are counted under; ``None`` if there never were any."""
         name = (account, domain or ANY_DOMAIN, kind)
-        key = self._kept.keys.get(name)
+        key = self.kept.keys.get(name)
         if key is None:
             found = self.db.execute("SELECT id FROM key WHERE account = ? AND domain = ? AND kind = ?", name).fetchone()
             if found is None:
                 return None
-            key = self._kept.keys[name] = found[0]
+            key = self.kept.keys[name] = found[0]
         return key
 
     def domains(self, account: str) -> list[str]:

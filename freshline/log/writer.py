@@ -14,6 +14,7 @@ from contextlib import suppress
 
 from freshline.log.base import LogUnavailable, Overspent
 from freshline.log.digest import Tail
+from freshline.log.gathering import Gathering
 from freshline.log.group import GROUP_ROWS, Group, Op
 from freshline.log.merging import Merging
 from freshline.log.store import Store
@@ -38,6 +39,7 @@ class Writer:
         self._stale = False  #: a transaction failed, so what the store has in memory is not what the file says
         self._merging = Merging(connection)
         self._merging.load()
+        self._gathering = Gathering(connection)
         self._thread = threading.Thread(target=self._run, name="freshline-log-writer", daemon=True)
         self._thread.start()
 
@@ -76,7 +78,7 @@ class Writer:
     def _work(self) -> None:
         while True:
             with self._wake:
-                if not self._queue and not self._stopping and not self._merging.due:
+                if not self._queue and not self._stopping and not self._merging.due and not self._gathering.due:
                     self._wake.wait()
                 ops = self._take()
                 if not ops and self._stopping:
@@ -85,8 +87,9 @@ class Writer:
                 self._taken = ops
                 self._tell(self._commit(ops))
                 self._taken = []
-            if self._merging.due and (not self._queue or self._merging.overdue):
-                self._merging.step()
+            for chore in (self._merging, self._gathering):
+                if chore.due and (not self._queue or chore.overdue):
+                    chore.step()
 
     def _take(self) -> list[Op]:
         ops: list[Op] = []
@@ -127,6 +130,7 @@ class Writer:
         if group.oldest_quota is not None:  # days went
             self._merging.load()
         self._merging.grown(self.store.today, self.store.head)
+        self._gathering.grown(group.stored or group.oldest_quota is not None)
         return group
 
     def _undo(self) -> None:

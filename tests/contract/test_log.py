@@ -415,9 +415,12 @@ def test_sqlite_answers_like_memory(
             patch.setattr(merging, "SEGMENT_ROWS", 8)
             patch.setattr(store, "SEGMENT_ROWS", 8)
             patch.setattr(store, "TAIL_ROWS", 5)
-            patch.setattr("freshline.log.segment.CHUNK_ROWS", 3)
-            for module in ("store", "merging", "view"):
-                patch.setattr(f"freshline.log.{module}.CHUNK_ROWS", 3)
+            patch.setattr("freshline.log.chunk.CHUNK_ROWS", 3)
+            patch.setattr("freshline.log.finding.FEW_KEYS", 2)
+            for module in ("digest", "store", "gathering"):
+                patch.setattr(f"freshline.log.{module}.BUCKETS", 16)
+            patch.setattr("freshline.log.gathering.STEP_BUCKETS", 8)
+            patch.setattr("freshline.log.gathering.TOGETHER", 2)
             patch.setattr("freshline.log.finding.STROLL", 2)
         asyncio.run(_compare(file, steps, [query_of(drawn) for drawn in asked]))
 

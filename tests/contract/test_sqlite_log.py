@@ -17,8 +17,9 @@ from freshline.datafile import InUse, WrongFile
 from freshline.domain.edge import Evidence, Progress
 from freshline.domain.ranges import Ranges
 from freshline.domain.task import Kind, Task, Wish
-from freshline.log import digest, merging, store
+from freshline.log import digest, gathering, merging, store
 from freshline.log.base import LogUnavailable, Overspent, Query, Selection, Spend
+from freshline.log.gathering import Gathering
 from freshline.log.sqlite import SqliteLog
 
 NOON = 20_000 * 86_400 + 43_200
@@ -303,8 +304,9 @@ async def test_merging_keeps_every_answer(file: Path, monkeypatch: pytest.Monkey
 
 
 async def test_paths_are_found_wherever_they_lie(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the tail, in stored buckets, on three days, and after a restart."""
-    monkeypatch.setattr(store, "TAIL_ROWS", 50)
+    """In the tail, in runs of any size, in a run that is being made of others, on three days, and after a restart."""
+    monkeypatch.setattr(store, "TAIL_ROWS", 16)
+    monkeypatch.setattr(gathering, "OVERDUE", 1)
     log = SqliteLog.open(file)
     for at in range(300):
         await log.append([wish(f"/{at % 10}", "/x")], now=NOON + at * 600)
@@ -316,15 +318,52 @@ async def test_paths_are_found_wherever_they_lie(file: Path, monkeypatch: pytest
         assert [row.position for row in page.rows] == [at * 2 + 1 for at in range(299, -1, -1) if at % 10 == 4]
         await log.close()
         log = SqliteLog.open(file)
+    await until(lambda: not log._writer._gathering.due)
+
+    assert log.find(query) == page
+    kept = "SELECT level FROM run_20000 UNION ALL SELECT level FROM run_20001"
+    levels = [level for (level,) in log._db.execute(kept)]
+    assert len(levels) == 2, "what is left of a day that is over is one run"
+    assert min(levels) > 0
     await log.close()
+
+
+async def test_killed_while_runs_are_made_one(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run half made is dropped and made anew; no path is lost meanwhile, and none is found twice."""
+    monkeypatch.setattr(store, "TAIL_ROWS", 16)
+    monkeypatch.setattr(Gathering, "due", False)
+    log = SqliteLog.open(file)
+    for at in range(70):
+        await log.append([wish(f"/{at % 10}", "/x")], now=NOON)
+    query = Query("1", (Selection("a.test", (Kind.FILE,), ALL),), path="/4", limit=100)
+    before = log.find(query)
+    await log.close()
+    monkeypatch.undo()
+
+    with sqlite3.connect(file, isolation_level=None) as connection:
+        for steps in range(1, 20, 3):  # further each time, as far as the end; nobody says goodbye
+            work = Gathering(connection)
+            for _ in range(steps):
+                work.step()
+            reader = SqliteLog.reader(file)
+            assert reader.find(query) == before
+            await reader.close()
+        while work.due:
+            work.step()
+        left = connection.execute("SELECT count(*), min(level) FROM run_20000").fetchone()
+        held = connection.execute("SELECT sum(length(entries)) FROM digest_20000").fetchone()[0]
+    connection.close()
+
+    assert left[1] > 0 or left[0] < gathering.TOGETHER
+    assert held == digest.ENTRY * 128, "every row that is not in the tail is in one run"
 
 
 def test_digests_that_differ_by_one_shift() -> None:
     """A needle that only fits across two entries is not found."""
-    needle = b"abcde"
-    entries = b"xabcd" + b"eabcd" + needle + (0).to_bytes(4, "little") + (1).to_bytes(4, "little") + b"\7\0\0\0"
+    entries = b"xabcd" + b"eabc" + b"d" + b"abcde" + b"abc" + b"abcde" + b"\7\0\0\0" + b"abcde" + b"\7\0\0\x20"
 
-    assert list(digest.matches(entries, needle)) == [7]
+    assert list(digest.matches(entries, b"abcde..", [Kind.FILE])) == [7]
+    assert list(digest.matches(entries, b"abcde..", [Kind.FILE, Kind.DIRECTORY])) == [7, 7]
 
 
 def _segments(log: SqliteLog) -> int:

@@ -1,4 +1,4 @@
-"""A segment says of its rows what the tasks said."""
+"""A segment and its chunks say of their rows what the tasks said."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from freshline.domain.task import Kind, Task, Wish
 from freshline.log import share
-from freshline.log.segment import ANY_DOMAIN, Segment, decode_chunk, encode_chunk
+from freshline.log.chunk import CHUNK_ROWS, Chunk, Laid, Shape
+from freshline.log.segment import Segment
 
 wishes = st.builds(
     Wish,
@@ -15,14 +16,16 @@ wishes = st.builds(
     st.sampled_from(["a.test", "b.test"]),
     st.just("eu"),
     st.sampled_from(Kind),
-    st.lists(st.just("/x"), min_size=1, max_size=5).map(tuple),
+    st.one_of(
+        st.lists(st.text(), min_size=1, max_size=5), st.integers(1, 3 * CHUNK_ROWS).map(lambda rows: ["/x"] * rows)
+    ).map(tuple),
     st.booleans(),
     st.lists(st.tuples(st.text(), st.text()), max_size=1).map(tuple),
+    st.sampled_from(["", "domestic"]),
+    st.booleans(),
 )
 stretches = st.lists(st.lists(st.tuples(wishes, st.integers(0, 9)), min_size=1, max_size=5), min_size=1, max_size=4)
-keysets = st.frozensets(
-    st.tuples(st.sampled_from([None, "a.test", "b.test"]), st.sampled_from(Kind)), min_size=1, max_size=6
-)
+ANY = 1_000  #: added to a key of a domain, that of any
 
 
 def lay(stretches: list[list[tuple[Wish, int]]], first: int) -> list[list[Task]]:
@@ -38,76 +41,92 @@ def lay(stretches: list[list[tuple[Wish, int]]], first: int) -> list[list[Task]]
     return out
 
 
-@given(stretches, st.integers(1, 1 << 40), st.booleans(), keysets)
-def test_segments_joined_or_not(
-    drawn: list[list[tuple[Wish, int]]], first: int, stored: bool, keys: frozenset[tuple[str | None, Kind]]
-) -> None:
-    """Joined or not, stored or not, a segment finds every row, task, time and mark where it was."""
+def key_of(wish: Wish) -> int:
+    return 1 + "ab".index(wish.domain[0]) + 2 * list(Kind).index(wish.kind)
+
+
+def any_of(key: int) -> int:
+    return ANY + (key - 1) // 2
+
+
+@given(stretches, st.integers(1, 1 << 40), st.booleans(), st.sets(st.integers(1, 12)))
+def test_segments_joined_or_not(drawn: list[list[tuple[Wish, int]]], first: int, stored: bool, keys: set[int]) -> None:
+    """Joined or not, stored or not, a segment finds every row and every mark where it was."""
     laid = lay(drawn, first)
-    parts = [Segment.of(tasks, f"{number:08x}") for number, tasks in enumerate(laid)]
+    parts = [
+        Segment.of(tasks[0].id, [(key_of(task.wish), len(task.wish.paths)) for task in tasks], f"{number:08x}")
+        for number, tasks in enumerate(laid)
+    ]
     segment = Segment.joined(parts)
     if stored:
         segment = Segment.decode(first, segment.encode())
     tasks = [task for part in laid for task in part]
 
-    assert (segment.first, segment.last, len(segment)) == (first, tasks[-1].last, len(tasks))
+    assert (segment.first, segment.last) == (first, tasks[-1].last)
     for number, part in enumerate(laid):
         for task in part:
-            place = segment.at(task.last)
-            shape = segment.shapes[segment.which[place]]
-            assert segment.span(place) == (task.id, task.last)
-            assert segment.created + segment.ages[place] == task.created
-            assert (shape.account, shape.domain, shape.group, shape.kind, shape.force, shape.headers) == (
-                task.wish.account,
-                task.wish.domain,
-                task.wish.group,
-                task.wish.kind,
-                task.wish.force,
-                task.wish.headers,
-            )
             assert segment.mark(task.id) == segment.mark(task.last) == f"{number:08x}"
-
-    rows: dict[tuple[str, str, Kind], list[int]] = {}
+    rows: dict[int, list[int]] = {}
     for task in tasks:
-        for domain in (task.wish.domain, ANY_DOMAIN):
-            mine = rows.setdefault((task.wish.account, domain, task.wish.kind), [])
-            mine += range(task.id - first, task.last - first + 1)
-    shares = segment.shares()
+        for key in (key_of(task.wish), any_of(key_of(task.wish))):
+            rows.setdefault(key, []).extend(range(task.id - first, task.last - first + 1))
+    shares = segment.shares(any_of)
     assert shares.keys() == rows.keys()
     for key, (count, held) in shares.items():
         assert count == len(rows[key])
-        assert [at for at in range(segment.rows) if share.count(held, at, at)] == rows[key]
+        assert bits(rows[key]) == share.decode(held, segment.rows)
+    assert segment.bits(keys) == bits([row for key in keys for row in rows.get(key, [])])
 
-    window = (first + 2, tasks[-1].last - 1)
-    found = [at for run in segment.runs("1", keys, *window) for at in range(run[0], run[1] + 1)]
-    assert found == [
-        at
+
+@given(stretches, st.integers(1, 1 << 40), st.booleans())
+def test_chunks(drawn: list[list[tuple[Wish, int]]], first: int, again: bool) -> None:
+    """Every row is in one chunk, with its path and its task, also after the chunks were laid anew."""
+    tasks = [task for part in lay(drawn, first) for task in part]
+    shapes = [Shape.of(task.wish) for task in tasks]
+    laid = Laid()
+    for task, shape in zip(tasks, shapes, strict=True):
+        laid.add(task.wish.paths, shapes.index(shape), task.created)
+    chunks = [Chunk(begin, created, blob) for begin, _, created, blob in laid.chunks(first)]
+    if again:
+        laid = Laid()
+        for chunk in chunks:
+            laid.take(chunk)
+        assert [begin for begin, *_ in laid.chunks(first)] == [chunk.first for chunk in chunks]
+        chunks = [Chunk(begin, created, blob) for begin, _, created, blob in laid.chunks(first)]
+
+    seen = []
+    for chunk in chunks:
+        assert chunk.last - chunk.first < CHUNK_ROWS
+        for position in range(chunk.first, chunk.last + 1):
+            place = chunk.place(position)
+            seen.append((position, chunk.path(position), chunk.span(place), chunk.created[place], chunk.shapes[place]))
+        for seconds in range(chunk.created[0] + 1, chunk.created[-1] + 2):
+            young = (task.id for task in tasks if task.created >= seconds and task.id <= chunk.last)
+            assert chunk.since(seconds) == next(young, chunk.last + 1)
+    assert seen == [
+        (task.id + at, path, (task.id, task.last), task.created, shapes.index(Shape.of(task.wish)))
         for task in tasks
-        for at in range(task.id, task.last + 1)
-        if window[0] <= at <= window[1]
-        and task.wish.account == "1"
-        and ({(None, task.wish.kind), (task.wish.domain, task.wish.kind)} & keys)
+        for at, path in enumerate(task.wish.paths)
     ]
-    assert segment.count("1", keys, *window) == len(found)
-
-    for seconds in range(tasks[0].created - 1, tasks[-1].created + 2):
-        assert segment.since(seconds) == next((task.id for task in tasks if task.created >= seconds), None)
 
 
-@given(st.integers(1, 300), st.sets(st.integers(0, 299)), st.integers(0, 299), st.integers(0, 299), st.booleans())
-def test_shares(rows: int, chosen: set[int], first: int, last: int, long: bool) -> None:
-    """Bitmap, offsets or nothing: a share counts the rows it was made of, in any window."""
+@given(wishes)
+def test_shapes(wish: Wish) -> None:
+    """A shape and the paths are the wish."""
+    assert Shape.decode(Shape.of(wish).encode()).wish(wish.paths) == wish
+
+
+@given(st.integers(1, 300), st.sets(st.integers(0, 299)), st.integers(0, 300), st.integers(1, 300), st.booleans())
+def test_shares(rows: int, chosen: set[int], skip: int, limit: int, long: bool) -> None:
+    """Bitmap, offsets or nothing: a share knows the rows it was made of, and lists them from the end."""
     rows += 3000 if long else 0  # few among many become offsets
     chosen = {row for row in chosen if row < rows}
-    first, last = min(first, rows - 1), min(last, rows - 1)
     number, held = share.encode([bound for row in sorted(chosen) for bound in (row, row + 1)], rows)
 
     assert number == len(chosen)
-    if first <= last:
-        assert share.count(held, first, last) == sum(first <= row <= last for row in chosen)
+    assert share.decode(held, rows) == bits(chosen)
+    assert share.newest(bits(chosen), skip, limit) == sorted(chosen, reverse=True)[skip:][:limit]
 
 
-@given(st.lists(st.text()))
-def test_paths_come_back(paths: list[str]) -> None:
-    """Whatever is in a path, a chunk gives it back."""
-    assert decode_chunk(encode_chunk(paths)) == paths
+def bits(rows: set[int] | list[int]) -> int:
+    return sum(1 << row for row in rows)

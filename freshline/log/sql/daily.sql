@@ -1,16 +1,41 @@
 -- The statements on the tables of one day. Each begins with a line that names it.
 
 -- name: insert_segment
-INSERT INTO segment_$day VALUES (?, ?, ?, ?)
+INSERT INTO segment_$day VALUES (?, ?, ?)
 
 -- name: insert_chunk
-INSERT INTO paths_$day VALUES (?, ?)
+INSERT INTO chunk_$day VALUES (?, ?, ?, ?)
 
 -- name: insert_part
 INSERT INTO part_$day VALUES (?, ?, ?, ?, ?)
 
+-- name: insert_shape
+INSERT INTO shape_$day (packed) VALUES (?)
+
+-- name: shape
+SELECT packed FROM shape_$day WHERE id = ?
+
 -- name: insert_digests
 INSERT INTO digest_$day VALUES (?, ?)
+
+-- name: insert_run
+INSERT INTO run_$day (level) VALUES (?)
+
+-- name: whole_run
+UPDATE run_$day SET level = ? WHERE number = ?
+
+-- name: runs
+SELECT number, level FROM run_$day ORDER BY number
+
+-- name: drop_run
+DELETE FROM run_$day WHERE number = ?
+
+-- name: drop_digests
+DELETE FROM digest_$day WHERE id BETWEEN ? AND ?
+
+-- name: digests_of
+-- Some buckets of one run.
+SELECT id, entries FROM digest_$day WHERE id BETWEEN ? AND ?
 
 -- name: insert_proof
 INSERT INTO proof_$day VALUES (?, ?, ?, ?)
@@ -36,20 +61,21 @@ SELECT head FROM segment_$day WHERE first = ?
 -- name: segments_after
 SELECT first, last, head FROM segment_$day WHERE first > ? ORDER BY first LIMIT ?
 
--- name: born
-SELECT first, created FROM segment_$day WHERE first <= ? ORDER BY first DESC LIMIT 1
+-- name: chunk_at
+SELECT first, count, created, packed FROM chunk_$day WHERE first <= ? ORDER BY first DESC LIMIT 1
 
--- name: chunk
-SELECT chunk FROM paths_$day WHERE first = ?
+-- name: chunk_before
+-- The last one whose first task was made before a time.
+SELECT first FROM chunk_$day WHERE created < ? ORDER BY created DESC, first DESC LIMIT 1
 
 -- name: chunks
-SELECT chunk FROM paths_$day WHERE first BETWEEN ? AND ? ORDER BY first
+SELECT first, created, packed FROM chunk_$day WHERE first BETWEEN ? AND ? ORDER BY first
 
 -- name: drop_segments
 DELETE FROM segment_$day WHERE first BETWEEN ? AND ?
 
 -- name: drop_chunks
-DELETE FROM paths_$day WHERE first BETWEEN ? AND ?
+DELETE FROM chunk_$day WHERE first BETWEEN ? AND ?
 
 -- name: drop_parts
 DELETE FROM part_$day WHERE key = ? AND first BETWEEN ? AND ?
@@ -67,47 +93,6 @@ SELECT coalesce(sum((
 -- Which rows of one segment belong to some keys.
 SELECT share FROM part_$day WHERE key IN (SELECT value FROM json_each(?1)) AND first = ?2
 
--- name: newest_head
-SELECT first, last, head FROM segment_$day ORDER BY first DESC LIMIT 1
-
--- name: head
-SELECT head FROM segment_$day WHERE first = ?
-
--- name: segments_after
-SELECT first, last, head FROM segment_$day WHERE first > ? ORDER BY first LIMIT ?
-
--- name: born
-SELECT first, created FROM segment_$day WHERE first <= ? ORDER BY first DESC LIMIT 1
-
--- name: chunk
-SELECT chunk FROM paths_$day WHERE first = ?
-
--- name: chunks
-SELECT chunk FROM paths_$day WHERE first BETWEEN ? AND ? ORDER BY first
-
--- name: drop_segments
-DELETE FROM segment_$day WHERE first BETWEEN ? AND ?
-
--- name: drop_chunks
-DELETE FROM paths_$day WHERE first BETWEEN ? AND ?
-
--- name: drop_parts
-DELETE FROM part_$day WHERE key = ? AND first BETWEEN ? AND ?
-
--- name: before
-SELECT min(before) FROM part_$day WHERE key = ? AND first BETWEEN ? AND ?
-
--- name: upto
--- How many rows of some keys lie in segments that begin at or before a position.
-SELECT coalesce(sum((
-    SELECT before + count FROM part_$day WHERE key = asked.value AND first <= ?2 ORDER BY first DESC LIMIT 1
-)), 0) FROM json_each(?1) AS asked
-
--- name: held
--- How many rows of some keys one segment holds.
-SELECT coalesce(sum((SELECT count FROM part_$day WHERE key = asked.value AND first = ?2)), 0)
-FROM json_each(?1) AS asked
-
 -- name: newest
 -- The newest segment that begins at or before a position and holds rows of any of some keys.
 SELECT max((
@@ -115,7 +100,9 @@ SELECT max((
 )) FROM json_each(?1) AS asked
 
 -- name: digests
-SELECT entries FROM digest_$day WHERE id BETWEEN ?1 * 4294967296 AND ?1 * 4294967296 + 4294967295
+-- One bucket of every run.
+SELECT entries FROM run_$day AS run CROSS JOIN digest_$day AS held ON held.id = run.number * ?1 + ?2
+WHERE run.level >= 0
 
 -- name: proofs
 -- Of each class the cells that hold some rows.

@@ -1,13 +1,21 @@
 CREATE TABLE segment_$day (
     first INTEGER PRIMARY KEY,
     last INTEGER NOT NULL,
-    created INTEGER NOT NULL,  -- of its first task
-    head BLOB NOT NULL
+    head BLOB NOT NULL  -- segment.py
 );
 
-CREATE TABLE paths_$day (
-    first INTEGER PRIMARY KEY,  -- position of the first path in it
-    chunk BLOB NOT NULL
+CREATE TABLE chunk_$day (
+    first INTEGER PRIMARY KEY,  -- position of the first row in it
+    count INTEGER NOT NULL,     -- of rows
+    created INTEGER NOT NULL,   -- when the task of the first row was made
+    packed BLOB NOT NULL        -- chunk.py
+);
+CREATE INDEX chunk_at_$day ON chunk_$day (created);
+
+-- What tasks have in common. A shape may be there more than once.
+CREATE TABLE shape_$day (
+    id INTEGER PRIMARY KEY,
+    packed BLOB NOT NULL
 );
 
 -- How many rows of a key a segment holds, how many the day holds before it, and which they are (share.py).
@@ -20,8 +28,14 @@ CREATE TABLE part_$day (
     PRIMARY KEY (key, first)
 ) WITHOUT ROWID;
 
+-- Runs of rows whose digests are stored together (digest.py), and these, bucket by bucket. A run below level 0 is being
+-- made of others, which count until it is whole.
+CREATE TABLE run_$day (
+    number INTEGER PRIMARY KEY,
+    level INTEGER NOT NULL
+);
 CREATE TABLE digest_$day (
-    id INTEGER PRIMARY KEY,  -- bucket * 2^32 + rows of the day before it
+    id INTEGER PRIMARY KEY,  -- number of the run * buckets + bucket
     entries BLOB NOT NULL
 );
 

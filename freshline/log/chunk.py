@@ -1,0 +1,152 @@
+"""Some dozen rows of the log as one blob, with all that is said of them: what a page shows is unpacked, and no more.
+
+A chunk says of its rows which tasks they are of, when those were made, and what they have in common with others: their
+shape, by its number, because ten thousand tasks in a row are of a few hundred shapes. A task may begin before its
+chunk, and end after it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+
+from freshline.domain.ranges import Range
+from freshline.domain.task import Kind, Wish
+
+CHUNK_ROWS = 56  #: of URLs with fifty letters four chunks fill a page of the file
+ROW_BYTES = 128  #: what Python takes for a row beside the letters of its path
+
+
+class Shape(msgspec.Struct, frozen=True, array_like=True):
+    """What many tasks have in common."""
+
+    account: str
+    domain: str
+    group: str
+    kind: Kind
+    force: bool
+    headers: tuple[tuple[str, str], ...]
+    area: str = ""
+    parents_only: bool = False
+
+    @classmethod
+    def of(cls, wish: Wish) -> Shape:
+        return cls(
+            wish.account, wish.domain, wish.group, wish.kind, wish.force, wish.headers, wish.area, wish.parents_only
+        )
+
+    def wish(self, paths: tuple[str, ...]) -> Wish:
+        return Wish(
+            self.account, self.domain, self.group, self.kind, paths, self.force, self.headers, self.area,
+            self.parents_only,
+        )  # fmt: skip
+
+    def encode(self) -> bytes:
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def decode(cls, blob: bytes) -> Shape:
+        return _decode_shape(blob)
+
+
+@dataclass(slots=True)
+class Laid:
+    """Neighbouring tasks on their way into chunks, or out of them to be laid anew."""
+
+    paths: list[str] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)  #: of each task: how many rows there are up to its last
+    shapes: list[int] = field(default_factory=list)
+    created: list[int] = field(default_factory=list)
+
+    def add(self, paths: Iterable[str], shape: int, created: int) -> None:
+        self.paths += paths
+        self.ends.append(len(self.paths))
+        self.shapes.append(shape)
+        self.created.append(created)
+
+    def take(self, chunk: Chunk) -> None:
+        """The rows of the next chunk."""
+        begun = len(self.paths)
+        self.paths += chunk.paths
+        if chunk.before:
+            self.ends[-1] = begun + chunk.ends[0]
+        skip = bool(chunk.before)
+        self.ends += [begun + end for end in chunk.ends[skip:]]
+        self.shapes += chunk.shapes[skip:]
+        self.created += chunk.created[skip:]
+
+    def chunks(self, first: int) -> Iterator[tuple[int, int, int, bytes]]:
+        """As they are stored: first position, number of rows, when the first row's task was made, the rest."""
+        for begin in range(0, len(self.paths), CHUNK_ROWS):
+            end = min(begin + CHUNK_ROWS, len(self.paths))
+            at, last = bisect_left(self.ends, begin + 1), bisect_left(self.ends, end)
+            created, shapes = self.created[at], self.shapes[at : last + 1]
+            ends = [min(each, end) - begin for each in self.ends[at : last + 1]]
+            ages = [each - created for each in self.created[at : last + 1]]
+            packed = _Packed(
+                self.paths[begin:end],
+                begin - (self.ends[at - 1] if at else 0),
+                self.ends[last] - end,
+                [] if len(ends) == end - begin else ends,
+                shapes[:1] if shapes.count(shapes[0]) == len(shapes) else shapes,
+                ages if ages[-1] else [],
+            )
+            yield first + begin, end - begin, created, zlib.compress(msgspec.msgpack.encode(packed), 1)
+
+
+class _Packed(msgspec.Struct, array_like=True):
+    paths: list[str]
+    before: int  #: rows that the first task has before this chunk
+    after: int  #: and the last one after it
+    ends: list[int]  #: of each task, in rows of the chunk; none where each is of one row
+    shapes: list[int]  #: of each task; one where all are alike
+    ages: list[int]  #: seconds from the first task to each; none where all were made in the same
+
+
+class Chunk:
+    """Unpacked. Its tasks are known by their place in it, counted from 0."""
+
+    __slots__ = ("after", "before", "bytes", "created", "ends", "first", "last", "paths", "shapes")
+
+    def __init__(self, first: int, created: int, blob: bytes) -> None:
+        raw = zlib.decompress(blob)
+        packed = _decode(raw)
+        rows = len(packed.paths)
+        self.first, self.last = first, first + rows - 1
+        self.paths = packed.paths
+        self.before, self.after = packed.before, packed.after
+        self.ends = packed.ends or list(range(1, rows + 1))
+        tasks = len(self.ends)
+        self.shapes = packed.shapes if len(packed.shapes) == tasks else packed.shapes * tasks
+        self.created = [created + age for age in packed.ages] or [created] * tasks
+        self.bytes = len(raw) + ROW_BYTES * rows  #: that it takes unpacked, more or less
+
+    def __len__(self) -> int:
+        """How many tasks it has any rows of."""
+        return len(self.ends)
+
+    def place(self, position: int) -> int:
+        """Which task holds a position."""
+        return bisect_left(self.ends, position - self.first + 1)
+
+    def span(self, place: int) -> Range:
+        """First and last position of a task, wherever they lie."""
+        first = self.first + self.ends[place - 1] if place else self.first - self.before
+        last = self.first + self.ends[place] - 1
+        return first, last + self.after if place == len(self.ends) - 1 else last
+
+    def since(self, seconds: int) -> int:
+        """The first position of a task that was made at or after a time, or the one after the chunk."""
+        place = bisect_left(self.created, seconds)
+        return max(self.span(place)[0], self.first) if place < len(self.ends) else self.last + 1
+
+    def path(self, position: int) -> str:
+        return self.paths[position - self.first]
+
+
+_decode = msgspec.msgpack.Decoder(_Packed).decode
+_decode_shape = msgspec.msgpack.Decoder(Shape).decode

@@ -1,0 +1,146 @@
+"""Runs of digests become one, in steps between commits: a look-up reads a blob of each run there is.
+
+Of the newest day some runs of one size become one of the next, so there are never many; what is left of a day that is
+over becomes one. While a run is being made its parts count, and it does not (its level is below 0); then they are
+dropped. What a crash leaves half made is dropped likewise, and made anew.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from freshline.log.digest import BUCKETS
+from freshline.log.statements import Statements, statements
+
+TOGETHER = 4  #: runs of one size become one
+OVERDUE = 4 * TOGETHER  #: when as many wait, writers wait for a step
+STEP_BUCKETS = 512  #: copied or dropped in one transaction
+NOT_WHOLE = -1
+
+
+@dataclass(slots=True)
+class _Day:
+    number: int
+    over: bool
+    levels: dict[int, int]  #: of each run
+
+    def parts(self) -> tuple[list[int], int]:
+        """What is to become one next, and the level of that; nothing where nothing is."""
+        if self.over:
+            return (list(self.levels), 1 + max(self.levels.values())) if len(self.levels) > 1 else ([], 0)
+        alike = defaultdict[int, list[int]](list)
+        for number, level in self.levels.items():
+            alike[level].append(number)
+        for level, numbers in alike.items():
+            if len(numbers) >= TOGETHER:
+                return numbers[:TOGETHER], level + 1
+        return [], 0
+
+
+@dataclass(slots=True)
+class _Job:
+    """A run that is being made of others, or dropped where there are none."""
+
+    sql: Statements
+    run: int
+    parts: Sequence[int] = ()
+    level: int = NOT_WHOLE
+    bucket: int = 0  #: done up to here
+
+
+class Gathering:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+        self._days: list[_Day] = []
+        self._jobs: list[_Job] = []  #: the last one is being done
+        self._stale = True  #: the file has other runs than we know
+        self._resting = False  #: the last step failed; wait until a commit has succeeded
+
+    def grown(self, stored: bool) -> None:
+        """A commit succeeded.
+
+        :param stored: and may have stored a run, or dropped days
+        """
+        self._resting = False
+        self._stale = self._stale or stored
+
+    @property
+    def due(self) -> bool:
+        return not self._resting and (self._stale or bool(self._jobs) or any(day.parts()[0] for day in self._days))
+
+    @property
+    def overdue(self) -> bool:
+        return self.due and any(len(day.levels) >= OVERDUE and not day.over for day in self._days)
+
+    def step(self) -> None:
+        try:
+            if self._stale:
+                self._load()
+            elif self._jobs:
+                self._db.execute("BEGIN IMMEDIATE")
+                done = self._copy(self._jobs[-1]) if self._jobs[-1].parts else self._drop(self._jobs[-1])
+                self._db.execute("COMMIT")
+                if done:
+                    self._jobs.pop()
+                    self._stale = True
+            else:
+                self._begin()
+        except sqlite3.Error:
+            self._resting = self._stale = True
+            self._jobs = []
+            with suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+
+    def _load(self) -> None:
+        busy = self._jobs[-1] if self._jobs else None
+        numbers = [number for (number,) in self._db.execute("SELECT day FROM day ORDER BY day")]
+        self._days, self._jobs = [], []
+        for number in numbers:
+            sql = statements(number)
+            levels = dict(self._db.execute(sql["runs"]).fetchall())
+            self._jobs += (_Job(sql, run) for run, level in levels.items() if level == NOT_WHOLE)
+            whole = {run: level for run, level in levels.items() if level != NOT_WHOLE}
+            self._days.append(_Day(number, number != numbers[-1], whole))
+        self._stale = False
+        if busy is not None:  # its day may have gone, and then it has
+            self._jobs = [busy if (job.sql, job.run) == (busy.sql, busy.run) else job for job in self._jobs]
+            self._jobs.sort(key=lambda job: job is busy)
+
+    def _begin(self) -> None:
+        for day in self._days:
+            parts, level = day.parts()
+            if parts:
+                sql = statements(day.number)
+                run = self._db.execute(sql["insert_run"], (NOT_WHOLE,)).lastrowid or 0
+                self._jobs.append(_Job(sql, run, parts, level))
+                return
+
+    def _copy(self, job: _Job) -> bool:
+        held = defaultdict[int, list[bytes]](list)
+        for part in job.parts:
+            window = part * BUCKETS + job.bucket, part * BUCKETS + job.bucket + STEP_BUCKETS - 1
+            for id_, entries in self._db.execute(job.sql["digests_of"], window):
+                held[id_ % BUCKETS].append(entries)
+        self._db.executemany(
+            job.sql["insert_digests"],
+            [(job.run * BUCKETS + bucket, b"".join(blobs)) for bucket, blobs in sorted(held.items())],
+        )
+        job.bucket += STEP_BUCKETS
+        if job.bucket < BUCKETS:
+            return False
+        self._db.execute(job.sql["whole_run"], (job.level, job.run))
+        self._db.executemany(job.sql["whole_run"], [(NOT_WHOLE, part) for part in job.parts])
+        return True
+
+    def _drop(self, job: _Job) -> bool:
+        first = job.run * BUCKETS + job.bucket
+        self._db.execute(job.sql["drop_digests"], (first, first + STEP_BUCKETS - 1))
+        job.bucket += STEP_BUCKETS
+        if job.bucket < BUCKETS:
+            return False
+        self._db.execute(job.sql["drop_run"], (job.run,))
+        return True
