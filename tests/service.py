@@ -63,6 +63,7 @@ class Books:
     principals: Principals = field(default_factory=Principals)
     library: dict[str, Media] = field(default_factory=dict)
     tokens: Vault = field(default_factory=lambda: Vault(bytes(KEY_BYTES)))
+    _topology: Topology | None = None
 
     def account(self, id_: str) -> Account | None:
         return self.accounts.get(id_)
@@ -87,7 +88,9 @@ class Books:
 
     @property
     def topology(self) -> Topology:
-        return Topology(self.machines)
+        if self._topology is None or list(self._topology.edges.values()) != self.machines:
+            self._topology = Topology(self.machines)
+        return self._topology
 
     def add_domain(
         self,

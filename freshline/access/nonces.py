@@ -50,7 +50,7 @@ class Nonces:
     def knows(self, key_id: str, nonce: str) -> bool:
         """Whether a nonce was used before."""
         mark = _mark(key_id, nonce)
-        return any(mark in generation.marks for generation in self._generations)
+        return any([mark in generation.marks for generation in self._generations])
 
     def burn(self, key_id: str, nonce: str, *, said: int, now: float, monotonic: float) -> bool:
         """Use up a nonce that was not known. False: there is no room to remember it.

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from freshline.access.limits import Limits
 from freshline.access.nonces import Nonces
-from freshline.access.throttle import Draw, Throttle
+from freshline.access.throttle import BUCKETS, Draw, Throttle
 from freshline.ambient import Ambient
 from freshline.api import body
 from freshline.api.answer import Answer, Raw, Refusals
@@ -111,6 +111,7 @@ class App:
         self._authentication = Authentication(inventory, self._limits, nonces)
         self._authorization = Authorization(spec, inventory)
         self._rates = Throttle()
+        self._draws: dict[tuple[str, str, str, float], list[Draw]] = {}
         self.desk = Desk(
             log, inventory, self._limits, ambient, schedule or MemorySchedule(), media or MemoryMediaJobs()
         )
@@ -172,15 +173,14 @@ class App:
         :param peer: a scope's ``client`` and ``scheme``
         :return: the answer, or what has to be awaited for it
         """
-        exchange = self._exchange(method, query, lines, peer)
+        too_long = len(content) > self._limits.body_bytes
+        exchange = self._exchange(method, query, lines, peer, b"" if too_long else content)
         try:
             if self._calls is not None and self._under_way >= self._calls:
-                exchange.format = self._format(exchange.request)
                 raise Refused(Fault.UNAVAILABLE)
-            if len(content) > self._limits.body_bytes:
-                exchange.format = self._format(exchange.request)
+            if too_long:
                 raise Refused(Fault.BODY_TOO_LARGE, limit=str(self._limits.body_bytes))
-            begun = self._carry_out(exchange, content)
+            begun = self._carry_out(exchange)
         except Exception as trouble:
             return self._ended(exchange, self._refusals.answer(exchange, trouble))
         if isinstance(begun, bytes):
@@ -201,7 +201,6 @@ class App:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         exchange = self._exchange(scope["method"], scope["query_string"], scope["headers"], scope)
-        exchange.format = self._format(exchange.request)  # as far as it is known: the body may have a word in it
         if _is_preflight(exchange.request):
             await _send(send, Answer(200, b"", Format.JSON, exchange.request_id))
             return
@@ -212,8 +211,10 @@ class App:
                 raise Refused(Fault.HTTP_METHOD)
             if self._calls is not None and self._under_way > self._calls:
                 raise Refused(Fault.UNAVAILABLE)
-            content = await body.read(receive, self._limits.body_bytes, self._limits.body_seconds)
-            begun = self._carry_out(exchange, content)
+            if content := await body.read(receive, self._limits.body_bytes, self._limits.body_seconds):
+                exchange.request.take(content)
+                exchange.format = self._format(exchange.request)  # the body may have a word in it
+            begun = self._carry_out(exchange)
             done = begun if isinstance(begun, bytes) else await begun
             answer = Answer(200, done, exchange.format, exchange.request_id)
         except Gone:
@@ -224,26 +225,27 @@ class App:
             answer = self._refusals.answer(exchange, trouble)
         await _send(send, self._ended(exchange, answer))
 
-    def _exchange(self, method: str, query: bytes, lines: Sequence[tuple[bytes, bytes]], peer: Scope) -> Exchange:
+    def _exchange(
+        self, method: str, query: bytes, lines: Sequence[tuple[bytes, bytes]], peer: Scope, content: bytes = b""
+    ) -> Exchange:
         started = self._ambient.monotonic()
         headers = dict(lines)
         if len(headers) != len(lines):
             headers = merge_headers(lines)
-        request = Request(method, query, headers, secure=self._peers.secure(peer, headers))
+        request = Request(method, query, headers, content, secure=self._peers.secure(peer, headers))
         source = self._peers.source(peer, headers)
-        return Exchange(request, source, self._ambient.request_id(), self._ambient.now(), started)
+        exchange = Exchange(request, source, self._ambient.request_id(), self._ambient.now(), started)
+        exchange.format = self._format(request)
+        return exchange
 
-    def _carry_out(self, exchange: Exchange, content: bytes) -> bytes | Coroutine[Any, Any, bytes]:
+    def _carry_out(self, exchange: Exchange) -> bytes | Coroutine[Any, Any, bytes]:
         """The answer's content, or what has to be awaited for it."""
-        if content:
-            exchange.request.take(content)
-        exchange.format = self._format(exchange.request)
         for step in self._steps:
             step(exchange)
         assert exchange.bound is not None, "the steps found an operation"
         handler, caller = exchange.bound.handler, exchange.caller
         call = Call(caller.account.id, exchange.request_id, exchange.now, exchange.monotonic, caller.principal)
-        values = handler.run(self.desk, call, handler.args(**exchange.arguments))
+        values = handler.run(self.desk, call, exchange.arguments)
         return _rendered(exchange, values) if isinstance(values, dict) else _awaited(exchange, values)
 
     def _ended(self, exchange: Exchange, answer: Answer) -> Answer:
@@ -308,13 +310,18 @@ class App:
         rate = self._limits.rates.get(operation.action, operation.rate)
         if rate is None:
             return
-        draw = Draw((exchange.caller.account.id, operation.product.version, operation.action), 1, rate, max(1.0, rate))
-        if (wait := self._rates.take([draw], exchange.monotonic)) > 0:
+        key = exchange.caller.account.id, operation.product.version, operation.action, rate
+        draws = self._draws.get(key)
+        if draws is None:
+            if len(self._draws) >= BUCKETS:
+                self._draws.clear()
+            draws = self._draws[key] = [Draw(key[:3], 1, rate, max(1.0, rate))]
+        if (wait := self._rates.take(draws, exchange.monotonic)) > 0:
             raise Refused(Fault.RATE, retry_after_seconds=wait)
 
     def _read_arguments(self, exchange: Exchange) -> None:
         assert exchange.bound is not None
-        exchange.arguments = exchange.bound.reader.read(exchange.request)
+        exchange.arguments = exchange.bound.arguments(exchange.request)
 
     def _format(self, request: Request) -> Format:
         """``Format`` in any case; anything else there, such as the legacy SDK's ``None``, is as if it were not."""

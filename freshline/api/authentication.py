@@ -15,7 +15,7 @@ from freshline.access.nonces import Nonces
 from freshline.access.principal import Kind, Principal
 from freshline.domain.errors import Fault, Refused
 from freshline.inventory import session
-from freshline.inventory.base import Account, Inventory
+from freshline.inventory.base import AccessKey, Account, Inventory
 from freshline.inventory.principals import Role, User
 from freshline.wire import signature, times
 from freshline.wire.request import Request
@@ -23,6 +23,7 @@ from freshline.wire.signature import Claim
 
 KEY_LIMIT = 128  #: characters of an access key id
 NONCE_LIMIT = 256  #: characters
+KEYS_KEPT = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class Authentication:
     def __init__(self, inventory: Inventory, limits: Limits, nonces: Nonces | None = None) -> None:
         self._inventory = inventory
         self._window_seconds = limits.window_seconds
+        #: Keys of accounts, each with what it was made of: good for as long as the inventory has the very same.
+        self._of_accounts: dict[str, tuple[AccessKey, Account, _Known]] = {}
         self._nonces = Nonces(limits.window_seconds, limits.nonces) if nonces is None else nonces
 
     def check(self, request: Request, claim: Claim, now: float, monotonic: float) -> Caller:
@@ -66,6 +69,10 @@ class Authentication:
 
     def _key(self, claim: Claim) -> _Known:
         """A lasting key, of an account or of one of its users."""
+        if (known := self._of_accounts.get(claim.key_id)) is not None:
+            of, owner, found = known
+            if self._inventory.access_key(of.id) is of and self._inventory.account(owner.id) is owner:
+                return found
         key = self._inventory.access_key(claim.key_id) if len(claim.key_id) <= KEY_LIMIT else None
         account = self._inventory.account(key.account) if key else None
         if key is None or account is None:
@@ -73,7 +80,11 @@ class Authentication:
         if not key.active:
             raise Refused(Fault.KEY_INACTIVE)
         if not key.user:
-            return _Known(key.secret, Caller(account, Principal(account.id, Kind.ROOT, account.id)))
+            found = _Known(key.secret, Caller(account, Principal(account.id, Kind.ROOT, account.id)))
+            if len(self._of_accounts) >= KEYS_KEPT:
+                self._of_accounts.clear()
+            self._of_accounts[key.id] = key, account, found
+            return found
         principals = self._inventory.principals
         user = principals.by_id.get(key.user)
         if not isinstance(user, User):

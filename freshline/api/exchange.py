@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+
+import msgspec
 
 from freshline.api.authentication import Caller
 from freshline.operations.registry import Bound
@@ -24,5 +25,5 @@ class Exchange:
     claim: Claim = field(init=False)
     caller: Caller = field(init=False)
     bound: Bound | None = None
-    arguments: dict[str, Any] = field(init=False)
+    arguments: msgspec.Struct = field(init=False)
     format: Format = field(init=False)  #: of the answer

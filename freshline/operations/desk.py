@@ -18,7 +18,7 @@ from freshline.inventory.base import Inventory
 from freshline.log.base import Log
 from freshline.media.base import MediaJobs
 from freshline.media.memory import MemoryMediaJobs
-from freshline.operations.shown import Shown
+from freshline.operations.shown import AsOf, Shown
 from freshline.operations.states import Standing
 from freshline.schedule.base import Schedule
 from freshline.schedule.memory import MemorySchedule
@@ -49,9 +49,13 @@ class Desk:
         topology = self.inventory.topology
         return self._now(tuple(topology.edges.values()) if group is None else topology.serving(group))
 
+    def as_of(self) -> AsOf:
+        """What every state of a row depends on, at this moment; to be asked before the states are."""
+        return self.log.moved, self.inventory.topology
+
     def standing(self, wish: Wish) -> Standing:
         """How far those are that have something to do for a task; the same until one has moved, come or gone."""
-        moved, topology = self.log.moved, self.inventory.topology
+        moved, topology = self.as_of()
         known = self._standings.get(wish.audience)
         if known is None or known[0] != moved or known[1] is not topology:
             standing = Standing.of(self._now(topology.taking(wish)))

@@ -31,7 +31,7 @@ SEARCHES: dict[str, Callable[[str, str], bool]] = {
 }
 
 
-class DomainsArgs(msgspec.Struct):
+class DomainsArgs(msgspec.Struct, frozen=True):
     """``None``: not asked for."""
 
     page_number: int = 1
@@ -52,15 +52,15 @@ class DomainsArgs(msgspec.Struct):
     web_site_type: str = ""
 
 
-class DomainArgs(msgspec.Struct):
+class DomainArgs(msgspec.Struct, frozen=True):
     name: str
 
 
-class ServiceArgs(msgspec.Struct):
+class ServiceArgs(msgspec.Struct, frozen=True):
     charge: str | None = None  #: checked by the table, otherwise idle
 
 
-class AddArgs(msgspec.Struct):
+class AddArgs(msgspec.Struct, frozen=True):
     name: str
     sources: tuple[Source, ...] = ()
     type: str = "web"
@@ -72,14 +72,14 @@ class AddArgs(msgspec.Struct):
     function_type: str | None = None
 
 
-class ChangeArgs(msgspec.Struct):
+class ChangeArgs(msgspec.Struct, frozen=True):
     name: str
     sources: tuple[Source, ...] | None = None
     group: str | None = None
     top_level_domain: str | None = None
 
 
-class SwitchArgs(msgspec.Struct):
+class SwitchArgs(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
     online: bool
 

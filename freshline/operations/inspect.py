@@ -16,19 +16,20 @@ from freshline.operations.desk import Call, Desk
 from freshline.operations.selection import FILTERS, Filter
 from freshline.operations.states import Standing, States
 from freshline.wire import times
+from freshline.wire.render import Items
 
 TASKS = FILTERS
 DETAILS = frozenset({Fault.TOO_LONG_AGO})
 FETCHED = "Successfully preloaded"  # CONTRACT Appendix A
 
 
-class TasksArgs(Filter):
+class TasksArgs(Filter, frozen=True):
     page_number: int = 1
     page_size: int = 20
     resource_group_id: str | None = None  #: checked by the table; there are no resource groups here
 
 
-class DetailArgs(msgspec.Struct):
+class DetailArgs(msgspec.Struct, frozen=True):
     ids: tuple[int, ...]
     domains: tuple[str, ...] | None = None
 
@@ -53,19 +54,27 @@ def tasks(desk: Desk, call: Call, args: TasksArgs) -> dict[str, Any]:
 def tasks_by_id(desk: Desk, call: Call, args: Filter) -> dict[str, Any]:
     """Every row of each task asked for, in that order."""
     selection.check(desk, call, args)
-    listed: list[dict[str, Any]] = []
-    account, since = call.account, selection.oldest(desk, call)
+    ids, account, since = args.ids or (), call.account, selection.oldest(desk, call)
+    narrowed = not selection.holds_all(args)
+    plain = not narrowed and args.path is args.status is None
+    as_of = desk.as_of()
+    if plain and (told := desk.shown.again(account, ids, since, as_of)) is not None:
+        return {"total": len(told), "tasks": told}
+    listed = Items()
+    found: list[Task] = []
     standing: Standing | None = None
     audience: Audience | None = None
-    narrowed = not selection.holds_all(args)
-    for kept in desk.shown.find(args.ids or ()):
+    for kept in desk.shown.find(ids):
         task = kept.task
         if task.wish.account != account or task.created < since or (narrowed and not selection.holds(args, task)):
             continue
         if standing is None or kept.audience != audience:
             audience, standing = kept.audience, desk.standing(task.wish)
+        found.append(task)
         rows = kept.rows(standing)
         listed += rows if args.path is args.status is None else [row for row in rows if _is_wanted(args, row)]
+    if plain and found and len(found) == len(ids):
+        desk.shown.tell(account, ids, listed, found, as_of)
     return {"total": len(listed), "tasks": listed}
 
 

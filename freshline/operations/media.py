@@ -29,7 +29,7 @@ TASK_FAILED = "task_failed"
 FORBIDDING = (Fault.DOMAIN_UNKNOWN, Fault.DOMAIN_OFFLINE)
 
 
-class RefreshMediaArgs(msgspec.Struct):
+class RefreshMediaArgs(msgspec.Struct, frozen=True):
     """``None``: all of them."""
 
     media_ids: tuple[str, ...]
@@ -43,7 +43,7 @@ class RefreshMediaArgs(msgspec.Struct):
     user_data: str = ""  #: kept and told again
 
 
-class MediaJobArgs(msgspec.Struct):
+class MediaJobArgs(msgspec.Struct, frozen=True):
     job: str
     media: str | None = None
 

@@ -22,7 +22,7 @@ BUCKETS = {
 }
 
 
-class QuotaArgs(msgspec.Struct):
+class QuotaArgs(msgspec.Struct, frozen=True):
     """Nothing."""
 
 

@@ -18,6 +18,7 @@ from freshline.operations.desk import Call, Desk
 from freshline.operations.selection import Filter
 from freshline.spec.model import GATEWAY, Operation, Spec, SpecError
 from freshline.wire.params import Reader
+from freshline.wire.request import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,16 @@ class Bound:
     operation: Operation
     handler: Handler
     reader: Reader
+
+    def arguments(self, request: Request) -> msgspec.Struct:
+        """What the handler is asked, made once of the same bytes.
+
+        :raises Refused: as the operation's table says
+        """
+        made = request.asked.values.get(self.reader)
+        if made is None:
+            made = request.asked.values[self.reader] = self.handler.args(**self.reader.read(request))
+        return made
 
 
 def bind(spec: Spec) -> dict[tuple[str, str], Bound]:

@@ -30,7 +30,7 @@ _SESSION_NAME = re.compile(r"[A-Za-z0-9.@_-]{2,64}\Z")
 _IDENTITIES = {Kind.ROOT: "Account", Kind.USER: "RAMUser", Kind.SESSION: "AssumedRoleUser"}
 
 
-class AssumeArgs(msgspec.Struct):
+class AssumeArgs(msgspec.Struct, frozen=True):
     role: str
     name: str
     seconds: int
@@ -39,7 +39,7 @@ class AssumeArgs(msgspec.Struct):
     source_identity: str | None = None  #: likewise
 
 
-class IdentityArgs(msgspec.Struct):
+class IdentityArgs(msgspec.Struct, frozen=True):
     """Nothing."""
 
 

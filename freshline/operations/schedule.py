@@ -45,7 +45,7 @@ TROUBLES = {
 PASSING = {Fault.MINUTE_SPENT, Fault.PRELOAD_QUEUE_FULL}
 
 
-class CreateJobArgs(msgspec.Struct):
+class CreateJobArgs(msgspec.Struct, frozen=True):
     site_id: int
     title: str
     way: str
@@ -53,12 +53,12 @@ class CreateJobArgs(msgspec.Struct):
     oss_url: str | None = None
 
 
-class CreatePlansArgs(msgspec.Struct):
+class CreatePlansArgs(msgspec.Struct, frozen=True):
     id: str
     slots: tuple[Slot, ...]
 
 
-class JobsArgs(msgspec.Struct):
+class JobsArgs(msgspec.Struct, frozen=True):
     site_id: int
     page_number: int = 1
     page_size: int = 20
@@ -66,11 +66,11 @@ class JobsArgs(msgspec.Struct):
     end: int | None = None
 
 
-class IdArgs(msgspec.Struct):
+class IdArgs(msgspec.Struct, frozen=True):
     id: str
 
 
-class UpdateArgs(msgspec.Struct):
+class UpdateArgs(msgspec.Struct, frozen=True):
     id: str
     start: str | None = None
     end: str | None = None

@@ -26,7 +26,7 @@ FILTERS = frozenset(
 )  # fmt: skip
 
 
-class Filter(msgspec.Struct):
+class Filter(msgspec.Struct, frozen=True):
     """What a caller may narrow a query by. ``None``: not asked for."""
 
     ids: tuple[int, ...] | None = None

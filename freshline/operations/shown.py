@@ -1,7 +1,8 @@
 """Tasks as callers saw them last.
 
 Whoever waits for a task asks for it again and again, and nearly always gets the answer of the time before. So tasks
-that were asked for are kept with their rows, and a row is made and encoded anew only when its state is another.
+that were asked for are kept with their rows, and a row is made and encoded anew only when its state is another. An
+answer is kept whole for as long as no edge moves.
 """
 
 from __future__ import annotations
@@ -12,12 +13,16 @@ from dataclasses import dataclass, field
 
 from freshline.domain.progress import COMPLETE, RowState
 from freshline.domain.task import Audience, Task
+from freshline.domain.topology import Topology
 from freshline.log.base import Log
 from freshline.operations.states import Standing, States
 from freshline.wire import times
-from freshline.wire.render import Item
+from freshline.wire.render import Item, Items
 
 KEPT_ROWS = 16_384  #: about a kilobyte each
+TOLD_ROWS = 16_384  #: in whole answers, about a quarter of that
+
+AsOf = tuple[int, Topology]  #: how far edges were (``Log.moved``), and which there were
 
 
 @dataclass(slots=True)
@@ -47,11 +52,49 @@ class Kept:
         return self.items
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What was answered to a question of which nothing was missing."""
+
+    items: Items
+    as_of: AsOf
+    first: int  #: the lowest id
+    created: int  #: when the oldest task was
+
+
 class Shown:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._kept: OrderedDict[int, Kept] = OrderedDict()
         self._rows = 0
+        self._told: OrderedDict[tuple[str, Sequence[int]], _Told] = OrderedDict()  #: by account and ids
+        self._told_rows = 0
+
+    def again(self, account: str, ids: Sequence[int], since: int, as_of: AsOf) -> Items | None:
+        """What was told of these tasks before, if that is still so.
+
+        :param since: tasks that are older cannot be asked for
+        """
+        told = self._told.get((account, ids))
+        if told is None or told.created < since or told.first < self._log.oldest:
+            return None
+        if told.as_of[0] != as_of[0] or told.as_of[1] is not as_of[1]:
+            return None
+        self._told.move_to_end((account, ids))
+        return told.items
+
+    def tell(self, account: str, ids: Sequence[int], items: Items, tasks: Sequence[Task], as_of: AsOf) -> None:
+        """Keep an answer.
+
+        :param tasks: those of the ids, every one of them
+        """
+        before = self._told.pop((account, ids), None)
+        self._told_rows += len(items) - (len(before.items) if before else 0)
+        first, created = min(task.id for task in tasks), min(task.created for task in tasks)
+        self._told[account, ids] = _Told(items, as_of, first, created)
+        while self._told_rows > TOLD_ROWS:
+            _, oldest = self._told.popitem(last=False)
+            self._told_rows -= len(oldest.items)
 
     def find(self, ids: Sequence[int]) -> list[Kept]:
         """Those of these tasks that the log still holds, in the order asked."""

@@ -38,7 +38,7 @@ KINDS = {
 }
 
 
-class PurgeArgs(msgspec.Struct):
+class PurgeArgs(msgspec.Struct, frozen=True):
     site_id: int
     type: str
     content: Content = Content()
@@ -46,15 +46,15 @@ class PurgeArgs(msgspec.Struct):
     edge_compute_purge: bool = False  #: what code at the edge keeps goes like all else
 
 
-class PreloadArgs(PrefetchArgs):
+class PreloadArgs(PrefetchArgs, frozen=True):
     site_id: int | None = None
 
 
-class SiteTasksArgs(TasksArgs):
+class SiteTasksArgs(TasksArgs, frozen=True):
     site_id: int | None = None
 
 
-class SiteQuotaArgs(QuotaArgs):
+class SiteQuotaArgs(QuotaArgs, frozen=True):
     bucket: str
     site_id: int | None = None
 
@@ -74,14 +74,14 @@ async def preload(desk: Desk, call: Call, args: PreloadArgs) -> dict[str, Any]:
     if not args.lines:
         raise Refused(Fault.CONTENT_MISSING)
     if args.site_id is not None:
-        args.within = frozenset(hosts_of(desk, call, args.site_id))
+        args = msgspec.structs.replace(args, within=frozenset(hosts_of(desk, call, args.site_id)))
     return await submit.prefetch(desk, call, args)
 
 
 def site_tasks(desk: Desk, call: Call, args: SiteTasksArgs) -> dict[str, Any]:
     """Of one site, or of all the caller's domains."""
     if args.site_id is not None:
-        args.domains = tuple(hosts_of(desk, call, args.site_id))
+        args = msgspec.structs.replace(args, domains=tuple(hosts_of(desk, call, args.site_id)))
     return inspect.tasks(desk, call, args)
 
 

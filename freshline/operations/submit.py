@@ -40,7 +40,7 @@ PREFETCHES = SUBMITS | {Fault.TOO_MANY_URLS, Fault.PRELOAD_QUEUE_FULL}
 TAGS = REFRESHES | {Fault.PATH_TOO_LONG, Fault.PRELOAD_QUEUE_FULL}
 
 
-class RefreshArgs(msgspec.Struct):
+class RefreshArgs(msgspec.Struct, frozen=True):
     lines: tuple[str, ...]
     kind: str
     force: bool = False
@@ -48,13 +48,13 @@ class RefreshArgs(msgspec.Struct):
     within: frozenset[str] | None = None  #: the domains that lines may be of, where not all the caller's
 
 
-class RoutineArgs(RefreshArgs):
+class RoutineArgs(RefreshArgs, frozen=True):
     merge_domain_name: tuple[str, ...] | None = None  #: these three are checked by the table, otherwise idle
     routine_id: str | None = None
     stations: str | None = None
 
 
-class PrefetchArgs(msgspec.Struct):
+class PrefetchArgs(msgspec.Struct, frozen=True):
     lines: tuple[str, ...]
     headers: tuple[tuple[str, str], ...] = ()
     area: str | None = None  #: only the edges of this area
@@ -67,7 +67,7 @@ class PrefetchArgs(msgspec.Struct):
     within: frozenset[str] | None = None  #: the domains that lines may be of, where not all the caller's
 
 
-class TagArgs(msgspec.Struct):
+class TagArgs(msgspec.Struct, frozen=True):
     domain_name: str
     tags: tuple[str, ...]
     force: bool = False

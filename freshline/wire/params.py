@@ -65,7 +65,7 @@ class Reader:
 
         :raises Refused: as the operation's table says
         """
-        if (twice := request.repeated()) is not None:
+        if (twice := request.asked.repeated()) is not None:
             raise Refused(Fault.PARAMETERS_GARBLED, param=_printable(twice))
         sent = request.params
         for raw_name, name in self._required:

@@ -42,6 +42,24 @@ class Item(dict[str, Any]):
         return made
 
 
+class Items(list[Item]):
+    """All of such a list, where that is answered more than once: not to be changed once it was."""
+
+    __slots__ = ("_json", "_shape")
+    _json: msgspec.Raw
+    _shape: Shape
+
+    def json(self, shape: Shape) -> msgspec.Raw:
+        try:
+            if self._shape is shape:
+                return self._json
+        except AttributeError:  # the first time
+            pass
+        self._json = made = msgspec.Raw(_encode_json([item.json(shape) for item in self]))
+        self._shape = shape
+        return made
+
+
 def answer(action: str, shape: Shape, values: Mapping[str, Any], format_: Format) -> bytes:
     """What an operation answers.
 
@@ -95,11 +113,12 @@ def _tree(shape: Shape, values: Mapping[str, Any]) -> dict[str, Any]:
         value: Any = None if field.single else values[field.source]
         if field.shape is not None:
             inner = field.shape
-            value = (
-                _tree(inner, values)
-                if field.single
-                else [item.json(inner) if isinstance(item, Item) else _tree(inner, item) for item in value]
-            )
+            if field.single:
+                value = _tree(inner, values)
+            elif isinstance(value, Items):
+                value = value.json(inner)
+            else:
+                value = [item.json(inner) if isinstance(item, Item) else _tree(inner, item) for item in value]
             if field.node is not None:
                 value = {field.node: value}
         elif field.text or field.spell:

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from freshline.wire.encoding import Pairs, parse_pairs
+from freshline.wire.asked import Asked, asked
+from freshline.wire.credential import signed_headers
+from freshline.wire.encoding import Pairs
 
 FORM = b"application/x-www-form-urlencoded"
 
@@ -22,34 +24,29 @@ class Request:
     body: bytes = b""
     secure: bool = False  #: it came over TLS
 
-    query_pairs: Pairs = field(init=False)
-    form_pairs: Pairs = field(init=False)
-    params: dict[bytes, bytes] = field(init=False)  #: every parameter once
+    asked: Asked = field(init=False)
+    params: dict[bytes, bytes] = field(init=False)  #: every parameter once; not to be changed
     signed_headers: list[bytes] | None = field(init=False)
     """The names a V3 signature says it covers, in its order; ``None`` where there is no V3 signature."""
 
     def __post_init__(self) -> None:
-        self.signed_headers = _signed_headers(self.headers.get(b"authorization", b""))
-        self.query_pairs = parse_pairs(self.query)
+        self.signed_headers = signed_headers(self.headers.get(b"authorization", b""))
         self.take(self.body)
 
     def take(self, body: bytes) -> None:
         """The body has come."""
         self.body = body
-        self.form_pairs = parse_pairs(body) if body and self._is_form() else []
-        self.params = dict(self.form_pairs)
-        self.params.update(self.query_pairs)
+        form = bool(body) and self._is_form()
+        self.asked = asked(self.query, body, form, again=self.signed_headers is not None)
+        self.params = self.asked.params
 
-    def repeated(self) -> str | None:
-        """A parameter that comes twice, if there is one. Which of the two is meant nobody can say."""
-        if len(self.params) == len(self.query_pairs) + len(self.form_pairs):
-            return None
-        seen: set[bytes] = set()
-        for name, _ in (*self.query_pairs, *self.form_pairs):
-            if name in seen:
-                return name.decode("utf-8", "replace")
-            seen.add(name)
-        raise AssertionError("fewer names than pairs, and none of them twice")
+    @property
+    def query_pairs(self) -> Pairs:
+        return self.asked.query_pairs
+
+    @property
+    def form_pairs(self) -> Pairs:
+        return self.asked.form_pairs
 
     def param(self, name: bytes) -> str:
         """A parameter as text; ``""`` where there is none. What is not UTF-8 matches nothing."""
@@ -69,13 +66,6 @@ class Request:
         if self.signed_headers is not None and b"content-type" not in self.signed_headers:
             return True
         return self.headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == FORM
-
-
-def _signed_headers(authorization: bytes) -> list[bytes] | None:
-    if not authorization.startswith(b"ACS3-"):
-        return None
-    names = authorization.partition(b"SignedHeaders=")[2].partition(b",")[0].strip()
-    return names.split(b";") if names else []
 
 
 def merge_headers(lines: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

@@ -108,6 +108,30 @@ async def test_ids() -> None:
     assert (await tasks(service, TaskId=f"{first},{foreign}"))[1] == ["img.test/2", "img.test/1"]
 
 
+async def test_polls_see_what_has_changed() -> None:
+    """The same question again: answered from what was told before, and never with what is so no more."""
+    service = Service()
+    await service.refresh("http://img.test/a", "http://img.test/b")
+    ids = {"TaskId": "1,3"}
+
+    async def told(key: str = "testid") -> list[tuple[str, str]]:
+        rows = (await service.call("DescribeRefreshTaskById", key, key.replace("id", "secret"), **ids)).json["Tasks"]
+        return [(row["TaskId"], row["Status"]) for row in rows]
+
+    assert await told() == await told() == [("1", "Pending")] * 2
+    await service.refresh("http://img.test/c")
+    assert await told() == await told() == [("1", "Pending")] * 2 + [("3", "Pending")]
+    await service.log.settle("a", Progress(cursor=2, begun=2))
+    assert await told() == await told() == [("1", "Refreshing")] * 2 + [("3", "Pending")]
+    await service.log.settle("b", Progress(cursor=3, begun=3))
+    assert await told() == [("1", "Complete")] * 2 + [("3", "Refreshing")]
+    service.books.machines.pop(0)
+    assert await told() == await told() == [("1", "Complete")] * 2 + [("3", "Complete")]
+    assert await told("otherid") == []
+    service.clock.seconds += 3 * 86_400 + 1
+    assert await told() == []
+
+
 async def test_three_days() -> None:
     """What is older cannot be asked for, by id or otherwise."""
     service = Service()
