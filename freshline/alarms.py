@@ -49,12 +49,15 @@ class Alarms:
 
     def _ring(self) -> None:
         now = asyncio.get_running_loop().time()
-        self._at, self._timer = NEVER, None
-        while self._queue and self._queue[0][0] <= now:
-            at, _, alarm = heappop(self._queue)
-            alarm.reached(at, now)
-        if self._queue and self._at == NEVER:
-            self._arm(max(self._queue[0][0], now + GRAIN_SECONDS))
+        self._at, self._timer = now, None  # what is set meanwhile is seen below
+        try:
+            while self._queue and self._queue[0][0] <= now:
+                at, _, alarm = heappop(self._queue)
+                alarm.reached(at, now)
+        finally:
+            self._at = NEVER
+            if self._queue:
+                self._arm(max(self._queue[0][0], now + GRAIN_SECONDS))
 
 
 _here: WeakValueDictionary[int, Alarms] = WeakValueDictionary()  #: by loop, for as long as there are any alarms of it
@@ -70,17 +73,19 @@ class Alarm:
         self._due = NEVER
         self._queued = NEVER  #: the earliest moment it stands in the queue with
 
-    def set(self, pause_seconds: float) -> None:
-        """Ring after so long, instead of whenever it was to ring."""
-        now = asyncio.get_running_loop().time()
-        self._due = now + pause_seconds
-        if self._due < self._queued:
-            self._put(now)
+    def set(self, moment: float) -> None:
+        """Ring then, instead of whenever it was to ring: on the monotonic clock, which is the loop's as well.
 
-    def by(self, pause_seconds: float) -> None:
-        """Ring after so long, or sooner if it was to ring sooner."""
-        if asyncio.get_running_loop().time() + pause_seconds < self._due:
-            self.set(pause_seconds)
+        :param moment: infinite: not at all
+        """
+        self._due = moment
+        if moment < self._queued:
+            self._put(asyncio.get_running_loop().time())
+
+    def by(self, moment: float) -> None:
+        """Ring then, or sooner if it was to ring sooner."""
+        if moment < self._due:
+            self.set(moment)
 
     def cancel(self) -> None:
         self._due = NEVER

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from freshline.domain.action import Command as GateCommand
 from freshline.domain.action import Fetch
@@ -121,8 +121,7 @@ Event = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class When:
+class When(NamedTuple):
     """The moment of an event, handed in with it."""
 
     wall: float  #: Unix seconds, for evidence

@@ -70,9 +70,9 @@ class Leasehold:
 
     def noted(self, progress: Progress) -> Progress | None:
         """Before a lease is granted it stands in the log how long it may last: what is to be written, if anything."""
-        longest = max(progress.leased_seconds, self.seconds)
-        if self.clock is None or (longest, self.lapses) == (progress.leased_seconds, progress.lapses):
+        if self.clock is None or (self.seconds <= progress.leased_seconds and self.lapses is progress.lapses):
             return None
+        longest = max(progress.leased_seconds, self.seconds)
         return replace(progress, leased_seconds=longest, lapses=self.lapses)
 
     def renewal(self, now: float, progress: Progress, stands: int | None = None) -> Lease | None:
@@ -80,14 +80,16 @@ class Leasehold:
 
         :param stands: where the request finds or brings the gate, if that is as far as it goes
         """
-        if self.holds(now):
+        if self.clock is None:
+            return None
+        if self.until is not None and now < self.until:
             return self.grant(progress.passed())
         # One that holds none is let in only where nothing is missing: a load balancer goes by it.
         return None if stands is None else self.grant(max(stands, progress.passed()))
 
     def grant(self, position: int) -> Lease | None:
         """To be sent now. A gate that does not stand at the position will not take it."""
-        if not self.can_grant or self.clock is None:
+        if self.clock is None or not self.granting or self.noted_seconds < self.seconds:
             return None
         end = self.heard + self.seconds * UNEVEN
         self.until = end if self.until is None else max(self.until, end)

@@ -5,17 +5,22 @@ Part of the machine, and as pure. What is to be made durable joins what is to be
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from freshline.delivery.events import Command, Settle, Stretch
-from freshline.delivery.prefetches import Prefetches
+from freshline.delivery.events import Command, FetchAnswered, Settle, Stretch, Warn, When
+from freshline.delivery.pace import Pace
+from freshline.delivery.prefetches import Prefetches, failure, joined
 from freshline.domain.edge import Evidence, Progress
-from freshline.domain.ranges import Ranges
+from freshline.domain.ranges import NOTHING, Ranges
 from freshline.domain.task import Reason
+from freshline.drivers.base import Fetched
 
 
 @dataclass(slots=True)
 class Ledger:
+    edge: str
+    pace: Pace
     progress: Progress
     prefetches: Prefetches
     out: list[Command]  #: what is to be done
@@ -42,6 +47,28 @@ class Ledger:
             return rows
         warms = Ranges((warm.first, warm.last) for warm in stretch.warms)
         return rows - (warms - self.progress.done())
+
+    def fetched(self, answers: Sequence[FetchAnswered], when: When) -> None:
+        """Settled together, with one piece of evidence for neighbours that were answered alike."""
+        ended: list[Evidence] = []
+        for answered in answers:
+            position, answer = answered.position, answered.answer
+            if (found := self.prefetches.answered(position)) is None:
+                continue
+            owed, sent = found
+            reason = failure(answer)
+            if reason is not None and self.prefetches.worth_another_try(owed, answer):
+                self.prefetches.rest(owed, when.clock + self.pace.pause_seconds(owed.tries, when.dice))
+                continue
+            self.prefetches.done(position)
+            if reason is not None:
+                self.fail(reason, Ranges([(position, position)]))
+                url = f"{owed.fetch.scheme}://{owed.fetch.host}{owed.fetch.target}"
+                self.out.append(Warn(f"{self.edge} did not prefetch {url}: {answer.said}"))
+            size = answer.bytes if reason is None and isinstance(answer, Fetched) else 0
+            ended.append(Evidence(self.edge, position, position, sent, when.wall, answer.said, size, owed.fetch.task))
+        if ended:
+            self.end(Ranges((it.first, it.last) for it in ended), *joined(ended))
 
     def grew(self, head: int, oldest: int) -> None:
         """The log is longer, or shorter at its old end: failures of rows that are gone concern nobody."""
@@ -84,5 +111,5 @@ class Ledger:
             return
         again = rows if prefetch else rows - self.progress.ended()
         if prefetch:
-            self.prefetches.again |= rows & self.progress.ended()
+            self.prefetches.again = self.prefetches.again | (rows & self.progress.ended()) or NOTHING
         self.settle(replace(self.progress.without_failures(rows), again=self.progress.again | again))

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import InitVar, dataclass, field, replace
-from enum import Enum, auto
 
 from freshline.delivery.complaints import Complaints
 from freshline.delivery.events import (
@@ -48,29 +47,18 @@ from freshline.delivery.events import (
     Warn,
     When,
 )
+from freshline.delivery.lane import WARMING, Lane
 from freshline.delivery.lease import Leasehold
 from freshline.delivery.ledger import Ledger
 from freshline.delivery.pace import Pace
-from freshline.delivery.prefetches import Prefetches, failure, joined
+from freshline.delivery.prefetches import Prefetches
 from freshline.domain.edge import Duty, Evidence, Progress
-from freshline.domain.ranges import Ranges
+from freshline.domain.ranges import NOTHING, Ranges
 from freshline.domain.task import Reason
-from freshline.drivers.base import Adrift, Applied, Batch, Fault, Fetched, Gate, Trouble
+from freshline.drivers.base import Adrift, Applied, Batch, Fault, Gate, Trouble
 
-
-class Lane(Enum):
-    """What the one conversation with the gate is about."""
-
-    LOST = auto()  #: we do not know where it stands
-    ASKING = auto()
-    CHECKING = auto()  #: a heartbeat: it stood where we thought, and we ask again
-    STANDING = auto()  #: it stands where we think, nothing is under way
-    SENDING = auto()
-    FLUSHING = auto()
-
-
-WARMING = (Lane.STANDING, Lane.SENDING, Lane.CHECKING)  #: prefetches go on
 NEVER = float("inf")
+NOTHING_TO_DO: tuple[Command, ...] = ()
 COMPLAIN_AFTER = 3  #: failures in a row before the operator is told
 
 
@@ -110,9 +98,15 @@ class EdgeDelivery:
         self.complaints = Complaints(self.edge)
         pace = self.pace
         self.prefetches = Prefetches(
-            self.reader, self.above, pace.fetch_window, pace.fetch_tries, start.cursor, start.again, self.places
+            self.reader,
+            self.above,
+            pace.fetch_window,
+            pace.fetch_tries,
+            start.cursor,
+            start.again or NOTHING,
+            self.places,
         )
-        self.ledger = Ledger(start, self.prefetches, self.out)
+        self.ledger = Ledger(self.edge, pace, start, self.prefetches, self.out)
         self.lease = Leasehold(
             pace.lease_heartbeats * pace.heartbeat_seconds,
             start.leased_seconds,
@@ -121,16 +115,18 @@ class EdgeDelivery:
             drained=self.duty is Duty.DRAINED,
         )
 
-    def handle(self, event: Event, when: When) -> list[Command]:
+    def handle(self, event: Event, when: When) -> Sequence[Command]:
         """Take one event, give all that is to be done now."""
         if not self.begun:
             self.begun = True
             self.lease.begin(when.clock)
         match event:
-            case Grew(head, oldest):
-                self.ledger.grew(head, oldest)
             case Stands(gate, ours):
                 self._stands(gate, ours, when)
+            case Ticked():
+                pass
+            case Grew(head, oldest):
+                self.ledger.grew(head, oldest)
             case Trouble(fault, said):
                 self._lost(said, when, fault)
             case Answered(Applied() as answer):
@@ -140,9 +136,9 @@ class EdgeDelivery:
             case Answered(Trouble(fault, said)):
                 self._lost(said, when, fault)
             case FetchAnswered():
-                self._fetched([event], when)
+                self.ledger.fetched([event], when)
             case FetchesAnswered(answers):
-                self._fetched(answers, when)
+                self.ledger.fetched(answers, when)
             case Overdue(rows, again):
                 self.ledger.overdue(rows, again)
             case Retried(rows, prefetch):
@@ -151,11 +147,12 @@ class EdgeDelivery:
                 self.ledger.cancelled(rows)
             case Noted(progress):
                 self.lease.noted_seconds = progress.leased_seconds
-            case Ticked():
-                pass
         self._go_on(when)
-        done = self.out.copy()
-        self.out.clear()
+        out = self.out
+        if not out:
+            return NOTHING_TO_DO
+        done = tuple(out)
+        out.clear()
         return done
 
     @property
@@ -173,7 +170,8 @@ class EdgeDelivery:
     @property
     def limit(self) -> int:
         """As far as it may be told now: its parents come first."""
-        return int(min(self.head, self.above.refreshed()))
+        head, above = self.ledger.head, self.above.refreshed()
+        return head if head <= above else int(above)
 
     def fresh(self, clock: float, head: int) -> bool:
         """Visitors may be sent to it, as far as we know: it hears us, uses its cache, and holds a lease.
@@ -193,7 +191,7 @@ class EdgeDelivery:
             at = 0.0 if self.reached < self.covered else self.heard + self.pace.heartbeat_seconds
         elif lane is Lane.LOST and self.duty is not Duty.PAUSED:
             at = self.due
-        if lane in WARMING and self.prefetches.owes:
+        if self.prefetches.owes and lane in WARMING:
             at = min(at, self.prefetches.next_due())
         over = self.lease.over
         return over if over is not None and over < at and self._can_be_excused() else at
@@ -213,32 +211,35 @@ class EdgeDelivery:
 
     # -- the conversation with the gate ---------------------------------------
     def _go_on(self, when: When) -> None:
-        if self.lane is Lane.LOST and when.clock >= self.due and self.duty is not Duty.PAUSED:
+        clock, lease = when.clock, self.lease
+        if self.lane is Lane.LOST and clock >= self.due and self.duty is not Duty.PAUSED:
             self.lane = Lane.ASKING
             self._note_lease()
-            self.out.append(Ask(self.lease.renewal(when.clock, self.progress)))
-        if self.lane is Lane.STANDING:
+            self.out.append(Ask(lease.renewal(clock, self.progress)))
+        elif self.lane is Lane.STANDING:
             if self.reached < self.covered:
                 self._settle_what_is_covered()
             if self.reached < self.covered:
                 return  # there is more of it; others come first
             if self.reached < self.limit or not self.synced:
                 self._send_next(when)
-            elif when.clock >= self.heard + self.pace.heartbeat_seconds or self.lease.lacks(when.clock):
+            elif clock >= self.heard + self.pace.heartbeat_seconds or lease.lacks(clock):
                 self.lane = Lane.CHECKING
-                self.out.append(Ask(self.lease.renewal(when.clock, self.progress, self.reached)))
-        if self.lane in WARMING and self.prefetches.owes:
+                self.out.append(Ask(lease.renewal(clock, self.progress, self.reached)))
+        if self.prefetches.owes and self.lane in WARMING:
             self._prefetch(when)
-        if self.lease.lapsed(when.clock) and self._can_be_excused():
+        over = lease.over
+        if over is not None and clock >= over and self._can_be_excused():
             self._excuse(when)
 
     def _stands(self, gate: Gate, ours: bool, when: When) -> None:
         self.heard, self.synced = when.clock, gate.synced
         self.lease.stands(gate, when.clock)
         self._note_lease()
-        if ours and self.oldest - 1 <= gate.position <= self.head:
+        ledger = self.ledger
+        if ours and ledger.oldest - 1 <= gate.position <= ledger.head:
             self.lane = Lane.STANDING
-            if self.reached < self.oldest - 1:  # it has applied what we would tell it, and cannot tell it any more
+            if self.reached < ledger.oldest - 1:  # it has applied what we would tell it, and cannot tell it any more
                 self._forget_the_dropped()
                 self.ledger.settle(self.progress)
             # What it has beyond our own account is told again, for the answers that were lost; and should it have lost
@@ -384,28 +385,6 @@ class EdgeDelivery:
         if late := self.prefetches.take_up(self.progress):
             self.ledger.end(late)
         self.out += map(Go, self.prefetches.ready(when, self.reached))
-
-    def _fetched(self, answers: Sequence[FetchAnswered], when: When) -> None:
-        """Settled together, with one piece of evidence for neighbours that were answered alike."""
-        ended: list[Evidence] = []
-        for answered in answers:
-            position, answer = answered.position, answered.answer
-            if (found := self.prefetches.answered(position)) is None:
-                continue
-            owed, sent = found
-            reason = failure(answer)
-            if reason is not None and self.prefetches.worth_another_try(owed, answer):
-                self.prefetches.rest(owed, when.clock + self.pace.pause_seconds(owed.tries, when.dice))
-                continue
-            self.prefetches.done(position)
-            if reason is not None:
-                self.ledger.fail(reason, Ranges([(position, position)]))
-                url = f"{owed.fetch.scheme}://{owed.fetch.host}{owed.fetch.target}"
-                self.out.append(Warn(f"{self.edge} did not prefetch {url}: {answer.said}"))
-            size = answer.bytes if reason is None and isinstance(answer, Fetched) else 0
-            ended.append(Evidence(self.edge, position, position, sent, when.wall, answer.said, size, owed.fetch.task))
-        if ended:
-            self.ledger.end(Ranges((it.first, it.last) for it in ended), *joined(ended))
 
 
 def _were_told(stretch: Stretch, answer: Applied) -> bool:

@@ -76,7 +76,7 @@ class Prefetches:
     window: int
     tries: int  #: before an origin's failure is final
     noted: int  #: every one up to here is in a lane
-    again: Ranges = NOTHING  #: asked for once more, and in no lane yet
+    again: Ranges = NOTHING  #: asked for once more, and in no lane yet; none: that very object
     places: Places = field(default_factory=Plenty)
     owed: dict[int, Owed] = field(default_factory=dict)  #: everything that lanes hold
     busy: int = 0
@@ -88,7 +88,7 @@ class Prefetches:
     @property
     def owes(self) -> bool:
         """There is any, noted or asked for once more."""
-        return bool(self._lanes or self.again)
+        return bool(self._lanes) or self.again is not NOTHING
 
     def note(self, warms: Iterable[Warm]) -> None:
         """These rows have their refreshes applied."""
@@ -99,7 +99,7 @@ class Prefetches:
 
     def forget(self, oldest: int) -> None:
         """The log holds nothing before this any more."""
-        self.again = self.again.beyond(oldest - 1)
+        self.again = self.again.beyond(oldest - 1) or NOTHING
         for lane in list(self._lanes.values()):
             lane.spans = deque((max(first, oldest), last) for first, last in lane.spans if last >= oldest)
             self._look_after(lane)
@@ -112,7 +112,7 @@ class Prefetches:
             left -= 1
             first, last = next(iter(self.again))
             stretch = self.reader.stretch(first - 1, last)
-            self.again = self.again.beyond(stretch.upto)
+            self.again = self.again.beyond(stretch.upto) or NOTHING
             for warm in stretch.warms:
                 self._note(warm, warm.first)
         while self._hungry and left:
@@ -176,7 +176,7 @@ class Prefetches:
         given = [p for p, owed in self.owed.items() if p in rows and (under_way or owed.sent is None)]
         for position in given:
             self.done(position)
-        self.again -= rows
+        self.again = self.again - rows or NOTHING
         return Ranges((position, position) for position in given)
 
     def done(self, position: int) -> None:

@@ -37,8 +37,9 @@ from freshline.delivery.events import (
 )
 from freshline.delivery.feed import Feed, ScopedReader
 from freshline.delivery.fetching import Fetching
+from freshline.delivery.lane import Lane
 from freshline.delivery.lateness import LOOK_SECONDS, Lateness
-from freshline.delivery.machine import EdgeDelivery, Lane
+from freshline.delivery.machine import EdgeDelivery
 from freshline.delivery.origins import OriginSlots
 from freshline.delivery.pace import Pace
 from freshline.delivery.settling import Settling
@@ -92,10 +93,11 @@ class EdgeRunner:
         self._expect_what_was_retried(reader, progress.again.beyond(log.oldest - 1))
         self._events: list[Event] = []
         self._ended: asyncio.Future[None] | None = None  #: while it runs
-        self._alarm = Alarm(alarms, self._tick)
+        self._alarm = Alarm(alarms, self._work)
         self._account = settling.account(edge.name, self._written)
         self._tasks = InTasks(edge.name, driver)
         self._line: Prompt = driver if isinstance(driver, Prompt) else self._tasks
+        self._known: tuple[int, str, int] | None = None  #: where it stood last, found in the log
         self._sent = 0.0  #: when the batch or flush that is under way was, monotonic
         self._looked: dict[bool, int] = {False: progress.cursor, True: progress.cursor}
         self._look_again = 0.0
@@ -110,7 +112,7 @@ class EdgeRunner:
         if at <= now:
             self._tick()
         else:  # what is new may be late before the edge would look by itself
-            self._alarm.by(min(at - now, self._lateness.shortest_seconds))
+            self._alarm.by(min(at, now + self._lateness.shortest_seconds))
 
     def retry(self, rows: Ranges, *, prefetch: bool) -> None:
         """Do what was given up of these rows after all, with a new deadline."""
@@ -202,7 +204,8 @@ class EdgeRunner:
                 self._handle(Grew(log.head, log.oldest), when)
             elif not events:
                 self._handle(Ticked(), when)
-            if rows := self._overdue(when.clock):
+            behind = machine.progress.cursor < log.head
+            if behind and when.clock >= self._look_again and (rows := self._overdue(when.clock)):
                 self._handle(Overdue(rows), when)
                 self._fetching.keep(machine.prefetches.owed)
             if self._again and (rows := self._overdue_again(when.clock)):
@@ -213,7 +216,8 @@ class EdgeRunner:
             if self._going:
                 going, self._going = self._going, []
                 self._fetching.go(going)
-            self._places.pass_on()
+            if self._places.offered:
+                self._places.pass_on()
             self._set_alarm(when.clock)
         except Exception as error:
             self._ended.set_exception(error)
@@ -227,7 +231,7 @@ class EdgeRunner:
         if until <= now:
             self._tick()
         else:
-            self._alarm.set(min(until - now, IDLE_SECONDS))
+            self._alarm.set(until)
 
     def _handle(self, event: Event, when: When) -> None:
         machine = self.machine
@@ -269,7 +273,14 @@ class EdgeRunner:
         self._heard(answer if isinstance(answer, Trouble) else Stands(answer, self._is_ours(answer)))
 
     def _is_ours(self, gate: Gate) -> bool:
-        return gate.log == self._log.id and gate.mark is not None and self._log.mark(gate.position) == gate.mark
+        log, position = self._log, gate.position
+        if gate.log != log.id or gate.mark is None:
+            return False
+        if (position, gate.mark, log.oldest) != self._known:
+            if log.mark(position) != gate.mark:
+                return False
+            self._known = position, gate.mark, log.oldest  # of an idle edge: no position ever has another mark
+        return True
 
     def _answered(self, answer: Applied | Adrift | Trouble) -> None:
         if isinstance(answer, Applied) and self._log.mark(answer.position) != answer.mark:
@@ -289,8 +300,6 @@ class EdgeRunner:
     def _overdue(self, now: float) -> Ranges:
         """Rows that passed their deadline since we last looked. Each row is looked at once a deadline."""
         cursor = self.machine.progress.cursor
-        if now < self._look_again or cursor >= self._log.head:
-            return NOTHING
         late, pause = NOTHING, IDLE_SECONDS
         for prefetch, looked in self._looked.items():
             rows, upto = self._lateness.rows(self.scope, max(looked, cursor), prefetch=prefetch)

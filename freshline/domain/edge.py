@@ -62,7 +62,7 @@ class Progress:
 
     def passed(self) -> int:
         """No row beyond this one is settled."""
-        return max([self.cursor, *(last for _, last in self.ahead)]) if self.ahead else self.cursor
+        return max(self.cursor, self.ahead.last)
 
     def failure(self, position: int) -> Reason | None:
         return next((reason for reason, ranges in self.failed if position in ranges), None)

@@ -43,6 +43,11 @@ class Ranges:
         return made
 
     @property
+    def last(self) -> int:
+        """The last position; 0: there is none."""
+        return self._lasts[-1] if self._lasts else 0
+
+    @property
     def ends(self) -> list[int]:
         """First and last position of each run, by turns."""
         out = self._firsts * 2

@@ -237,7 +237,7 @@ class _Connection(asyncio.Protocol):
         self._exchanges += 1
         if self._parser is None:
             self._parser = httptools.HttpResponseParser(self)
-        self._alarm.set(exchange.until - asyncio.get_running_loop().time())
+        self._alarm.set(exchange.until)
         if len(exchange.tail) > JOINED_BYTES:
             self._transport.writelines((exchange.head, exchange.tail))
         else:

@@ -57,11 +57,12 @@ async def test_an_alarm_rings_once_at_the_moment_that_was_set_last() -> None:
     """Later or earlier than before; one that was called off does not ring."""
     alarms, rung = Alarms(), []
     later, sooner, off = (Alarm(alarms, lambda name=name: rung.append(name)) for name in ("later", "sooner", "off"))  # type: ignore[misc]
-    off.set(0.02)
-    later.set(0.01)
-    sooner.set(30)
-    later.set(0.2)
-    sooner.set(0.05)
+    now = asyncio.get_running_loop().time()
+    off.set(now + 0.02)
+    later.set(now + 0.01)
+    sooner.set(now + 30)
+    later.set(now + 0.2)
+    sooner.set(now + 0.05)
     off.cancel()
     async with asyncio.timeout(5):
         while len(rung) < 2:
