@@ -68,7 +68,14 @@ static int
 worthless(struct stamp stamp, const struct name *names, unsigned n)
 {
 
-	return (rules_judge(stamp, names, n, NULL) != FRESH);
+	return (rules_judge(0, stamp, names, n, NULL) != FRESH);
+}
+
+int
+flights_under_way(void)
+{
+
+	return (atomic_load_explicit(&under_way, memory_order_relaxed) != 0);
 }
 
 int
@@ -79,8 +86,6 @@ flight_overtake(const struct name *names, unsigned n, uint64_t now_ms)
 	int late = 0, good = 0;
 	uint64_t key;
 
-	if (atomic_load(&under_way) == 0)
-		return (0);
 	key = rules_key(&names[0]);
 	stripe = &stripes[key % STRIPES];
 	pthread_mutex_lock(&stripe->lock);

@@ -24,6 +24,9 @@ void flights_start(void);
 void flight_begin(struct flight *flight, const struct name *name);
 void flight_end(struct flight *flight);
 
+/* Is there any? Without one nobody need be overtaken. */
+int flights_under_way(void);
+
 /* Should a request for this object, the first of its names being the one it is looked up with, wait for no fetch? */
 int flight_overtake(const struct name *names, unsigned n, uint64_t now_ms);
 

@@ -15,7 +15,8 @@
 #define NONE		UINT32_MAX
 #define HOST_SIZE	256		/* bytes of a name; a longer one is cut and shares its rules */
 #define EXPIRED_AT_ONCE	1024		/* rules dropped, and hosts looked at, while lookups wait */
-#define MEMO_SLOTS	65536		/* remembered verdicts, 16 bytes each */
+#define MEMO_SLOTS	262144		/* remembered verdicts, 16 bytes each */
+#define HOST_VERSIONS	4096		/* hosts share them: what comes for one makes all of them be looked at again */
 #define ONSTACK		4096		/* bytes of a URL that need no allocation */
 
 /*
@@ -71,9 +72,13 @@ static uint32_t host_buckets[HOSTS_CAP], hosts_used, hosts_size;
 
 static uint64_t cap = RULES_CAP, age = RULES_AGE, held, held_regexes, dropped;
 
+/* The newest position of a rule of these hosts, for who holds no lock. */
+static _Atomic uint64_t host_versions[HOST_VERSIONS];
+
 /*
  * Verdicts once reached: an object that was found fresh need not be held against the same rules again. The key covers
- * everything the verdict was drawn from. check is key ^ position, so a slot torn between two writers fits no key.
+ * everything the verdict was drawn from, the life too. check is key ^ position, so a slot torn between two writers fits
+ * no key.
  */
 static struct memo {
 	_Atomic uint64_t check, position;
@@ -230,22 +235,6 @@ probe_regexes(struct newest_of *found, const struct host *host, const char *url,
 	}
 }
 
-static uint64_t
-memo_key(struct stamp stamp, const struct name *name, const struct slice *tags)
-{
-	struct siphash h;
-	unsigned char known = tags != NULL;
-
-	siphash_begin(&h, hash_key);
-	siphash_bytes(&h, &stamp, sizeof stamp);
-	siphash_field(&h, name->host.at, name->host.size);
-	siphash_field(&h, name->url.at, name->url.size);
-	siphash_bytes(&h, &known, sizeof known);
-	if (known)
-		siphash_bytes(&h, tags->at, tags->size);
-	return (siphash_end(&h));
-}
-
 uint64_t
 rules_key(const struct name *name)
 {
@@ -257,14 +246,29 @@ rules_key(const struct name *name)
 	return (siphash_end(&h));
 }
 
-static uint64_t
-recall(uint64_t key)
+uint64_t
+rules_sight(const void *what, size_t size, const struct name *names, unsigned n)
+{
+	struct siphash h;
+	unsigned i;
+
+	siphash_begin(&h, hash_key);
+	siphash_field(&h, what, size);
+	for (i = 0; i < n; i++) {
+		siphash_field(&h, names[i].host.at, names[i].host.size);
+		siphash_field(&h, names[i].url.at, names[i].url.size);
+	}
+	return (siphash_end(&h) | 1);
+}
+
+static int
+recall(uint64_t key, uint64_t *position)
 {
 	struct memo *m = &memo[key & (MEMO_SLOTS - 1)];
-	uint64_t position = atomic_load_explicit(&m->position, memory_order_relaxed);
 	uint64_t check = atomic_load_explicit(&m->check, memory_order_relaxed);
 
-	return ((check ^ position) == key ? position : 0);
+	*position = atomic_load_explicit(&m->position, memory_order_relaxed);
+	return ((check ^ *position) == key);
 }
 
 static void
@@ -278,11 +282,11 @@ remember(uint64_t key, uint64_t position)
 
 /* Under the lock. */
 static enum verdict
-judge_name(struct stamp stamp, const struct name *name, const struct slice *tags)
+judge_name(struct stamp stamp, uint64_t since, const struct name *name, const struct slice *tags)
 {
 	struct newest_of found = {0, 0};
 	char room[ONSTACK], *url = room;
-	uint64_t host_key, key, since;
+	uint64_t host_key;
 	const struct host *host;
 	size_t i, path_size, size;
 	uint32_t at;
@@ -296,8 +300,6 @@ judge_name(struct stamp stamp, const struct name *name, const struct slice *tags
 	host = &hosts[at];
 	if (stamp.position < host->floor)
 		return (GONE);
-	key = memo_key(stamp, name, tags);
-	since = max(stamp.position, recall(key));
 	if (host->newest <= since)
 		return (FRESH);
 
@@ -327,7 +329,6 @@ judge_name(struct stamp stamp, const struct name *name, const struct slice *tags
 		return (GONE);
 	if (found.soft > since)
 		return (REVALIDATE);
-	remember(key, atomic_load(&complete));
 	return (FRESH);
 }
 
@@ -340,24 +341,55 @@ rules_none_newer(struct stamp stamp)
 	return (stamp.life == atomic_load(&life) && before <= stamp.position);
 }
 
-enum verdict
-rules_judge(struct stamp stamp, const struct name *names, unsigned n, const struct slice *tags)
+int
+rules_seen_fresh(uint64_t sight, const struct name *names, unsigned n)
 {
-	enum verdict verdict = FRESH, one;
+	/* Before the life: where the rules of one are gone, there is another one already. */
+	uint64_t before = atomic_load(&newest), host, version, position;
 	unsigned i;
 
-	if (rules_none_newer(stamp))
+	if (!recall(sight ^ atomic_load(&life), &position))
+		return (0);
+	if (before <= position)
+		return (1);
+	for (i = 0; i < n; i++) {
+		if (names[i].host.size == 0)
+			return (0);
+		host = host_key_of(names[i].host);
+		version = atomic_load(&host_versions[host & (HOST_VERSIONS - 1)]);
+		if (version > position)
+			return (0);
+	}
+	/* Once more: a flush since would have put the versions back. */
+	return (recall(sight ^ atomic_load(&life), &position));
+}
+
+enum verdict
+rules_judge(uint64_t sight, struct stamp stamp, const struct name *names, unsigned n, const struct slice *tags)
+{
+	enum verdict verdict = FRESH, one;
+	uint64_t key = sight ^ stamp.life, since;
+	unsigned i;
+
+	if (rules_none_newer(stamp)) {
+		if (sight != 0)
+			remember(key, stamp.position);
 		return (FRESH);
+	}
 	if (stamp.life != atomic_load(&life))
 		return (GONE);
+	if (sight == 0 || !recall(key, &since) || since < stamp.position)
+		since = stamp.position;
 	pthread_rwlock_rdlock(&lock);
 	if (stamp.life != atomic_load(&life))
 		verdict = GONE;
 	for (i = 0; i < n && verdict != GONE; i++) {
-		one = judge_name(stamp, &names[i], tags);
+		one = judge_name(stamp, since, &names[i], tags);
 		if (one > verdict)
 			verdict = one;
 	}
+	if (verdict == FRESH && sight != 0)
+		remember(key, max(since, atomic_load(&complete)));
 	pthread_rwlock_unlock(&lock);
 	return (verdict);
 }
@@ -583,6 +615,8 @@ forget_all(void)
 	free_entry = oldest_entry = newest_entry = NONE;
 	held = 0;
 	atomic_store(&newest, 0);
+	for (i = 0; i < HOST_VERSIONS; i++)
+		atomic_store(&host_versions[i], 0);
 }
 
 uint64_t
@@ -861,6 +895,8 @@ rules_add(enum verb verb, int force, struct slice host_name, struct slice what, 
 	host = &hosts[at];
 	host->newest = max(host->newest, position);
 	host->newest_by[verb] = max(host->newest_by[verb], position);
+	if (position > atomic_load(&host_versions[host_key & (HOST_VERSIONS - 1)]))
+		atomic_store(&host_versions[host_key & (HOST_VERSIONS - 1)], position);
 	if (position > atomic_load(&newest))
 		atomic_store(&newest, position);
 

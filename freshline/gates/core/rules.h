@@ -74,10 +74,23 @@ void rules_resume(uint64_t life);
 struct stamp rules_stamp(void);
 
 /*
- * How an object that was stamped so and is known by these names must be treated. `tags` as the origin wrote them, or
- * NULL where nobody knows them yet: then it may carry any.
+ * A number for an object as it is asked for by these names, under which it is remembered that it was found fresh. `what`
+ * must tell it from all others that there are or will be: with another stamp or other tags it is another one.
  */
-enum verdict rules_judge(struct stamp stamp, const struct name *names, unsigned n, const struct slice *tags);
+uint64_t rules_sight(const void *what, size_t size, const struct name *names, unsigned n);
+
+/*
+ * Was it found fresh, and has nothing come since for the hosts of these names? This is what a hit costs, as long as it
+ * is so: neither a lock, nor a look at the object's headers. 0: find out.
+ */
+int rules_seen_fresh(uint64_t sight, const struct name *names, unsigned n);
+
+/*
+ * How an object that was stamped so and is known by these names must be treated. `tags` as the origin wrote them, or
+ * NULL where nobody knows them yet: then it may carry any. A `sight` of 0: it is not remembered.
+ */
+enum verdict rules_judge(uint64_t sight, struct stamp stamp, const struct name *names, unsigned n,
+    const struct slice *tags);
 
 /* Is nothing newer than that stamp? Then it is fresh, whatever its names. */
 int rules_none_newer(struct stamp stamp);

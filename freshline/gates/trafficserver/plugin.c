@@ -8,7 +8,8 @@
  *    stale, and may not be served stale.
  * 3. What is being written while it is read carries the stamp of the fetch that brings it, and is judged like others.
  *
- * The stamp is a header of the stored response, and is taken out of what visitors get.
+ * The stamp is a header of the stored response, and is taken out of what visitors get. A number goes with it that no
+ * other response has, so that what was found of this one is remembered without a look at its tags.
  */
 
 #ifndef _GNU_SOURCE
@@ -22,6 +23,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,9 +40,14 @@
 #define STAMP		"x-freshline-stamp"
 #define WATCH_MS	500	/* between two looks whether the settings have changed */
 #define TAGS_SIZE	16384	/* bytes of tags of one object; one with more is covered by every tag */
+#define LABEL_SIZE	64	/* of a stamp, written */
 #define NAME_SIZE	65536	/* bytes of a URL; a longer one has no name, and is fetched whenever anything is newer */
 
 static int visit_index;
+
+/* Where the numbers of responses begin: elsewhere each time, so that none comes again. */
+static uint64_t first_serial;
+static _Atomic uint64_t serials;
 
 /* What is known of a transaction. */
 struct visit {
@@ -244,26 +251,46 @@ name_done(struct named *n)
 		TSHandleMLocRelease(n->buffer, TS_NULL_MLOC, n->url);
 }
 
-static struct stamp
-read_stamp(TSMBuffer buffer, TSMLoc headers)
+/* What is written on a stored response: "<life>.<position>.<serial>", in hexadecimal but for the position. */
+struct label {
+	struct stamp stamp;
+	uint64_t serial;	/* 0: none; it has one since it was stored, and with every 304 another one */
+};
+
+static const char *
+digits(const char *p, const char *end, unsigned base, uint64_t *to)
 {
-	struct stamp stamp = {0, 0};
-	const char *text;
-	char copy[48];
+	unsigned digit;
+
+	for (*to = 0; p < end && *p != '.'; p++) {
+		digit = *p >= '0' && *p <= '9' ? (unsigned)(*p - '0') : *p >= 'a' && *p <= 'f' ? (unsigned)(*p - 'a') + 10 : 99;
+		if (digit >= base)
+			return (NULL);
+		*to = *to * base + digit;
+	}
+	return (p < end ? p + 1 : end);
+}
+
+static struct label
+read_label(TSMBuffer buffer, TSMLoc headers)
+{
+	struct label label = {{0, 0}, 0};
+	const char *text, *end;
 	TSMLoc field = TSMimeHdrFieldFind(buffer, headers, STAMP, sizeof STAMP - 1);
 	int size;
 
 	if (field == TS_NULL_MLOC)
-		return (stamp);
+		return (label);
 	text = TSMimeHdrFieldValueStringGet(buffer, headers, field, -1, &size);
-	if (text != NULL && size > 0 && size < (int)sizeof copy) {
-		memcpy(copy, text, (size_t)size);
-		copy[size] = '\0';
-		if (sscanf(copy, "%16" SCNx64 ".%16" SCNu64, &stamp.life, &stamp.position) != 2)
-			stamp = (struct stamp){0, 0};
+	if (text != NULL && size > 0 && size < LABEL_SIZE) {
+		end = text + size;
+		if ((text = digits(text, end, 16, &label.stamp.life)) == NULL ||
+		    (text = digits(text, end, 10, &label.stamp.position)) == NULL ||
+		    digits(text, end, 16, &label.serial) == NULL)
+			label = (struct label){{0, 0}, 0};
 	}
 	TSHandleMLocRelease(buffer, headers, field);
-	return (stamp);
+	return (label);
 }
 
 static void
@@ -324,17 +351,22 @@ read_tags(TSMBuffer buffer, TSMLoc headers, char room[TAGS_SIZE], struct slice *
 }
 
 static enum verdict
-judge(TSHttpTxn txn, struct stamp stamp, TSMBuffer buffer, TSMLoc headers)
+judge(TSHttpTxn txn, const struct label *label, TSMBuffer buffer, TSMLoc headers)
 {
+	struct stamp stamp = label->stamp;
+	enum verdict verdict = FRESH;
 	char room[TAGS_SIZE];
+	uint64_t sight = 0;
 	struct slice tags;
 	struct named n;
-	enum verdict verdict;
 
 	if (rules_none_newer(stamp))
 		return (FRESH);
 	name_visit(txn, &n);
-	verdict = rules_judge(stamp, n.names, n.n, read_tags(buffer, headers, room, &tags));
+	if (label->serial != 0)
+		sight = rules_sight(label, sizeof *label, n.names, n.n);
+	if (sight == 0 || !rules_seen_fresh(sight, n.names, n.n))
+		verdict = rules_judge(sight, stamp, n.names, n.n, read_tags(buffer, headers, room, &tags));
 	name_done(&n);
 	return (verdict);
 }
@@ -415,6 +447,7 @@ on_lookup(TSHttpTxn txn)
 {
 	struct found found = {.what = NOTHING, .length = -1};
 	struct visit *v = visit_of(txn);
+	struct label label;
 	enum verdict verdict = GONE;
 	TSMBuffer buffer;
 	TSMLoc headers;
@@ -429,8 +462,9 @@ on_lookup(TSHttpTxn txn)
 		lookup = TS_CACHE_LOOKUP_MISS;
 	if (lookup == TS_CACHE_LOOKUP_HIT_FRESH || lookup == TS_CACHE_LOOKUP_HIT_STALE) {
 		if (v != NULL && !v->passing && TSHttpTxnCachedRespGet(txn, &buffer, &headers) == TS_SUCCESS) {
-			found.stamp = read_stamp(buffer, headers);
-			verdict = judge(txn, found.stamp, buffer, headers);
+			label = read_label(buffer, headers);
+			found.stamp = label.stamp;
+			verdict = judge(txn, &label, buffer, headers);
 			if (v->ours) {
 				(void)TSHttpTxnInfoIntGet(txn, TS_TXN_INFO_CACHE_HIT_RWW, &writing);
 				found.what = verdict == FRESH && lookup == TS_CACHE_LOOKUP_HIT_FRESH ? USABLE : OLD;
@@ -461,7 +495,8 @@ on_response(TSHttpTxn txn)
 	struct visit *v = TSUserArgGet(txn, visit_index);
 	TSMBuffer buffer;
 	TSMLoc headers;
-	char text[48];
+	struct label label;
+	char text[LABEL_SIZE];
 
 	if (TSHttpTxnServerRespGet(txn, &buffer, &headers) != TS_SUCCESS)
 		return;
@@ -469,10 +504,13 @@ on_response(TSHttpTxn txn)
 	if (v != NULL && v->passing)
 		TSHttpTxnServerRespNoStoreSet(txn, 1);
 	if (v != NULL && v->stamped) {
-		snprintf(text, sizeof text, "%016" PRIx64 ".%" PRIu64, v->stamp.life, v->stamp.position);
+		label = (struct label){v->stamp, first_serial + atomic_fetch_add(&serials, 1)};
+		snprintf(text, sizeof text, "%016" PRIx64 ".%" PRIu64 ".%" PRIx64, label.stamp.life, label.stamp.position,
+		    label.serial);
 		set_header(buffer, headers, STAMP, sizeof STAMP - 1, text);
+		label.serial = 0;	/* it may carry other tags when it is read again: a plugin's, after this one */
 		/* What a refresh overtook on its way need not be stored, nor stand in the way of what is newer. */
-		if (judge(txn, v->stamp, buffer, headers) == GONE)
+		if (judge(txn, &label, buffer, headers) == GONE)
 			TSHttpTxnServerRespNoStoreSet(txn, 1);
 	}
 	if (v != NULL && v->ours)
@@ -605,6 +643,7 @@ TSPluginInit(int argc, const char *argv[])
 	gate_start("trafficserver", &pcre2_patterns, &disk_keeper);
 	trips_start((unsigned)settings.fetch_seconds);
 	use_settings(&settings);
+	first_serial = rules_other_life();
 	if ((why = disk_open(settings.journal, door_now())) != NULL) {
 		TSEmergency("[" PLUGIN "] journal %s: %s", settings.journal, why);
 		return;

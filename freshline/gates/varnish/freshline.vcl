@@ -18,10 +18,11 @@ sub vcl_init {
 }
 
 sub vcl_recv {
-    if (local.socket != "freshline" && req.esi_level == 0 && req.restarts == 0 && freshline.refuse()) {
-        return (synth(503));
-    }
-    if (local.socket == "freshline" && req.esi_level == 0 && req.restarts == 0) {
+    if (req.esi_level == 0 && req.restarts == 0 && local.socket != "freshline") {
+        if (freshline.refuse()) {
+            return (synth(503));
+        }
+    } elsif (req.esi_level == 0 && req.restarts == 0) {
         if ((req.method == "GET" || req.method == "HEAD") && req.url == "/freshline/fresh") {
             return (synth(freshline.fresh()));
         }
@@ -70,12 +71,10 @@ sub vcl_backend_error {
 }
 
 sub vcl_deliver {
-    if (local.socket == "freshline" && freshline.fetching()) {
+    if (freshline.fetching()) {
         set resp.http.freshline-fetch = freshline.fetched();
     }
-    unset resp.http.x-freshline-stamp;
-    unset resp.http.x-freshline-tags;
-    unset resp.http.x-freshline-trouble;
+    freshline.strip();
 }
 
 # A probe ends here: the lookup has told it what there is, and took nothing. And without a lease, under lapse bypass, a

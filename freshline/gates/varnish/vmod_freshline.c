@@ -251,16 +251,32 @@ names_of(struct name names[2], const struct http *now, const struct http *before
 	return (equal(names[0].url, names[1].url) && equal(names[0].host, names[1].host) ? 1 : 2);
 }
 
+/* No two objects are the same transaction's, at one place, of one instant; stamp and tags of one never change. */
+static uint64_t
+sight_of(struct worker *wrk, struct objcore *oc, const struct name *names, unsigned n)
+{
+	struct {
+		uint64_t at, fetched_by;
+		double when;
+	} what = {(uintptr_t)oc, ObjGetXID(wrk, oc), oc->t_origin};
+
+	return (rules_sight(&what, sizeof what, names, n));
+}
+
 static enum verdict
 judge(struct worker *wrk, struct objcore *oc, const struct http *now, const struct http *before)
 {
-	struct stamp stamp = read_stamp(HTTP_GetHdrPack(wrk, oc, H_STAMP));
-	const char *text = HTTP_GetHdrPack(wrk, oc, H_TAGS);
-	struct slice tags = {text, text == NULL ? 0 : strlen(text)};
 	struct name names[2];
 	unsigned n = names_of(names, now, before);
+	uint64_t sight = sight_of(wrk, oc, names, n);
+	struct slice tags;
+	const char *text;
 
-	return (rules_judge(stamp, names, n, &tags));
+	if (rules_seen_fresh(sight, names, n))
+		return (FRESH);
+	text = HTTP_GetHdrPack(wrk, oc, H_TAGS);
+	tags = (struct slice){text, text == NULL ? 0 : strlen(text)};
+	return (rules_judge(sight, read_stamp(HTTP_GetHdrPack(wrk, oc, H_STAMP)), names, n, &tags));
 }
 
 static int
@@ -354,9 +370,11 @@ vmod_guard(VRT_CTX)
 	CHECK_OBJ_NOTNULL(ctx->req, REQ_MAGIC);
 	errand = errand_of(ctx);
 	ctx->req->vcf = &guarded;
-	n = names_of(names, ctx->req->http, ctx->req->http0);
-	if (flight_overtake(names, n, (uint64_t)(VTIM_mono() * 1000.)))
-		ctx->req->hash_ignore_busy = 1;
+	if (flights_under_way()) {
+		n = names_of(names, ctx->req->http, ctx->req->http0);
+		if (flight_overtake(names, n, (uint64_t)(VTIM_mono() * 1000.)))
+			ctx->req->hash_ignore_busy = 1;
+	}
 	if (errand != NULL && errand->kind == PASSED)
 		errand->kind = VISIT;	/* a restart is judged anew */
 	if ((errand == NULL || errand->kind == VISIT) && lease_lapse() == LAPSE_BYPASS && lease_lapsed()) {
@@ -780,6 +798,31 @@ vmod_fetching(VRT_CTX)
 	struct errand *errand = errand_of(ctx);
 
 	return (errand != NULL && errand->kind == FETCH);
+}
+
+/* In one pass over the headers: every hit has one of ours, and none has to be looked for by name. */
+VCL_VOID
+vmod_strip(VRT_CTX)
+{
+	static const char ours[] = "x-freshline-";
+	struct http *resp = ctx->http_resp;
+	unsigned from, to;
+
+	CHECK_OBJ_NOTNULL(resp, HTTP_MAGIC);
+	for (from = to = HTTP_HDR_FIRST; from < resp->nhd; from++) {
+		if ((*resp->hd[from].b | ' ') == 'x' && strncasecmp(resp->hd[from].b, ours, sizeof ours - 1) == 0 &&
+		    (http_IsHdr(&resp->hd[from], H_STAMP) || http_IsHdr(&resp->hd[from], H_TAGS) ||
+		    http_IsHdr(&resp->hd[from], H_TROUBLE))) {
+			VSLbt(ctx->vsl, SLT_RespUnset, resp->hd[from]);
+			continue;
+		}
+		if (from != to) {
+			resp->hd[to] = resp->hd[from];
+			resp->hdf[to] = resp->hdf[from];
+		}
+		to++;
+	}
+	resp->nhd = (uint16_t)to;
 }
 
 VCL_STRING
