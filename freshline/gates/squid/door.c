@@ -5,6 +5,8 @@
 #include "door.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -326,7 +328,7 @@ serve(void *with)
 static void *
 run(void *unused)
 {
-	int listener = listen_on(settings.gate), fd;
+	int listener = listen_on(settings.gate), fd, on = 1;
 	pthread_attr_t attributes;
 	struct caller *c;
 	pthread_t thread;
@@ -347,6 +349,8 @@ run(void *unused)
 			close(fd);
 			continue;
 		}
+		/* An answer is sent in two parts: without this the second waits until the first is acknowledged, 40 ms. */
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 		c->fd = fd;
 		atomic_fetch_add(&open_now, 1);
 		if (pthread_create(&thread, &attributes, serve, c) != 0) {
