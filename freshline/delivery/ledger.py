@@ -42,7 +42,7 @@ class Ledger:
 
     def refreshes(self, stretch: Stretch) -> Ranges:
         """What is settled when the gate has all refreshes of a stretch: not its prefetches, but those that were."""
-        rows = Ranges([(stretch.after + 1, stretch.upto)])
+        rows = Ranges.of([stretch.after + 1], [stretch.upto]) if stretch.upto > stretch.after else NOTHING
         if not stretch.warms:
             return rows
         warms = Ranges((warm.first, warm.last) for warm in stretch.warms)

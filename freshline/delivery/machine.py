@@ -18,7 +18,7 @@ next (commands); ``runner.py`` does the doing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import InitVar, dataclass, field, replace
+from dataclasses import InitVar, dataclass, field
 
 from freshline.delivery.complaints import Complaints
 from freshline.delivery.events import (
@@ -282,7 +282,7 @@ class EdgeDelivery:
         self.out.append(Send(batch, lease))
         if self.progress.begun < stretch.upto:
             # Mostly it has answered before anybody looks.
-            self.ledger.settle(replace(self.progress, begun=stretch.upto), urgent=False)
+            self.ledger.settle(self.progress.with_begun(stretch.upto), urgent=False)
 
     def _applied(self, answer: Applied, when: When) -> None:
         self._is_well(when)
@@ -301,7 +301,7 @@ class EdgeDelivery:
             return
         assert self.lane is Lane.SENDING and self.under_way is not None, "an answer to nothing"
         stretch, self.under_way = self.under_way, None
-        refused = Ranges((position, position) for position, _ in answer.refused)
+        refused = Ranges((position, position) for position, _ in answer.refused) if answer.refused else NOTHING
         if answer.position < stretch.upto or (refused and not _were_told(stretch, answer)):
             self._lost(f"an answer that does not fit rows {stretch.after + 1} to {stretch.upto}: {answer.said}", when)
             return

@@ -246,6 +246,8 @@ class EdgeRunner:
 
     def _do(self, command: Command) -> None:
         match command:
+            case Settle(progress, evidence, urgent):
+                self._account.settle(progress, evidence, urgent=urgent)
             case Ask(lease):
                 try:
                     self._line.ask(lease, self._stands)
@@ -264,8 +266,6 @@ class EdgeRunner:
                 self._tasks.flush(self._log.id, position, mark, self._answered)
             case Go(fetch):
                 self._going.append(fetch)
-            case Settle(progress, evidence, urgent):
-                self._account.settle(progress, evidence, urgent=urgent)
             case Warn(text):
                 logger.warning("%s", text)
 

@@ -74,6 +74,11 @@ class Progress:
         begun, again = max(self.begun, cursor), self.again - rows
         return Progress(cursor, ahead.beyond(cursor), begun, self.failed, again, self.leased_seconds, self.lapses)
 
+    def with_begun(self, upto: int) -> Progress:
+        """The same progress, with something up to here sent."""
+        it = self
+        return Progress(it.cursor, it.ahead, upto, it.failed, it.again, it.leased_seconds, it.lapses)
+
     def with_failures(self, reason: Reason, ranges: Ranges) -> Progress:
         """The same progress with more rows given up, joined into the runs already there."""
         known = dict(self.failed)

@@ -84,9 +84,11 @@ class Ranges:
         return steps + len(self._firsts)
 
     def __or__(self, other: Ranges) -> Ranges:
+        if not other._firsts:
+            return self
+        if not self._firsts:
+            return other
         few, many = sorted((self, other), key=len)
-        if not few:
-            return many
         if len(few) * FEW > len(many):
             return Ranges([*self, *other])
         firsts, lasts = many._firsts.copy(), many._lasts.copy()
@@ -99,6 +101,8 @@ class Ranges:
         return Ranges.of(firsts, lasts)
 
     def __and__(self, other: Ranges) -> Ranges:
+        if not self._firsts or not other._firsts:
+            return NOTHING
         few, many = sorted((self, other), key=len)
         if len(few) * FEW <= len(many):
             return Ranges(run for first, last in few for run in many.within(first, last))
@@ -164,8 +168,9 @@ class Ranges:
         if at == 0 and (not self._firsts or self._firsts[0] > position):
             return self
         firsts, lasts = self._firsts[at:], self._lasts[at:]
-        if firsts:
-            firsts[0] = max(firsts[0], position + 1)
+        if not firsts:
+            return NOTHING
+        firsts[0] = max(firsts[0], position + 1)
         return Ranges.of(firsts, lasts)
 
     def run_after(self, position: int) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import chain
 from urllib.parse import unquote_to_bytes
 
@@ -26,6 +27,7 @@ LEASE_HEADER = "freshline-lease"
 VERSION = "1"
 NUMBER_DIGITS = 16
 NUMBER_LIMIT = 1 << 53  #: positions fit a double, which is what a gate in Lua counts with
+ALIKE = 64  #: batches, and short answers to them, that are kept: what is told to one gate is told to the others
 SAID_LIMIT = 300  #: characters of an answer that are kept as evidence
 
 _VERBS = frozenset(map(str, Verb))
@@ -47,11 +49,14 @@ def batch_body(batch: Batch) -> bytes:
 
 def batch_parts(batch: Batch) -> tuple[bytes, bytes]:
     """The same in two: what differs from gate to gate, and the runs, which are the same bytes for all of them."""
-    head = f"batch {_word(batch.log)} {batch.after} {batch.upto} {_word(batch.mark)} {int(batch.live)}\n"
+    head = _batch_line(batch.log, batch.after, batch.upto, batch.mark, batch.live)
     told = batch.commands
-    if isinstance(told, Commands):
-        return head.encode("ascii"), told.once(_told)
-    return head.encode("ascii"), _told(of_commands(told))
+    return head, told.once(_told) if isinstance(told, Commands) else _told(of_commands(told))
+
+
+@lru_cache(maxsize=ALIKE)
+def _batch_line(log: str, after: int, upto: int, mark: str, live: bool) -> bytes:
+    return f"batch {_word(log)} {after} {upto} {_word(mark)} {int(live)}\n".encode("ascii")
 
 
 def _told(runs: Iterable[Run]) -> bytes:
@@ -183,12 +188,19 @@ def read_clock(value: str) -> Clock | None:
 
 def read_answer(status: int, body: bytes, clock: str = "") -> Applied | Adrift | Trouble:
     """The answer to a batch or a flush."""
+    answer = _alike(status, body) if len(body) <= SAID_LIMIT else _read_answer(status, body)
+    if not isinstance(answer, Applied):
+        return answer
+    return Applied(answer.position, answer.mark, answer.refused, answer.said, read_clock(clock))
+
+
+def _read_answer(status: int, body: bytes) -> Applied | Adrift | Trouble:
     lines = _text(body).splitlines()
     said = spoken(f"{status} {lines[0] if lines else ''}".strip())
     match status, (lines[0].split(" ") if lines else []):
         case 200, ["ok", position, mark]:
             refused = tuple(map(_refusal, lines[1:]))
-            return Applied(_number(position), _token(mark), refused, said, read_clock(clock))
+            return Applied(_number(position), _token(mark), refused, said)
         case 409, ["behind", _, _] | ["other", _]:
             return Adrift(said)
         case 400, ["bad", *_]:
@@ -201,8 +213,13 @@ def read_answer(status: int, body: bytes, clock: str = "") -> Applied | Adrift |
             raise BadLines(f"not a gate's answer: {said!r}")
 
 
+_alike = lru_cache(maxsize=ALIKE)(_read_answer)  #: a thousand gates that are told the same answer the same
+
+
 def spoken(text: str) -> str:
     """What a gate said, fit to be kept and shown: one line, of a bounded length, with nothing a terminal would obey."""
+    if len(text) <= SAID_LIMIT and text.isprintable():  # the end of a line is not
+        return text
     line, *_ = text[: 2 * SAID_LIMIT].splitlines() or [""]
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in line)[:SAID_LIMIT]
 
