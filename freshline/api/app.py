@@ -20,6 +20,7 @@ from freshline.api.asgi import ASGIApp as ASGIApp
 from freshline.api.asgi import Receive as Receive
 from freshline.api.asgi import Scope as Scope
 from freshline.api.asgi import Send as Send
+from freshline.api.asgi import say
 from freshline.api.authentication import Authentication
 from freshline.api.authorization import Authorization
 from freshline.api.body import Gone
@@ -352,8 +353,7 @@ def _is_preflight(request: Request) -> bool:
 
 async def _send(send: Send, answer: Answer) -> None:
     status, headers, content = answer.raw
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": content})
+    await say(send, status, headers, content)
 
 
 async def _live(receive: Receive, send: Send) -> None:

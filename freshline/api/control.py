@@ -6,16 +6,14 @@ that concerns. 404: there is no such task; 409: it does not apply to this one; b
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import socket
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from freshline.api.asgi import ASGIApp, Receive, Scope, Send
+from freshline.api.asgi import ASGIApp, Receive, Scope, Send, say
 from freshline.domain.task import Task
 
 NAME = "control.sock"  #: in data_dir
@@ -65,8 +63,6 @@ def control(orders: Orders, task: Callable[[int], Task | None]) -> ASGIApp:
         status, said = answer(scope["method"], scope["path"])
         body = json.dumps(said).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-        with suppress(asyncio.CancelledError):  # the service stops, and whoever asked does not read
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
+        await say(send, status, headers, body)
 
     return app

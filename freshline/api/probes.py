@@ -17,6 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from freshline.api.app import ASGIApp, Receive, Scope, Send
+from freshline.api.asgi import say
 
 LATENCY_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 FRESH = {True: (200, "fresh\n"), False: (503, "not fresh\n"), None: (404, "no such edge\n")}
@@ -160,7 +161,6 @@ def _plain(look: Callable[[], tuple[int, str]]) -> ASGIApp:
             (b"content-length", b"%d" % len(body)),
             (b"cache-control", b"no-store"),
         ]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+        await say(send, status, headers, b"" if scope["method"] == "HEAD" else body)
 
     return answer

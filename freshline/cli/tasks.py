@@ -191,20 +191,24 @@ def tasks(
     type
         file, directory, regex, IgnoreParams, cachetag or preload.
     status
-        Needs --type.
+        Rows that read this; needs --type. The API has no such choice for Pending: leave it out to see those.
     domain
         Needs --type.
     path
         Exactly this ObjectPath.
     start
-        Goes with --end.
+        Tasks accepted from then on, in UTC as above; goes with --end.
     end
-        Goes with --start.
+        Tasks accepted before; goes with --start.
     page
         From 1.
     page_size
         1 to 100.
     """
+    if (status or domain) and not type:
+        fail(f"{'--status' if status else '--domain'} needs --type: file, directory, … or preload", 2)
+    if (start is None) != (end is None):
+        fail("--start and --end go together", 2)
     given = {
         "ObjectType": type,
         "Status": status,

@@ -88,6 +88,39 @@ async def test_stopping_while_somebody_does_not_read(
     assert not [record for record in caplog.records if record.exc_info]
 
 
+async def test_stopping_while_nobody_reads_a_large_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Answers of ours that wait for their reader, of each way in which a call is answered, end with the service."""
+    monkeypatch.setattr("freshline.serving.STOP_SECONDS", 0.2)
+    settings = load(None, {"FRESHLINE_SERVICE_DATA_DIR": str(tmp_path), "FRESHLINE_SERVICE_LISTEN": "127.0.0.1:0"})
+    listening = listen(settings)
+    serving = asyncio.create_task(serve(settings, listening))
+    writers = []
+    for request in (
+        b"GET /?Format=JSON HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n=",
+        b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n=\r\n0\r\n\r\n",
+    ):
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # so that few answers fill it
+        sock.connect(listening.getsockname())
+        _, writer = await asyncio.open_connection(sock=sock, limit=1)
+        writers.append(writer)
+        writer.write(request * (20_000_000 // len(request)))  # more than the kernel keeps for a connection
+        with pytest.raises(TimeoutError):  # neither side takes any more
+            await asyncio.wait_for(writer.drain(), 1.0)
+
+    os.kill(os.getpid(), signal.SIGTERM)
+    async with asyncio.timeout(20):
+        await serving
+    for writer in writers:
+        writer.transport.abort()
+
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 def test_sighup_without_tls(bare: Stack) -> None:
     """There is nothing to reload, which is said; the service goes on."""
     assert bare.process is not None

@@ -6,6 +6,9 @@ One fleet of all kinds serves most of these tests, one after the other; each has
 from __future__ import annotations
 
 import itertools
+import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +20,7 @@ import pytest
 
 from tests.scenario.killing import survive
 from tests.scenario.stack import Asked, Stack
-from tests.servers.base import CacheServer, leave, until
+from tests.servers.base import SITE, CacheServer, leave, until
 from tests.servers.nginx import Nginx
 from tests.servers.origin import Origin, Phase
 from tests.servers.squid import Squid
@@ -161,6 +164,27 @@ def test_refreshed_and_prefetched_in_one_breath(fleet: Fleet) -> None:
     for cache in fleet.caches:
         cache.get(page).hit("v2")
     assert origin.asked(page) == 2 * len(fleet.caches)
+
+
+def test_a_plan_counts_what_every_kind_of_gate_has(fleet: Fleet) -> None:
+    """Each says what it has, and no more what was refreshed since; of what is no single object nobody is asked."""
+    page, command = f"{fleet.home}/a", [sys.executable, "-m", "freshline", "refresh", "--plan", "--json"]
+
+    def planned(line: str, *more: str) -> str:
+        asked = [*command, f"http://{SITE}{line}", *more, "--data-dir", str(fleet.stack.home)]
+        (row,) = json.loads(subprocess.run(asked, capture_output=True, check=True, timeout=60).stdout)
+        assert set(row["edges"]) == {cache.name for cache in fleet.caches}
+        stored: str = row["stored"]
+        return stored
+
+    fleet.origin.serves(page, "v1")
+    for count, cache in enumerate(fleet.caches):
+        assert planned(page) == f"{count} of 4"
+        cache.get(page)
+    assert planned(page) == "4 of 4"
+    assert planned(f"{fleet.home}/", "--type", "Directory") == "-"
+    fleet.stack.refresh(f"{fleet.home}/", type="Directory").until_complete()
+    assert planned(page) == "0 of 4"
 
 
 @every_kind
