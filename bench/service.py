@@ -33,7 +33,7 @@ STALE_SECONDS = 20 * 3600  #: a log as old as this is built anew: its oldest row
 SPAN_SECONDS = 36 * 3600  #: the rows are spread over so much
 MOMENTS = 200  #: at least, that rows are made at: some in every hour
 FAILED_RUNS = 100  #: of ten rows each, on the first edge
-BUILT = [6, FORMAT]  #: changes when what is built changes
+BUILT = [7, FORMAT]  #: changes when what is built changes
 
 #: Nobody is held up by what protects a service from one caller; else as it is shipped.
 LIMITS = """

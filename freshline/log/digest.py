@@ -2,9 +2,9 @@
 
 Every row leaves five bytes of its path's digest and four that say its kind and its place in the day. They gather in a
 :class:`Tail` in memory, in buckets; each time the tail is full it goes to the store as a run, a blob for each bucket,
-and runs of one size become one of the next (:mod:`freshline.log.gathering`). So a look-up reads one bucket of some ten
-runs, whatever the log holds: at ten million rows about 22 kB. What the tail held is found again in the chunks after a
-crash, so it needs no log of its own.
+and runs of one size become one of the next (:mod:`freshline.log.gathering`), whose buckets are split where they grow
+long. So a look-up reads a page of some ten runs, whatever the log holds. What the tail held is found again in the
+chunks after a crash, so it needs no log of its own.
 
 Five bytes and a bucket are 52 bits: among ten million rows a stranger looks the same once in four hundred million
 queries.
@@ -22,6 +22,8 @@ BUCKETS = 4_096
 TAIL_ROWS = 65_536  #: a tail as long as this goes to the store
 BYTES = 5  #: of a digest that are kept
 ENTRY = BYTES + 4
+PARTS = 4  #: bits: a bucket of a long run is split further, into 16 parts at most
+PART_ENTRIES = 210  #: so that a part is no longer than this, and two are on a page of the file
 
 # These numbers are in the files: add to them, never change them.
 _CODE = {Kind.FILE: 0, Kind.DIRECTORY: 1, Kind.REGEX: 2, Kind.IGNORE_PARAMS: 3, Kind.TAG: 4, Kind.PRELOAD: 5}
@@ -57,6 +59,23 @@ def matches(entries: bytes | bytearray, digest: bytes, kinds: Collection[Kind]) 
             if _KIND[said >> _PLACES] in kinds:
                 yield said & _PLACE
         at = entries.find(needle, at + 1)
+
+
+def blob_id(run: int, bucket: int, part: int = 0) -> int:
+    """What a blob of a run is stored under."""
+    return (run * BUCKETS + bucket) << PARTS | part
+
+
+def split(entries: bytes, bits: int) -> Iterator[tuple[int, bytes]]:
+    """The parts of a bucket that are not empty, by the first bits of the digest."""
+    if not bits:
+        yield 0, entries
+        return
+    parts: dict[int, list[bytes]] = {}
+    for at in range(0, len(entries), ENTRY):
+        parts.setdefault(entries[at] >> (8 - bits), []).append(entries[at : at + ENTRY])
+    for part in sorted(parts):
+        yield part, b"".join(parts[part])
 
 
 class Tail:

@@ -13,13 +13,15 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from freshline.domain.ranges import Range, Ranges
+from freshline.domain.task import Row
 from freshline.log import digest as digests
 from freshline.log import share
-from freshline.log.base import Page, Query
+from freshline.log.base import Page, Query, Selection
 from freshline.log.digest import Tail
 from freshline.log.view import Day, View
 
 FEW_KEYS = 16  #: for as many, their shares of a segment are read; for more, its head
+FEW_ROWS = 64  #: as many positions are looked at one by one
 STROLL = 32  #: offsets below this are walked to, others found by halving
 
 
@@ -28,6 +30,8 @@ def find(view: View, query: Query, tail: Tail | None) -> Page:
     if query.path is not None:
         assert tail is not None
         return _find_path(view, query, query.path, tail)
+    if (few := _few(view, query)) is not None:
+        return Page(len(few), tuple(few[query.offset : query.offset + query.limit]))
     threads = _threads(view, query)
     days = [(day, [strand for thread in threads if (strand := _Strand.of(view, day, thread))]) for day in view.days]
     total = sum(strand.count for _, strands in days for strand in strands)
@@ -43,6 +47,26 @@ def find(view: View, query: Query, tail: Tail | None) -> Page:
         if len(positions) >= query.limit:
             break
     return Page(total, tuple(view.rows(positions)))
+
+
+def _few(view: View, query: Query) -> list[Row] | None:
+    """The rows that are asked for, where the positions are few enough to be looked at one by one."""
+    asked: dict[int, list[Selection]] = {}
+    for selection in query.selections:
+        for first, last in selection.within.within(view.oldest, view.head):
+            if len(asked) + last - first >= FEW_ROWS:
+                return None
+            for position in range(first, last + 1):
+                asked.setdefault(position, []).append(selection)
+    return [
+        row
+        for row in view.rows(sorted(asked, reverse=True))
+        if row.task.wish.account == query.account
+        and any(
+            selection.domain in (None, row.task.wish.domain) and row.task.wish.kind in selection.kinds
+            for selection in asked[row.position]
+        )
+    ]
 
 
 class _Thread:
@@ -222,10 +246,10 @@ def _find_path(view: View, query: Query, path: str, tail: Tail) -> Page:
         days = [day for day in view.days if next(selection.within.within(day.first, day.last), None) is not None]
         for domain in [selection.domain] if selection.domain else view.domains(query.account):
             (digest,) = digests.digests(query.account, domain, [path])
-            bucket = digests.bucket_of(digest)
+            where = digests.BUCKETS, digests.bucket_of(digest), digest[0], digests.PARTS
             hits = [at for at in tail.matches(digest, selection.kinds) if at >= view.oldest]
             for day in days:
-                for (entries,) in view.db.execute(day.sql["digests"], (digests.BUCKETS, bucket)):
+                for (entries,) in view.db.execute(day.sql["digests"], where):
                     hits += (day.first + at for at in digests.matches(entries, digest, selection.kinds))
             found.update(at for at in hits if at <= view.head and at in selection.within)
     positions = sorted(found, reverse=True)[query.offset : query.offset + query.limit]

@@ -13,12 +13,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from freshline.log.digest import BUCKETS
+from freshline.log.digest import BUCKETS, ENTRY, PART_ENTRIES, PARTS, blob_id, split
 from freshline.log.statements import Statements, statements
 
 TOGETHER = 4  #: runs of one size become one
 OVERDUE = 4 * TOGETHER  #: when as many wait, writers wait for a step
-STEP_BUCKETS = 512  #: copied or dropped in one transaction
+STEP_BUCKETS = 512  #: copied or dropped in one transaction; fewer where they are split
+SAMPLE_BUCKETS = 16  #: looked at to see how long they are
 NOT_WHOLE = -1
 
 
@@ -49,6 +50,7 @@ class _Job:
     run: int
     parts: Sequence[int] = ()
     level: int = NOT_WHOLE
+    split: int = 0
     bucket: int = 0  #: done up to here
 
 
@@ -101,7 +103,7 @@ class Gathering:
         self._days, self._jobs = [], []
         for number in numbers:
             sql = statements(number)
-            levels = dict(self._db.execute(sql["runs"]).fetchall())
+            levels: dict[int, int] = dict(self._db.execute(sql["runs"]).fetchall())
             self._jobs += (_Job(sql, run) for run, level in levels.items() if level == NOT_WHOLE)
             whole = {run: level for run, level in levels.items() if level != NOT_WHOLE}
             self._days.append(_Day(number, number != numbers[-1], whole))
@@ -115,21 +117,38 @@ class Gathering:
             parts, level = day.parts()
             if parts:
                 sql = statements(day.number)
-                run = self._db.execute(sql["insert_run"], (NOT_WHOLE,)).lastrowid or 0
-                self._jobs.append(_Job(sql, run, parts, level))
+                bits = self._bits(sql, parts)
+                run = self._db.execute(sql["insert_run"], (NOT_WHOLE, bits)).lastrowid or 0
+                self._jobs.append(_Job(sql, run, parts, level, bits))
                 return
 
-    def _copy(self, job: _Job) -> bool:
+    def _bits(self, sql: Statements, parts: Sequence[int]) -> int:
+        """How far the buckets of these runs together have to be split."""
+        held = sum(len(entries) for blobs in self._held(sql, parts, 0, SAMPLE_BUCKETS).values() for entries in blobs)
+        entries = held // ENTRY // SAMPLE_BUCKETS
+        return next(bits for bits in range(PARTS + 1) if entries >> bits <= PART_ENTRIES or bits == PARTS)
+
+    def _held(self, sql: Statements, parts: Sequence[int], first: int, end: int) -> dict[int, list[bytes]]:
+        """What some runs have in the buckets from ``first`` to before ``end``."""
         held = defaultdict[int, list[bytes]](list)
-        for part in job.parts:
-            window = part * BUCKETS + job.bucket, part * BUCKETS + job.bucket + STEP_BUCKETS - 1
-            for id_, entries in self._db.execute(job.sql["digests_of"], window):
-                held[id_ % BUCKETS].append(entries)
+        for part in parts:
+            window = blob_id(part, first), blob_id(part, end) - 1
+            for id_, entries in self._db.execute(sql["digests_of"], window):
+                held[(id_ >> PARTS) % BUCKETS].append(entries)
+        return held
+
+    def _copy(self, job: _Job) -> bool:
+        end = min(job.bucket + (STEP_BUCKETS >> job.split), BUCKETS)
+        held = self._held(job.sql, job.parts, job.bucket, end)
         self._db.executemany(
             job.sql["insert_digests"],
-            [(job.run * BUCKETS + bucket, b"".join(blobs)) for bucket, blobs in sorted(held.items())],
+            [
+                (blob_id(job.run, bucket, part), entries)
+                for bucket, blobs in sorted(held.items())
+                for part, entries in split(b"".join(blobs), job.split)
+            ],
         )
-        job.bucket += STEP_BUCKETS
+        job.bucket = end
         if job.bucket < BUCKETS:
             return False
         self._db.execute(job.sql["whole_run"], (job.level, job.run))
@@ -137,9 +156,9 @@ class Gathering:
         return True
 
     def _drop(self, job: _Job) -> bool:
-        first = job.run * BUCKETS + job.bucket
-        self._db.execute(job.sql["drop_digests"], (first, first + STEP_BUCKETS - 1))
-        job.bucket += STEP_BUCKETS
+        end = min(job.bucket + STEP_BUCKETS, BUCKETS)
+        self._db.execute(job.sql["drop_digests"], (blob_id(job.run, job.bucket), blob_id(job.run, end) - 1))
+        job.bucket = end
         if job.bucket < BUCKETS:
             return False
         self._db.execute(job.sql["drop_run"], (job.run,))

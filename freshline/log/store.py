@@ -18,7 +18,7 @@ from freshline.domain.task import Kind, Task
 from freshline.log import cursors
 from freshline.log.base import Overspent, Placed
 from freshline.log.chunk import Laid, Shape
-from freshline.log.digest import BUCKETS, TAIL_ROWS, Tail
+from freshline.log.digest import TAIL_ROWS, Tail, blob_id
 from freshline.log.group import Append, Drop, Forget, Group, Op, Settle
 from freshline.log.merging import SEGMENT_ROWS
 from freshline.log.proofs import Proofs
@@ -305,8 +305,8 @@ class Store:
         return key
 
     def _store_tail(self, today: _Today, tail: Tail) -> None:
-        run = self._db.execute(today.sql["insert_run"], (0,)).lastrowid or 0
+        run = self._db.execute(today.sql["insert_run"], (0, 0)).lastrowid or 0
         self._db.executemany(
-            today.sql["insert_digests"], [(run * BUCKETS + bucket, blob) for bucket, blob in tail.blobs()]
+            today.sql["insert_digests"], [(blob_id(run, bucket), blob) for bucket, blob in tail.blobs()]
         )
         self._db.execute("UPDATE day SET digested = ? WHERE day = ?", (tail.end, today.number))

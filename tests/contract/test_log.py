@@ -417,10 +417,13 @@ def test_sqlite_answers_like_memory(
             patch.setattr(store, "TAIL_ROWS", 5)
             patch.setattr("freshline.log.chunk.CHUNK_ROWS", 3)
             patch.setattr("freshline.log.finding.FEW_KEYS", 2)
-            for module in ("digest", "store", "gathering"):
+            patch.setattr("freshline.log.finding.FEW_ROWS", 4)
+            for module in ("digest", "gathering"):
                 patch.setattr(f"freshline.log.{module}.BUCKETS", 16)
             patch.setattr("freshline.log.gathering.STEP_BUCKETS", 8)
             patch.setattr("freshline.log.gathering.TOGETHER", 2)
+            patch.setattr("freshline.log.gathering.PART_ENTRIES", 1)
+            patch.setattr("freshline.log.gathering.SAMPLE_BUCKETS", 1)
             patch.setattr("freshline.log.finding.STROLL", 2)
         asyncio.run(_compare(file, steps, [query_of(drawn) for drawn in asked]))
 

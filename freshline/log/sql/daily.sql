@@ -19,7 +19,7 @@ SELECT packed FROM shape_$day WHERE id = ?
 INSERT INTO digest_$day VALUES (?, ?)
 
 -- name: insert_run
-INSERT INTO run_$day (level) VALUES (?)
+INSERT INTO run_$day (level, split) VALUES (?, ?)
 
 -- name: whole_run
 UPDATE run_$day SET level = ? WHERE number = ?
@@ -100,8 +100,9 @@ SELECT max((
 )) FROM json_each(?1) AS asked
 
 -- name: digests
--- One bucket of every run.
-SELECT entries FROM run_$day AS run CROSS JOIN digest_$day AS held ON held.id = run.number * ?1 + ?2
+-- Of every run the part of a bucket where a digest is, whose first byte is ?3.
+SELECT entries FROM run_$day AS run
+CROSS JOIN digest_$day AS held ON held.id = ((run.number * ?1 + ?2) << ?4) + (?3 >> (8 - run.split))
 WHERE run.level >= 0
 
 -- name: proofs

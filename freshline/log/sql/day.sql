@@ -32,10 +32,11 @@ CREATE TABLE part_$day (
 -- made of others, which count until it is whole.
 CREATE TABLE run_$day (
     number INTEGER PRIMARY KEY,
-    level INTEGER NOT NULL
+    level INTEGER NOT NULL,
+    split INTEGER NOT NULL  -- into so many parts each bucket is, as a power of two
 );
 CREATE TABLE digest_$day (
-    id INTEGER PRIMARY KEY,  -- number of the run * buckets + bucket
+    id INTEGER PRIMARY KEY,  -- (number of the run * buckets + bucket) * 16 + part
     entries BLOB NOT NULL
 );
 
