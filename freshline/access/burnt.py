@@ -21,6 +21,7 @@ from pathlib import Path
 
 ENTRY = struct.Struct(">QQ")  #: timestamp and mark
 HORIZON = 0  #: in the place of a mark: what was signed at or before the timestamp may have been used
+SHORT = "a part of it could not be written"
 LATEST = 253_402_300_800  #: no timestamp of a call is as late: the year 10000
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
@@ -61,7 +62,8 @@ class Burnt:
         try:
             if monotonic >= self._turn_at:
                 self._turn(monotonic)
-            _write(self._file, ENTRY.pack(said, mark))
+            if os.write(self._file, ENTRY.pack(said, mark)) != ENTRY.size:
+                raise OSError(SHORT)
         except OSError as trouble:
             LOGGER.warning("nonces are no longer kept, calls could be replayed after a restart: %s", trouble)
             self._give_up()
@@ -121,7 +123,7 @@ class Burnt:
 def _write(file: int, what: bytes) -> None:
     """:raises OSError: not all of it could be written"""
     if os.write(file, what) != len(what):
-        raise OSError("a part of it could not be written")
+        raise OSError(SHORT)
 
 
 def _run_of_the_machine() -> bytes:

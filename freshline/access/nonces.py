@@ -37,6 +37,7 @@ class Nonces:
         self._span = max(1, -(-2 * window_seconds // GENERATIONS))  # seconds of one generation
         self._generations: list[_Generation] = []  #: oldest first
         self._burnt = burnt
+        self._count = 0  #: nonces in all of them
         self.horizon = 0  #: what was signed at or before this time (Unix seconds) may have been used
         if burnt is not None:
             self.horizon = burnt.horizon
@@ -46,6 +47,7 @@ class Nonces:
                 before.marks.add(mark)
             burnt.found.clear()
             self._generations.append(before)
+            self._count = len(before.marks)
 
     def knows(self, key_id: str, nonce: str) -> bool:
         """Whether a nonce was used before."""
@@ -60,19 +62,20 @@ class Nonces:
         :param monotonic: the clock that never goes back
         """
         self._forget(now, monotonic)
-        if len(self) >= self._capacity:
+        if self._count >= self._capacity:
             return False
         if not self._generations or monotonic >= self._generations[-1].ends:
             self._generations.append(_Generation(monotonic + self._span))
         newest, mark = self._generations[-1], _mark(key_id, nonce)
         newest.newest = max(newest.newest, said)
+        self._count += mark not in newest.marks
         newest.marks.add(mark)
         if self._burnt is not None:
             self._burnt.add(said, mark, monotonic)
         return True
 
     def __len__(self) -> int:
-        return sum(len(generation.marks) for generation in self._generations)
+        return self._count
 
     def _forget(self, now: float, monotonic: float) -> None:
         """Each by itself: one that was burnt while the clock ran ahead stays, and keeps no other from going."""
@@ -85,6 +88,7 @@ class Nonces:
             else:
                 self.horizon = max(self.horizon, each.newest)
         self._generations = kept
+        self._count = sum(len(generation.marks) for generation in kept)
 
 
 @lru_cache(16)  # it is asked for when a nonce is looked up, and again when it is burnt

@@ -6,7 +6,7 @@ The order is CONTRACT 3.2's: who calls is settled before what they want, and tha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -165,17 +165,17 @@ class App:
         return answer.raw
 
     def at_once(
-        self, method: str, query: bytes, lines: Sequence[tuple[bytes, bytes]], content: bytes, peer: Scope
+        self, method: str, query: bytes, headers: dict[bytes, bytes], content: bytes, peer: Scope
     ) -> Answer | Coroutine[Any, Any, Answer]:
         """Answer a call that has come whole, without a task and the messages of ASGI, which cost as much as the call.
 
         :param method: GET or POST
-        :param lines: the headers, their names in lower case
+        :param headers: their names in lower case, each once
         :param peer: a scope's ``client`` and ``scheme``
         :return: the answer, or what has to be awaited for it
         """
         too_long = len(content) > self._limits.body_bytes
-        exchange = self._exchange(method, query, lines, peer, b"" if too_long else content)
+        exchange = self._exchange(method, query, headers, peer, b"" if too_long else content)
         try:
             if self._calls is not None and self._under_way >= self._calls:
                 raise Refused(Fault.UNAVAILABLE)
@@ -201,7 +201,10 @@ class App:
         return self._ended(exchange, answer)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = self._exchange(scope["method"], scope["query_string"], scope["headers"], scope)
+        headers = dict(scope["headers"])
+        if len(headers) != len(scope["headers"]):
+            headers = merge_headers(scope["headers"])
+        exchange = self._exchange(scope["method"], scope["query_string"], headers, scope)
         if _is_preflight(exchange.request):
             await _send(send, Answer(200, b"", Format.JSON, exchange.request_id))
             return
@@ -227,12 +230,9 @@ class App:
         await _send(send, self._ended(exchange, answer))
 
     def _exchange(
-        self, method: str, query: bytes, lines: Sequence[tuple[bytes, bytes]], peer: Scope, content: bytes = b""
+        self, method: str, query: bytes, headers: dict[bytes, bytes], peer: Scope, content: bytes = b""
     ) -> Exchange:
         started = self._ambient.monotonic()
-        headers = dict(lines)
-        if len(headers) != len(lines):
-            headers = merge_headers(lines)
         request = Request(method, query, headers, content, secure=self._peers.secure(peer, headers))
         source = self._peers.source(peer, headers)
         exchange = Exchange(request, source, self._ambient.request_id(), self._ambient.now(), started)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from http import HTTPStatus
 from typing import Any, ClassVar, Protocol, cast
 
@@ -23,6 +23,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from freshline.api.answer import Answer, Headers, Raw, lines
 from freshline.api.asgi import Scope
 from freshline.domain.errors import Fault
+from freshline.wire.request import merge_headers
 
 HEAD_BYTES = 2 << 20  #: older SDKs put a thousand URLs into the query string
 HEADS_BYTES = 256 << 20  #: of all heads that have begun and not ended
@@ -45,7 +46,7 @@ class AtOnce(Protocol):
     """:meth:`freshline.api.app.App.at_once`"""
 
     def __call__(
-        self, method: str, query: bytes, lines: Sequence[tuple[bytes, bytes]], content: bytes, peer: Scope
+        self, method: str, query: bytes, headers: dict[bytes, bytes], content: bytes, peer: Scope
     ) -> Answer | Coroutine[Any, Any, Answer]: ...
 
 
@@ -108,29 +109,25 @@ class Connection(InTurn):
         if self._body is not None:  # the rest is still to come
             self._go_the_long_way()
         if self._in_head:
-            if self._timer is None:
-                self._wait_for_head()
-            self._counted += len(data)
-            Connection.heads += len(data)
-            if self._counted > HEAD_BYTES or Connection.heads > HEADS_BYTES:
-                self._refuse(Fault.HEAD_TOO_LARGE, limit=f"{HEAD_BYTES} bytes")
+            self._head_goes_on(len(data))
 
     def on_message_begin(self) -> None:
         self.url, self.headers, self.expect_100_continue = b"", [], False
         self._in_head = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        self.headers.append((name, value))
-        if name == b"expect" and value.lower() == b"100-continue":
-            self.expect_100_continue = True
-        if len(self.headers) > HEAD_LINES:
-            self._refuse(Fault.HEAD_TOO_LARGE, limit=f"{HEAD_LINES} lines")
+        self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         self._head_ended()
+        if len(self.headers) > HEAD_LINES:
+            self._refuse(Fault.HEAD_TOO_LARGE, limit=f"{HEAD_LINES} lines")
         if not self.transport.is_closing():
             self._body = []
+            self._fields = fields = dict(self.headers)
+            if len(fields) != len(self.headers):
+                self._fields = fields = merge_headers(self.headers)
+            self.expect_100_continue = fields.get(b"expect", b"").lower() == b"100-continue"
             if not self._may_be_whole():
                 self._go_the_long_way()
 
@@ -180,7 +177,7 @@ class Connection(InTurn):
         assert self.at_once is not None
         self._body = None
         method = self.parser.get_method().decode()
-        answer = self.at_once(method, self.url[2:], self.headers, content, self._peer)
+        answer = self.at_once(method, self.url[2:], self._fields, content, self._peer)
         if isinstance(answer, Answer):
             self._write(answer)
             self.server_state.total_requests += 1
@@ -243,6 +240,16 @@ class Connection(InTurn):
             super().on_body(part)
 
     # -- what is refused ------------------------------------------------------
+    def _head_goes_on(self, more: int) -> None:
+        if self._timer is None:
+            self._wait_for_head()
+        self._counted += more
+        Connection.heads += more
+        if self._counted > HEAD_BYTES or Connection.heads > HEADS_BYTES:
+            self._refuse(Fault.HEAD_TOO_LARGE, limit=f"{HEAD_BYTES} bytes")
+        elif self.headers and len(self.headers) > HEAD_LINES:
+            self._refuse(Fault.HEAD_TOO_LARGE, limit=f"{HEAD_LINES} lines")
+
     def _wait_for_head(self) -> None:
         self._timer = self.loop.call_later(HEAD_SECONDS, self._late)
 

@@ -22,6 +22,8 @@ class Peers:
     def source(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str:
         """The address a call comes from; empty where the server does not know."""
         peer = _plain((scope.get("client") or ("",))[0])
+        if not self._proxies:
+            return peer
         if not self._trusted(peer):
             return peer
         hops = headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",")
@@ -38,6 +40,8 @@ class Peers:
         """Whether it came over TLS, to us or to a proxy that says so."""
         if scope.get("scheme") == "https":
             return True
+        if not self._proxies:
+            return False
         said = headers.get(b"x-forwarded-proto", b"").strip().lower() == b"https"
         return said and self._trusted(_plain((scope.get("client") or ("",))[0]))
 

@@ -99,7 +99,7 @@ def holds(wanted: Filter, task: Task) -> bool:
 
 def holds_all(wanted: Filter) -> bool:
     """Whether every task passes."""
-    return all(value is None for value in (wanted.domains, wanted.kind, wanted.start, wanted.end))
+    return wanted.domains is None and wanted.kind is None and wanted.start is None and wanted.end is None
 
 
 def selections(desk: Desk, call: Call, wanted: Filter) -> tuple[Selection, ...]:

@@ -114,15 +114,16 @@ def _hmac_v1(secret: str, string: bytes) -> bytes:
 # -- V3 -----------------------------------------------------------------------
 def _read_v3(request: Request) -> Claim:
     found, signature = credential.read(request.headers[b"authorization"])
+    given = request.headers.get
     claim = Claim(
-        scheme=Scheme.V3,
-        action=request.header(b"x-acs-action") or request.param(b"Action"),
-        version=request.header(b"x-acs-version") or request.param(b"Version"),
-        key_id=found.key_id,
-        timestamp=request.header(b"x-acs-date"),
-        nonce=request.header(b"x-acs-signature-nonce"),
-        signature=signature,
-        token=request.header(b"x-acs-security-token"),
+        Scheme.V3,
+        given(b"x-acs-action", b"").strip().decode("latin-1") or request.param(b"Action"),
+        given(b"x-acs-version", b"").strip().decode("latin-1") or request.param(b"Version"),
+        found.key_id,
+        given(b"x-acs-date", b"").strip().decode("latin-1"),
+        given(b"x-acs-signature-nonce", b"").strip().decode("latin-1"),
+        signature,
+        given(b"x-acs-security-token", b"").strip().decode("latin-1"),
     )
     if not (claim.action and claim.version and claim.key_id and claim.timestamp and claim.nonce and signature):
         raise Refused(Fault.PARAMETER_MISSING, param=_missing(claim))
@@ -130,7 +131,8 @@ def _read_v3(request: Request) -> Claim:
     if b"host" in unsigned or [name for name in unsigned if name.startswith(b"x-acs-")]:
         string = string_to_sign_v3(request).decode("utf-8", "replace")
         raise Refused(Fault.SIGNATURE_INCOMPLETE, string_to_sign=string)
-    if request.header(b"x-acs-accesskey-id") not in ("", claim.key_id):  # SDKs send it beside a token
+    beside = given(b"x-acs-accesskey-id")  # SDKs send it with a token
+    if beside and beside.strip().decode("latin-1") not in ("", claim.key_id):
         raise Refused(Fault.TOKEN_MISMATCH)
     return claim
 
