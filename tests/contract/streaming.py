@@ -6,18 +6,19 @@ begins may bring an older version. ``stream`` says what it saw.
 
 from __future__ import annotations
 
+import importlib
 import random
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.client import HTTPException
 from pathlib import Path
 
 from freshline.domain.action import Verb
 from freshline.drivers.base import Applied, Gate
-from tests.servers.base import CacheServer, until
+from tests.servers.base import CacheServer, leave, until
 from tests.servers.origin import Origin
+from tests.servers.reading import Reading
 from tests.servers.steered import Row, Steered
 
 BATCH = 2_000
@@ -47,38 +48,35 @@ class Versions:
         return self.at[target]
 
 
-class Visitors:
-    """Threads that read; ``stale`` holds what should not have been served."""
+class Visitors(Reading):
+    """``stale`` holds what should not have been served."""
 
     def __init__(self, cache: CacheServer, versions: Versions) -> None:
+        super().__init__(VISITORS)
         self.reads, self.stale, self.slowest = 0, list[tuple[str, int, str]](), 0.0
-        self._cache, self._versions, self._stop = cache, versions, threading.Event()
-        self._threads = [threading.Thread(target=self._visit, args=(seed,)) for seed in range(VISITORS)]
+        self._cache, self._versions = cache, versions
 
-    def __enter__(self) -> Visitors:
-        for thread in self._threads:
-            thread.start()
-        return self
+    def visit(self, dice: random.Random) -> None:
+        target = f"/seen/{dice.randrange(OBJECTS)}"
+        least, begun = self._versions.least.get(target, 0), time.monotonic()
+        seen = self._cache.get(target)
+        self.slowest = max(self.slowest, time.monotonic() - begun)
+        if seen.status == 200:
+            self.reads += 1
+            if int(seen.body) < least:
+                self.stale.append((target, least, seen.body))
 
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
 
-    def _visit(self, seed: int) -> None:
-        dice = random.Random(seed)
-        while not self._stop.is_set():
-            target = f"/seen/{dice.randrange(OBJECTS)}"
-            least, begun = self._versions.least.get(target, 0), time.monotonic()
-            try:
-                seen = self._cache.get(target)
-            except (OSError, HTTPException):  # it is being started
-                continue
-            self.slowest = max(self.slowest, time.monotonic() - begun)
-            if seen.status == 200:
-                self.reads += 1
-                if int(seen.body) < least:
-                    self.stale.append((target, least, seen.body))
+@contextmanager
+def roomy(kind: str, home: Path, origin: Origin, rules: int) -> Iterator[CacheServer]:
+    """A cache whose gate has room for so many rules."""
+    module = importlib.import_module(f"tests.servers.{kind}")
+    server: CacheServer = getattr(module, kind.title())(home, origin, **ROOM[kind](rules))
+    server.start()
+    try:
+        yield server
+    finally:
+        leave(server)
 
 
 @dataclass

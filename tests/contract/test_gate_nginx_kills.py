@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from freshline.drivers.lines import batch_body
 from tests.servers.base import PATIENCE_SECONDS, SECRET, send, until
 from tests.servers.nginx import WORKERS, Nginx
 from tests.servers.origin import Origin
+from tests.servers.reading import Reading
 from tests.servers.steered import Row, Steered
 
 FILLING = 1_900  # rows of a batch that cover nothing anybody asks for
@@ -61,32 +61,16 @@ def covering(dice: random.Random, n: int, host: str) -> tuple[str, Row, str | No
     raise AssertionError
 
 
-class Visitors:
-    """They go on asking, whatever happens to the workers, and so fill every worker's memory."""
+class Visitors(Reading):
+    """They fill every worker's memory."""
 
     def __init__(self, nginx: Nginx, targets: list[tuple[str, str]]) -> None:
+        super().__init__(3)
         self._nginx, self._targets = nginx, targets
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._visit, args=(seed,)) for seed in range(3)]
 
-    def __enter__(self) -> Visitors:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _visit(self, seed: int) -> None:
-        dice = random.Random(seed)
-        while not self._stop.is_set():
-            host, target = dice.choice(self._targets)
-            try:
-                self._nginx.get(target, host=host)
-            except (OSError, HTTPException):  # its worker is being killed
-                continue
+    def visit(self, dice: random.Random) -> None:
+        host, target = dice.choice(self._targets)
+        self._nginx.get(target, host=host)
 
 
 def asked_once(nginx: Nginx, batch: Batch) -> bool:

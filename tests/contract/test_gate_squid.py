@@ -357,52 +357,6 @@ def test_the_old_cache_is_of_use_again_once_caught_up(origin, make):
     squid.get("/b").hit("v1")
 
 
-@pytest.mark.parametrize(
-    "harm",
-    [
-        lambda text: b"",
-        lambda text: b"\0" * len(text),
-        lambda text: text[:40],
-        lambda text: text.replace(b"d 1", b"d 2"),
-    ],
-    ids=["empty", "zeros", "cut", "version"],
-)
-def test_without_its_journal_a_gate_is_unbound_and_its_cache_void(origin, make, harm):
-    """A journal that is lost or not its own leaves a gate with no log, and nothing of the old cache is served, ever."""
-    squid, log = make()
-    origin.serves("/a", "v1")
-    log.refresh(Verb.FILE, b"/a")
-    squid.get("/a")
-    squid.stop()
-    squid.journal.write_bytes(harm(squid.journal.read_bytes()))
-    origin.serves("/a", "v2")
-    squid.start()
-    gate = log.status()
-    never_again(squid, "/a", "v1")
-    log.catch_up()
-
-    assert (gate.log, gate.position, gate.synced) == (None, 0, False)
-    never_again(squid, "/a", "v1")
-
-
-def test_a_torn_tail_and_a_hole_end_the_journal(make):
-    """What was being written when the power went counts as never told; behind a damaged record nothing is believed."""
-    squid, log = make()
-    for path in (b"/a", b"/b", b"/c"):
-        log.refresh(Verb.FILE, path)
-    squid.stop()
-    text = squid.journal.read_bytes()
-    squid.journal.write_bytes(text[: text.rindex(b"commit") + 9])
-    squid.start()
-    assert log.status().position == 2
-    log.catch_up()
-    squid.stop()
-    squid.journal.write_bytes(squid.journal.read_bytes().replace(b"www.test /b", b"www.test /x"))
-    squid.start()
-
-    assert log.status().position == 1
-
-
 def test_what_cannot_be_written_is_not_acknowledged(origin, make):
     """A disk that takes no more fails the batch and leaves the journal whole; what fits goes through."""
     squid, log = make(file_bytes=65_536)
@@ -420,26 +374,6 @@ def test_what_cannot_be_written_is_not_acknowledged(origin, make):
     squid.get("/a").fetched("v2")
     squid.restart()
     assert log.status().position == 2
-
-
-def test_the_journal_does_not_grow_with_use(origin, make):
-    """Refreshing the same paths over and over leaves a journal of a few times its live size, and loses nothing."""
-    squid, log = make()
-    paths = [f"/some/longer/path/of/an/object/{n}".encode() for n in range(2_000)]
-    origin.serves("*", "v1")
-    for _ in range(14):
-        log.applied(*((Verb.FILE, path) for path in paths), (Verb.REGEX, rb"/re.*\.x"), (Verb.DIR, b"/d"))
-    assert squid.journal.stat().st_size < 1_500_000
-    for target in ("/refreshed.x", paths[7].decode(), "/d/1"):
-        squid.get(target)
-    squid.restart()
-    log.catch_up()
-    origin.serves("*", "v2")
-
-    for target in ("/refreshed.x", paths[7].decode(), "/d/1"):
-        squid.get(target).hit("v1")
-    log.refresh(Verb.REGEX, rb"/re.*\.x")
-    squid.get("/refreshed.x").fetched("v2")
 
 
 def test_rules_beyond_the_bound_cost_fetches_and_leave_nothing_old(origin, make):

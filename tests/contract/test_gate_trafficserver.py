@@ -330,20 +330,6 @@ def test_after_kill_9_nothing_told_is_forgotten(origin, serving):
         never(cache, "/a", f"v{n}", 2)
 
 
-def test_without_its_journal_it_begins_anew(origin, serving):
-    """Deleted while it is down: bound to no log, and nothing of the old cache is served."""
-    cache, log = serving()
-    origin.serves("/a", "v1")
-    cache.get("/a")
-    cache.stop()
-    cache.journal.unlink()
-    origin.serves("/a", "v2")
-    cache.start()
-
-    assert log.status().log is None
-    never(cache, "/a", "v1")
-
-
 @pytest.mark.parametrize(
     ("line", "what"),
     [

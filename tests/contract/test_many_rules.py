@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import random
 import threading
 import time
@@ -14,7 +13,7 @@ import pytest
 from freshline.domain.action import Verb
 from freshline.drivers.base import Applied, Gate
 from tests.conftest import KINDS
-from tests.contract.streaming import ROOM, Streamed, Versions, Visitors, stream
+from tests.contract.streaming import Streamed, Versions, Visitors, roomy, stream
 from tests.servers.base import CacheServer, until
 from tests.servers.origin import Origin
 from tests.servers.steered import Steered
@@ -27,14 +26,8 @@ RESTARTS = 4
 @pytest.fixture(params=KINDS)
 def small(request: pytest.FixtureRequest, tmp_path: Path, origin: Origin) -> Iterator[CacheServer]:
     """A cache whose gate has room for few rules."""
-    module = importlib.import_module(f"tests.servers.{request.param}")
-    server: CacheServer = getattr(module, request.param.title())(tmp_path, origin, **ROOM[request.param](ROOM_FOR))
-    server.start()
-    yield server
-    for name in ("close", "discard", "stop"):
-        if hasattr(server, name):
-            getattr(server, name)()
-            break
+    with roomy(request.param, tmp_path, origin, ROOM_FOR) as server:
+        yield server
 
 
 def test_more_rules_than_there_is_room_for_cost_fetches_and_nothing_else(small: CacheServer, origin: Origin) -> None:

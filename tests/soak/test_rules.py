@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import KINDS
-from tests.contract.streaming import ROOM, Streamed, Versions, Visitors, resident, stream, until_it_stands
+from tests.contract.streaming import Streamed, Versions, Visitors, resident, roomy, stream, until_it_stands
 from tests.servers.base import CacheServer
 from tests.servers.origin import Origin
 from tests.servers.steered import Steered
@@ -25,14 +24,8 @@ MARGIN_BYTES = 64 << 20
 
 @pytest.fixture(params=KINDS)
 def large(request: pytest.FixtureRequest, tmp_path: Path, origin: Origin) -> Iterator[CacheServer]:
-    module = importlib.import_module(f"tests.servers.{request.param}")
-    server: CacheServer = getattr(module, request.param.title())(tmp_path, origin, **ROOM[request.param](ROOM_FOR))
-    server.start()
-    yield server
-    for name in ("close", "discard", "stop"):
-        if hasattr(server, name):
-            getattr(server, name)()
-            break
+    with roomy(request.param, tmp_path, origin, ROOM_FOR) as server:
+        yield server
 
 
 def test_a_million_rules_and_more(large: CacheServer, origin: Origin) -> None:
