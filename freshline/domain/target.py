@@ -9,6 +9,7 @@ the same function, and ``tests/contract`` feeds both the same spellings.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
@@ -23,6 +24,7 @@ _SENDABLE = re.compile(r"[!#-;=?-\[\]_a-z~]*")  #: in a request line as it is
 
 #: Nearly every line there is: printable ASCII, a host in lower case, no port. All others are looked at closely.
 _USUAL = re.compile(r"(?:(https?)://)?([a-z0-9_.-]+)(/[!-\"$->@-~]*)?(?:\?([!-\"$-~]*))?")
+_USUAL_BYTES = bytes(byte for byte in range(0x21, 0x7F) if byte != 0x23)  #: after the host's slash
 
 
 class BadTarget(ValueError):
@@ -104,6 +106,22 @@ def domain(line: str) -> str:
     """
     usual = _usual(line)
     return parse(line).domain if usual is None else usual[2]
+
+
+def common_domain(lines: Sequence[str]) -> str | None:
+    """The domain of all lines, where they are of one and are written as most are; looked at together.
+
+    ``None`` says nothing but that they have to be looked at one by one.
+
+    :raises BadTarget: the first line is none; as :func:`parse`
+    """
+    host = domain(lines[0])
+    text = "\n" + "\n".join(lines)
+    starts = sum(text.count(f"\n{scheme}{host}/") for scheme in ("", "http://", "https://"))
+    if starts != len(lines) or not text.isascii() or max(map(len, lines)) > PATH_LIMIT:
+        return None
+    left = text.encode("ascii").translate(None, _USUAL_BYTES)
+    return host if left == b"\n" * len(lines) else None
 
 
 def _usual(line: str) -> re.Match[str] | None:

@@ -207,8 +207,12 @@ def _wishes(
     if only is not None:
         lines = [only + line if line.startswith("/") else line for line in lines]
     try:
-        for line in lines:
-            by_domain.setdefault(read(line), []).append(line)
+        common = target.common_domain(lines) if read is _file and lines else None
+        if common is not None:
+            by_domain[common] = list(lines)
+        else:
+            for line in lines:
+                by_domain.setdefault(read(line), []).append(line)
     except target.WildcardDomain:
         raise Refused(Fault.DOMAIN_WILDCARD) from None
     except target.BadTarget:
