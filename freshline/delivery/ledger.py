@@ -32,9 +32,9 @@ class Ledger:
         self.progress = progress
         self.out.append(Settle(progress, evidence, urgent))
 
-    def end(self, rows: Ranges, *evidence: Evidence) -> None:
+    def end(self, rows: Ranges, *evidence: Evidence, urgent: bool = True) -> None:
         """These have come to their end, well or badly."""
-        self.settle(self.progress.with_settled(rows), *evidence)
+        self.settle(self.progress.with_settled(rows), *evidence, urgent=urgent)
 
     def fail(self, reason: Reason, rows: Ranges) -> None:
         """They will not be done. That they have ended is said with :meth:`end`."""
@@ -68,7 +68,9 @@ class Ledger:
             size = answer.bytes if reason is None and isinstance(answer, Fetched) else 0
             ended.append(Evidence(self.edge, position, position, sent, when.wall, answer.said, size, owed.fetch.task))
         if ended:
-            self.end(Ranges((it.first, it.last) for it in ended), *joined(ended))
+            # In a long list a commit for every few objects would cost more than they do: some are told a moment later.
+            rows, urgent = Ranges((it.first, it.last) for it in ended), not self.prefetches.owed
+            self.end(rows, *joined(ended), urgent=urgent)
 
     def grew(self, head: int, oldest: int) -> None:
         """The log is longer, or shorter at its old end: failures of rows that are gone concern nobody."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 
 from freshline.delivery.events import Above, Places, Plenty, Reader, Warm, When
 from freshline.domain.action import Fetch
@@ -266,19 +267,23 @@ class Prefetches:
         return None
 
 
-def joined(pieces: Sequence[Evidence]) -> Iterator[Evidence]:
+def joined(pieces: Iterable[Evidence]) -> Iterator[Evidence]:
     """Neighbours of one task that were answered alike as one."""
-    held: Evidence | None = None
-    for piece in sorted(pieces, key=lambda each: each.first):
-        if held is not None and (held.last + 1, held.task, held.said) == (piece.first, piece.task, piece.said):
-            sent, size = min(held.sent, piece.sent), held.bytes + piece.bytes
-            held = replace(held, last=piece.last, sent=sent, bytes=size)
-            continue
-        if held is not None:
-            yield held
-        held = piece
-    if held is not None:
-        yield held
+    run: list[Evidence] = []
+    for piece in sorted(pieces, key=attrgetter("first")):
+        if run and (run[-1].last + 1, run[-1].task, run[-1].said) != (piece.first, piece.task, piece.said):
+            yield _one(run)
+            run = []
+        run.append(piece)
+    if run:
+        yield _one(run)
+
+
+def _one(run: Sequence[Evidence]) -> Evidence:
+    if len(run) == 1:
+        return run[0]
+    sent, stored = min(each.sent for each in run), sum(each.bytes for each in run)
+    return replace(run[0], last=run[-1].last, sent=sent, bytes=stored)
 
 
 def failure(answer: Fetched | Trouble) -> Reason | None:

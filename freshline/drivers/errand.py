@@ -75,10 +75,9 @@ class Answers:
             at = int(number) - 1 if lines.is_number(number) else -1
             if at not in self._left:
                 raise lines.BadLines(f"an answer to nothing: {lines.spoken(text)!r}")
-            said = lines.spoken(text)
-            answer = Trouble(Fault.FAILED, said) if said.startswith("failed ") else _outcome(said)
+            answer = Trouble(Fault.FAILED, lines.spoken(text)) if text.startswith("failed ") else _outcome(text)
             if answer is None:
-                raise lines.BadLines(f"not a gate's answer: {said!r}")
+                raise lines.BadLines(f"not a gate's answer: {lines.spoken(text)!r}")
             self._left.remove(at)
             self._ended(at, answer)
 
@@ -110,17 +109,18 @@ def _probed(reply: Reply) -> Probed | Trouble:
 
 
 def _fetched(reply: Reply) -> Fetched | Trouble:
-    said = _said(reply)
-    return _outcome(said) or _failure(reply, said)
+    text = reply.body.decode("ascii", "replace").partition("\n")[0]
+    return _outcome(text) or _failure(reply, lines.spoken(text))
 
 
-def _outcome(said: str) -> Fetched | None:
-    match said.split(" ", 4):
+def _outcome(line: str) -> Fetched | None:
+    match line.split(" ", 4):
         case ["fetched", outcome, status, size, why] if (
             outcome in OUTCOMES and lines.is_number(status) and lines.is_number(size)
         ):
-            location = why.removeprefix(REDIRECTS) if why.startswith(REDIRECTS) else ""
-            return Fetched(OUTCOMES[outcome], int(status), int(size), why, location)
+            # Whole, however long: half a location would lead elsewhere.
+            location = why.removeprefix(REDIRECTS) if why.startswith(REDIRECTS) and why.isprintable() else ""
+            return Fetched(OUTCOMES[outcome], int(status), int(size), lines.spoken(why), location)
         case _:
             return None
 

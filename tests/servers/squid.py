@@ -137,7 +137,7 @@ class Squid:
 
     def start(self) -> None:
         self.configure()
-        if self._store == UFS:
+        if self._store.endswith(UFS):
             (self.home / "cache/00/00").mkdir(parents=True, exist_ok=True)
         elif self._store == ROCK and not (self.home / "cache").exists():
             self._own()

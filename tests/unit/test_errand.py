@@ -58,6 +58,16 @@ def test_what_is_no_answer_is_not_taken_for_one(said: bytes) -> None:
     assert set(ended) <= {0}
 
 
+def test_where_a_redirect_leads_is_known_whole() -> None:
+    """What is kept of the answer is short; half a location would be another one."""
+    ended: Ended = {}
+    there = "/" + "x" * 1000
+    Answers(1, ended.__setitem__).take(f"1 fetched other 302 0 redirects to {there}\n".encode())
+    answer = ended[0]
+
+    assert isinstance(answer, Fetched) and answer.location == there and len(answer.said) == 300
+
+
 async def asked(answer: Callable[[bytes], bytes], count: int = 3) -> tuple[Ended, Trouble | None]:
     """What a driver makes of a gate that answers this, head and all, and then hangs up."""
 

@@ -42,6 +42,7 @@ struct reply {
 	uint64_t bytes;
 	char error[64], epoch[100];	/* which error page of Squid's it may be, and what it was asked under */
 	int learned;		/* it is an answer of the origin's, of now */
+	char location[1000];	/* where it redirects to; empty where it does not say, or that does not fit a line */
 };
 
 /* ---- lines ---- */
@@ -287,6 +288,8 @@ read_answer(struct stream *s, int has_body, struct reply *r)
 			r->learned = strcmp(value, "-") != 0;
 		else if (strcasecmp(line, "x-squid-error") == 0)
 			snprintf(r->error, sizeof r->error, "%.*s", (int)strcspn(value, " "), value);
+		else if (strcasecmp(line, "location") == 0 && is_printable(value) && strlen(value) < sizeof r->location)
+			snprintf(r->location, sizeof r->location, "%s", value);
 		else if (strcasecmp(line, "freshline-epoch") == 0)
 			snprintf(r->epoch, sizeof r->epoch, "%s", value);
 	}
@@ -421,7 +424,7 @@ static struct answer
 once(const struct object *o, int *again)
 {
 	struct reply there, r = look(o);
-	char text[100];
+	char text[sizeof r.location + 20];
 
 	*again = 0;
 	if (is_stored(&r) && r.status >= 200 && r.status <= 299)
@@ -441,6 +444,10 @@ once(const struct object *o, int *again)
 		return (outcome("origin-status", r.status, 0, "the origin answered that"));
 	if (r.why != NULL)
 		return (outcome("other", r.status, 0, r.why));
+	if (r.status >= 300 && r.status <= 399 && *r.location != '\0') {
+		snprintf(text, sizeof text, "redirects to %s", r.location);
+		return (outcome("other", r.status, 0, text));
+	}
 	if (r.status < 200 || r.status > 299)
 		return (outcome("other", r.status, 0, "no success"));
 	if (overtaken(o, &r)) {

@@ -383,6 +383,27 @@ visit_of(TSHttpTxn txn)
 	return (v);
 }
 
+/* Where a redirect leads, as the origin wrote it; empty where there is no such header, or it does not fit a line. */
+static void
+read_location(TSMBuffer buffer, TSMLoc headers, char to[LOCATION])
+{
+	TSMLoc field = TSMimeHdrFieldFind(buffer, headers, TS_MIME_FIELD_LOCATION, TS_MIME_LEN_LOCATION);
+	const char *text;
+	int size, i;
+
+	*to = '\0';
+	if (field == TS_NULL_MLOC)
+		return;
+	text = TSMimeHdrFieldValueStringGet(buffer, headers, field, -1, &size);
+	for (i = 0; text != NULL && i < size && text[i] >= '!' && text[i] <= '~'; i++)
+		;
+	if (text != NULL && i == size && size < LOCATION) {
+		memcpy(to, text, (size_t)size);
+		to[size] = '\0';
+	}
+	TSHandleMLocRelease(buffer, headers, field);
+}
+
 static int64_t
 length_of(TSMBuffer buffer, TSMLoc headers)
 {
@@ -471,6 +492,7 @@ on_lookup(TSHttpTxn txn)
 				found.whole = !writing;
 				found.status = (int)TSHttpHdrStatusGet(buffer, headers);
 				found.length = length_of(buffer, headers);
+				read_location(buffer, headers, found.location);
 			}
 			TSHandleMLocRelease(buffer, TS_NULL_MLOC, headers);
 		}
@@ -496,7 +518,7 @@ on_response(TSHttpTxn txn)
 	TSMBuffer buffer;
 	TSMLoc headers;
 	struct label label;
-	char text[LABEL_SIZE];
+	char text[LABEL_SIZE], location[LOCATION];
 
 	if (TSHttpTxnServerRespGet(txn, &buffer, &headers) != TS_SUCCESS)
 		return;
@@ -513,8 +535,11 @@ on_response(TSHttpTxn txn)
 		if (judge(txn, &label, buffer, headers) == GONE)
 			TSHttpTxnServerRespNoStoreSet(txn, 1);
 	}
-	if (v != NULL && v->ours)
-		trip_heard(v->id, (int)TSHttpHdrStatusGet(buffer, headers), TSHttpTxnIsCacheable(txn, NULL, NULL) != 0);
+	if (v != NULL && v->ours) {
+		read_location(buffer, headers, location);
+		trip_heard(v->id, (int)TSHttpHdrStatusGet(buffer, headers), TSHttpTxnIsCacheable(txn, NULL, NULL) != 0,
+		    location);
+	}
 	TSHandleMLocRelease(buffer, TS_NULL_MLOC, headers);
 }
 

@@ -14,6 +14,8 @@
 #define TAG	"freshline"		/* of the transactions that are ours */
 #define ROUND	"freshline-round"	/* their header that says for which round of which trip they are */
 
+#define LOCATION 1000			/* bytes of one, with the end; what is longer is as good as none */
+
 /* What a lookup found, of those that are ours. */
 struct found {
 	enum { NOTHING, OLD, USABLE } what;	/* OLD: expired, or covered by a refresh */
@@ -21,6 +23,7 @@ struct found {
 	struct stamp stamp;
 	int status;
 	int64_t length;				/* -1: nobody says */
+	char location[LOCATION];		/* where it redirects to, or empty */
 };
 
 void trips_start(unsigned fetch_seconds);
@@ -34,7 +37,7 @@ void trip_begin(struct errand *errand);
  * what is there neither.
  */
 bool trip_looked(int64_t id, const struct found *found, struct stamp begun);
-void trip_heard(int64_t id, int status, bool cacheable);			/* the origin's headers */
+void trip_heard(int64_t id, int status, bool cacheable, const char *location);	/* the origin's headers */
 void trip_answered(int64_t id, int status, TSServerState state);
 
 #endif

@@ -35,6 +35,7 @@ struct told {
 	struct found found;
 	struct stamp begun;
 	int heard, origin_status;	/* the origin's headers came */
+	char location[LOCATION];	/* and say where it is to be found */
 	int cacheable;
 	int answered, status;
 	TSServerState state;
@@ -108,7 +109,7 @@ trip_looked(int64_t id, const struct found *found, struct stamp begun)
 }
 
 void
-trip_heard(int64_t id, int status, bool cacheable)
+trip_heard(int64_t id, int status, bool cacheable, const char *location)
 {
 	struct trip *t;
 
@@ -117,6 +118,7 @@ trip_heard(int64_t id, int status, bool cacheable)
 		t->told.heard = 1;
 		t->told.origin_status = status;
 		t->told.cacheable = cacheable;
+		snprintf(t->told.location, sizeof t->told.location, "%s", location);
 	}
 	pthread_mutex_unlock(&lock);
 }
@@ -260,7 +262,7 @@ answer(struct trip *t, const char *text)
 static void
 fetched(struct trip *t, const char *outcome, int status, int64_t bytes, const char *why)
 {
-	char text[200];
+	char text[LOCATION + 200];
 
 	snprintf(text, sizeof text, "fetched %s %d %" PRId64 " %s\n", outcome, status, bytes < 0 ? 0 : bytes, why);
 	answer(t, text);
@@ -276,6 +278,19 @@ probed(struct trip *t, const struct told *told)
 	else
 		snprintf(text, sizeof text, "absent\n");
 	answer(t, text);
+}
+
+/* Neither stored nor the origin's error: where it leads to, if it does, else why not. */
+static void
+other(struct trip *t, int status, const char *location, const char *why)
+{
+	char text[LOCATION + 20];
+
+	if (status >= 300 && status <= 399 && *location != '\0') {
+		snprintf(text, sizeof text, "redirects to %s", location);
+		why = text;
+	}
+	fetched(t, "other", status, 0, why);
 }
 
 static int
@@ -306,7 +321,7 @@ take_found(struct trip *t, const struct told *told)
 	else if (told->found.status >= 500)
 		fetched(t, "origin-status", told->found.status, 0, "that is in the cache");
 	else
-		fetched(t, "other", told->found.status, 0, "that is in the cache");
+		other(t, told->found.status, told->found.location, "that is in the cache");
 }
 
 static int
@@ -328,7 +343,7 @@ weigh(struct trip *t, const struct told *told)
 	else if (told->origin_status >= 500)
 		fetched(t, "origin-status", told->origin_status, 0, "the origin answered so");
 	else if (!success(told->status))
-		fetched(t, "other", told->status, 0, "the origin answered so");
+		other(t, told->status, told->location, "the origin answered so");
 	else if (!told->cacheable)
 		fetched(t, "other", told->status, 0, "it may not be stored");
 	else {
