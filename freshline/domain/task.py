@@ -95,8 +95,13 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a task, as the query operations list it."""
+    """One line of a task, as the query operations list it. The other lines may be a thousand, and are not looked at."""
 
     position: int
-    path: str
-    task: Task
+    task: int  #: its id
+    created: int  #: Unix seconds, of the task
+    wish: Wish  #: as if this line had been asked for alone
+
+    @property
+    def path(self) -> str:
+        return self.wish.paths[0]

@@ -61,9 +61,9 @@ def _few(view: View, query: Query) -> list[Row] | None:
     return [
         row
         for row in view.rows(sorted(asked, reverse=True))
-        if row.task.wish.account == query.account
+        if row.wish.account == query.account
         and any(
-            selection.domain in (None, row.task.wish.domain) and row.task.wish.kind in selection.kinds
+            selection.domain in (None, row.wish.domain) and row.wish.kind in selection.kinds
             for selection in asked[row.position]
         )
     ]

@@ -62,7 +62,7 @@ class MemoryLog:
             self._created = max(self._created, int(now))
             task = Task(self._head + 1, self._created, wish)
             for at, path in enumerate(wish.paths):
-                self._rows.append(Row(task.id + at, path, task))
+                self._rows.append(Row(task.id + at, task.id, task.created, replace(wish, paths=(path,))))
                 self._marks[task.id + at] = mark
             self._head = task.last
             tasks.append(task)
@@ -86,7 +86,7 @@ class MemoryLog:
 
     def rows(self, after: int, upto: int) -> list[Rows]:
         wanted = [row for row in self._rows if after < row.position <= upto]
-        return [Rows(row.position, replace(row.task.wish, paths=(row.path,))) for row in wanted]
+        return [Rows(row.position, row.wish) for row in wanted]
 
     def task(self, id_: int) -> Task | None:
         return next((task for task in self._tasks if task.id == id_), None)
@@ -183,12 +183,12 @@ class MemoryLog:
 
 
 def _asked_for(row: Row, query: Query) -> bool:
-    wish = row.task.wish
+    wish = row.wish
     if wish.account != query.account or (query.path is not None and row.path != query.path):
         return False
     return any(_selected(row, selection) for selection in query.selections)
 
 
 def _selected(row: Row, selection: Selection) -> bool:
-    wish = row.task.wish
+    wish = row.wish
     return selection.domain in (None, wish.domain) and wish.kind in selection.kinds and row.position in selection.within

@@ -191,16 +191,12 @@ class View:
                 position = task.last + 1
 
     def rows(self, positions: Sequence[int]) -> list[Row]:
-        tasks: dict[int, Task] = {}
         out = []
         for position in positions:
             chunk = self.chunk_at(position)
             place = chunk.place(position)
-            first, _ = chunk.span(place)
-            task = tasks.get(first)
-            if task is None:
-                task = tasks[first] = self.task(chunk, place)
-            out.append(Row(position, chunk.path(position), task))
+            wish = self._shape(position, chunk.shapes[place]).wish((chunk.path(position),))
+            out.append(Row(position, chunk.span(place)[0], chunk.created[place], wish))
         return out
 
     def since(self, day: Day, seconds: int) -> int:

@@ -116,14 +116,14 @@ def _listed(desk: Desk, rows: Sequence[Row]) -> Iterable[dict[str, Any]]:
     """Rows of any tasks with their states, in the order given."""
     spans: dict[Audience, tuple[int, int]] = {}
     for row in rows:
-        first, last = spans.get(row.task.wish.audience, (row.position, row.position))
-        spans[row.task.wish.audience] = min(first, row.position), max(last, row.position)
+        first, last = spans.get(row.wish.audience, (row.position, row.position))
+        spans[row.wish.audience] = min(first, row.position), max(last, row.position)
     states: dict[Audience, States] = {}
     for row in rows:
-        audience = row.task.wish.audience
+        audience = row.wish.audience
         if audience not in states:
-            states[audience] = States(desk.standing(row.task.wish), *spans[audience])
-        yield shown.row(row.task, row.path, states[audience].at(row.position))
+            states[audience] = States(desk.standing(row.wish), *spans[audience])
+        yield shown.row(row.task, row.created, row.wish.kind, row.path, states[audience].at(row.position))
 
 
 def _is_wanted(args: Filter, row: Mapping[str, Any]) -> bool:

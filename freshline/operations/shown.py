@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from freshline.domain.progress import COMPLETE, RowState
-from freshline.domain.task import Audience, Task
+from freshline.domain.task import Audience, Kind, Task
 from freshline.domain.topology import Topology
 from freshline.log.base import Log
 from freshline.operations.states import Standing, States
@@ -47,7 +47,7 @@ class Kept:
         self.items = self.items or [Item()] * len(states)
         for at, state in enumerate(states):
             if state != before[at]:
-                self.items[at] = row(task, task.wish.paths[at], state)
+                self.items[at] = row(task.id, task.created, task.wish.kind, task.wish.paths[at], state)
         self.states, self.complete = states, all(state is COMPLETE for state in states)
         return self.items
 
@@ -124,14 +124,17 @@ class Shown:
             self._rows -= len(oldest.task.wish.paths)
 
 
-def row(task: Task, path: str, state: RowState) -> Item:
-    """One row as the query operations list it."""
+def row(task: int, created: int, kind: Kind, path: str, state: RowState) -> Item:
+    """One row as the query operations list it.
+
+    :param task: its id
+    """
     return Item(
-        id=str(task.id),
+        id=str(task),
         path=path,
-        kind=task.wish.kind.value,
+        kind=kind.value,
         status=state.status.value,
         process=state.process,
-        created=times.write(task.created),
+        created=times.write(created),
         description=state.description,
     )

@@ -213,7 +213,7 @@ async def test_newest_row_first(log: Log) -> None:
     page = log.find(every(limit=2))
 
     assert page.total == 3
-    assert [(row.position, row.path, row.task) for row in page.rows] == [(3, "/c", tasks[1]), (2, "/b", tasks[0])]
+    assert [(row.position, row.path, row.task) for row in page.rows] == [(3, "/c", tasks[1].id), (2, "/b", 1)]
     assert [row.path for row in log.find(every(offset=2)).rows] == ["/a"]
     assert log.find(every(offset=3)).rows == ()
 
