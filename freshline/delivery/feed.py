@@ -32,6 +32,7 @@ class Feed:
         self._log = log
         self._blocks: OrderedDict[int, Block] = OrderedDict()
         self._kept: OrderedDict[tuple[Scope, int, int], Stretch] = OrderedDict()
+        self._told: OrderedDict[tuple[int, int], Commands] = OrderedDict()
         self._fetches: OrderedDict[tuple[Scope, int, int], tuple[Fetch, ...]] = OrderedDict()
 
     def stretch(self, scope: Scope, after: int, upto: int) -> Stretch:
@@ -60,17 +61,24 @@ class Feed:
 
     def _read(self, scope: Scope, after: int, upto: int) -> Stretch:
         end = max(after, _end(after, upto))
-        runs: list[Run] = []
+        blocks = [self._block(number, end) for number in range(after // STRETCH_ROWS, -(-end // STRETCH_ROWS))]
         warms: list[Warm] = []
-        for number in range(after // STRETCH_ROWS, (end - 1) // STRETCH_ROWS + 1) if end > after else ():
-            block = self._block(number, end)
-            runs += block.told(after, end)
+        for block in blocks:
             for first, last, wish in block.prefetches:
                 if first <= end and last > after and scope.takes(wish):
                     warms.append(Warm(max(first, after + 1), min(last, end), wish.account, wish.domain))
         mark = self._log.mark(end)
         assert mark is not None, f"the log lost its mark of {end}"
-        return Stretch(after, end, mark, Commands(runs), tuple(warms))
+        return Stretch(after, end, mark, self._commands(blocks, after, end), tuple(warms))
+
+    def _commands(self, blocks: Sequence[Block], after: int, end: int) -> Commands:
+        """The refreshes of ``(after, end]``: the same ones for every scope."""
+        if (known := self._told.get((after, end))) is None:
+            known = self._told[after, end] = Commands(run for block in blocks for run in block.told(after, end))
+            if len(self._told) > KEPT_STRETCHES:
+                self._told.popitem(last=False)
+        self._told.move_to_end((after, end))
+        return known
 
     def _block(self, number: int, upto: int) -> Block:
         """The rows after ``number * STRETCH_ROWS``, at least as far as ``upto`` or its own end."""
@@ -108,12 +116,13 @@ def _end(after: int, upto: int) -> int:
 class Block:
     """Some thousand rows of the log, decoded for everybody as far as anybody has asked for them."""
 
-    __slots__ = ("_ends", "_runs", "end", "prefetches")
+    __slots__ = ("_ends", "_firsts", "_runs", "end", "prefetches")
 
     def __init__(self, after: int) -> None:
         self.end = after  #: rows up to here are in it
         self._runs: list[Run] = []
-        self._ends: list[int] = []  #: of these, the last positions
+        self._firsts: list[int] = []  #: of these, the first positions
+        self._ends: list[int] = []  #: and the last ones
         self.prefetches: list[tuple[int, int, Wish]] = []  #: first and last row, of tasks that are alike
 
     def add(self, alike: Sequence[Rows], upto: int) -> None:
@@ -121,16 +130,17 @@ class Block:
         self.prefetches += ((rows.first, rows.last, rows.wish) for rows in alike if rows.wish.kind.is_prefetch)
         for run in of_rows(alike):
             self._runs.append(run)
+            self._firsts.append(run.first)
             self._ends.append(run.last)
         self.end = upto
 
-    def told(self, after: int, upto: int) -> Iterator[Run]:
+    def told(self, after: int, upto: int) -> list[Run]:
         """The refreshes of ``(after, upto]``."""
-        for at in range(bisect_right(self._ends, after), len(self._runs)):
-            run = self._runs[at]
-            if run.first > upto:
-                return
-            yield run.within(after, upto)
+        runs = self._runs[bisect_right(self._ends, after) : bisect_right(self._firsts, upto)]
+        if runs:
+            runs[0] = runs[0].within(after, upto)
+            runs[-1] = runs[-1].within(after, upto)
+        return runs
 
 
 class ScopedReader:

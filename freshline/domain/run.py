@@ -60,11 +60,12 @@ class Commands(Sequence[Command]):
 
     def __init__(self, runs: Iterable[Run]) -> None:
         self.runs = tuple(runs)
+        self._count = sum(run.count for run in self.runs)
         self._made: bytes | None = None
         self._make: Callable[[Sequence[Run]], bytes] | None = None
 
     def __len__(self) -> int:
-        return sum(run.count for run in self.runs)
+        return self._count
 
     def __iter__(self) -> Iterator[Command]:
         return chain.from_iterable(run.commands() for run in self.runs)

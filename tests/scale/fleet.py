@@ -32,6 +32,7 @@ from freshline.delivery.origins import OriginSlots
 from freshline.delivery.runner import EdgeRunner
 from freshline.domain.edge import Edge, Progress
 from freshline.domain.progress import row_state
+from freshline.domain.run import Commands
 from freshline.domain.task import Kind, Status, Wish
 from freshline.domain.topology import Topology
 from freshline.drivers.base import Batch, Lapse
@@ -164,9 +165,10 @@ class Scale:
         """What a gate is told is what was asked for."""
         first, last = bisect_right(self.warm, batch.after), bisect_right(self.warm, batch.upto)
         assert len(batch.commands) == batch.upto - batch.after - (last - first), f"{batch.after} to {batch.upto}: a gap"
-        for command in batch.commands:
-            path = self.paths[command.position - 1]
-            assert path == f"http://{command.host}{command.what.decode()}", f"{command} is not {path}"
+        assert isinstance(batch.commands, Commands)
+        for run in batch.commands.runs:
+            asked = "".join(f"{path}\n" for path in self.paths[run.first - 1 : run.last])
+            assert run.lines.decode() == asked.replace(f"http://{run.host}", ""), f"{run} is not {asked}"
 
     def _look(self) -> None:
         """What callers are told of some rows, beside what the gates are."""

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from freshline.domain.action import Fetch
@@ -106,36 +107,40 @@ class SimGate:
         return Applied(position, mark, (), "200 ok", self.clock())
 
     # -- the driver -----------------------------------------------------------
-    async def _call(self, work: float, act: Callable[[], T]) -> T | Trouble:
+    def _call(self, work: float, act: Callable[[], T], done: Callable[[T | Trouble], None]) -> None:
+        self.net.requests += 1
+        asyncio.get_running_loop().call_later(
+            self.seconds * self.net.dice.expovariate(1) + work, self._arrived, act, done
+        )
+
+    def _arrived(self, act: Callable[[], T], done: Callable[[T | Trouble], None]) -> None:
         net = self.net
-        net.requests += 1
-        now = asyncio.get_running_loop().time
-        await asyncio.sleep(self.seconds * net.dice.expovariate(1) + work)
-        if not net.calm:
-            fate = net.dice.random()
-            if now() < self.cut_until or fate < self.loss:
-                net.lost += 1
-                await asyncio.sleep(TIMEOUT_SECONDS)
-                return Trouble(Fault.TIMEOUT, "no answer")
-            answer = act()
-            if fate < 2 * self.loss:
-                net.lost += 1
-                await asyncio.sleep(TIMEOUT_SECONDS)
-                return Trouble(Fault.TIMEOUT, "no answer")
-            return answer
-        return act()
+        if net.calm:
+            done(act())
+            return
+        loop, fate = asyncio.get_running_loop(), net.dice.random()
+        request_lost = loop.time() < self.cut_until or fate < self.loss
+        answer = None if request_lost else act()
+        if answer is None or fate < 2 * self.loss:
+            net.lost += 1
+            loop.call_later(TIMEOUT_SECONDS, done, Trouble(Fault.TIMEOUT, "no answer"))
+        else:
+            done(answer)
+
+    def ask(self, lease: Lease | None, done: Callable[[Gate | Trouble], None]) -> None:
+        self._call(0, partial(self._status, lease), done)
+
+    def tell(self, batch: Batch, lease: Lease | None, done: Callable[[Applied | Adrift | Trouble], None]) -> None:
+        self._call(len(batch.commands) / APPLIES, partial(self._apply, batch, lease), done)
 
     async def status(self, lease: Lease | None = None) -> Gate | Trouble:
-        return await self._call(0, lambda: self._status(lease))
+        return await _awaited(lambda done: self.ask(lease, done))
 
     async def apply(self, batch: Batch, lease: Lease | None = None) -> Applied | Adrift | Trouble:
-        answer: Applied | Adrift | Trouble = await self._call(
-            len(batch.commands) / APPLIES, lambda: self._apply(batch, lease)
-        )
-        return answer
+        return await _awaited(lambda done: self.tell(batch, lease, done))
 
     async def flush(self, log: str, position: int, mark: str, lease: Lease | None = None) -> Applied | Trouble:
-        return await self._call(0, lambda: self._flush(log, position, mark))
+        return await _awaited(lambda done: self._call(0, lambda: self._flush(log, position, mark), done))
 
     async def probe(self, what: Fetch) -> Probed | Trouble:
         raise AssertionError("delivery does not probe")
@@ -145,7 +150,13 @@ class SimGate:
             self.fetched.add(what.position)
             return Fetched(FetchOutcome.STORED, 200, 1, "stored")
 
-        return await self._call(0.05, act)
+        return await _awaited(lambda done: self._call(0.05, act, done))
 
     async def close(self) -> None:
         pass
+
+
+async def _awaited(call: Callable[[Callable[[T], None]], None]) -> T:
+    waiter: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+    call(lambda answer: None if waiter.done() else waiter.set_result(answer))
+    return await waiter
