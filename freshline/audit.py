@@ -14,9 +14,10 @@ import getpass
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +33,16 @@ class Audit:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._file: _File | None = None  #: the one written to last
 
     def note(self, at: float, **what: Any) -> None:
         """:raises OSError: it cannot be written down"""
-        moment = datetime.fromtimestamp(at, UTC)
-        line = json.dumps({"at": f"{moment:%Y-%m-%dT%H:%M:%SZ}", **_shortened(what)}, ensure_ascii=False) + "\n"
-        self.directory.mkdir(mode=0o700, exist_ok=True)
-        path = self.directory / f"{moment:%Y-%m-%d}{SUFFIX}"
-        file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            raw = _fresh_line(file) + line.encode("utf-8", "backslashreplace")
-            if os.write(file, raw) != len(raw):  # one call: lines of several writers do not mix
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-        finally:
-            os.close(file)
+        moment = _written(int(at // 1))
+        line = _encode({"at": moment, **_shortened(what)}) + "\n"
+        if self._file is None or not self._file.holds(moment[:10]):
+            self._file = None  # closed before another is opened
+            self._file = _File(self.directory, moment[:10])
+        self._file.add(line.encode("utf-8", "backslashreplace"))
 
     def ordered(self, at: float, what: str, **more: Any) -> None:
         """What somebody on this machine did, by the name that the machine knows them by."""
@@ -79,24 +76,71 @@ class Audit:
         return sorted(path.stem for path in self.directory.glob(f"*{SUFFIX}") if _DAY.match(path.stem))
 
 
+class _File:
+    """A day's file, kept open for as long as it is the one by its name."""
+
+    def __init__(self, directory: Path, day: str) -> None:
+        """:raises OSError: it cannot be opened"""
+        directory.mkdir(mode=0o700, exist_ok=True)
+        self._day, self._path = day, str(directory / f"{day}{SUFFIX}")
+        self._file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        found = os.fstat(self._file)
+        self._is, self._size = (found.st_dev, found.st_ino), found.st_size
+        self._ended = -1  #: how long it was when a line of ours had ended it
+
+    def __del__(self) -> None:
+        if (file := getattr(self, "_file", None)) is not None:
+            os.close(file)
+
+    def holds(self, day: str) -> bool:
+        """Whether it is the file of a day still: nobody has removed it or put another in its place."""
+        if day != self._day:
+            return False
+        try:
+            found = os.lstat(self._path)
+        except FileNotFoundError:
+            return False
+        self._size = found.st_size
+        return (found.st_dev, found.st_ino) == self._is
+
+    def add(self, line: bytes) -> None:
+        """:raises OSError: not all of it can be written"""
+        raw = self._fresh_line() + line
+        written = os.write(self._file, raw)  # one call: lines of several writers do not mix
+        if written != len(raw):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self._path)
+        self._ended = self._size + written
+
+    def _fresh_line(self) -> bytes:
+        """What ends the line before ours, where a full disk or a kill cut it off."""
+        if not self._size or self._size == self._ended or os.pread(self._file, 1, self._size - 1) == b"\n":
+            return b""
+        return b"\n"
+
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
+@lru_cache(16)
+def _written(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+@lru_cache(1024)
+def _is_hidden(name: str) -> bool:
+    return HIDDEN.search(name) is not None
+
+
 def _shortened(value: Any, name: str = "") -> Any:
-    match value:
-        case _ if HIDDEN.search(name) and value:
-            return "(hidden)"
-        case Mapping():
-            return {str(key): _shortened(inner, str(key)) for key, inner in value.items()}
-        case list() | tuple():
-            return [_shortened(inner, name) for inner in value]
-        case str() if len(value) > LONGEST:
-            return f"{value[:LONGEST]}… ({len(value)} characters)"
-        case _:
-            return value
-
-
-def _fresh_line(file: int) -> bytes:
-    """What ends the line before ours, where a full disk or a kill cut it off."""
-    size = os.fstat(file).st_size
-    return b"" if not size or os.pread(file, 1, size - 1) == b"\n" else b"\n"
+    if name and value and _is_hidden(name):
+        return "(hidden)"
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST else f"{value[:LONGEST]}… ({len(value)} characters)"
+    if isinstance(value, dict):
+        return {str(key): _shortened(inner, str(key)) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shortened(inner, name) for inner in value]
+    return value
 
 
 def _user() -> str:

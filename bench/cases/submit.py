@@ -21,7 +21,7 @@ from bench.wrk import wrk
 
 ACTION = "RefreshObjectCaches"
 URLS = 1_000
-CONNECTIONS = 16
+CONNECTIONS = {1: 64, URLS: 16}  #: who waits for the disk shares a commit with others: more of them, more a commit
 MOTO_CONNECTIONS = 8  #: with more of them it does less
 CALLS_A_SECOND = {1: 8_000, URLS: 400}  #: more than are ever answered
 
@@ -72,7 +72,8 @@ def _calls(bench: Bench, service: Service, urls: int) -> Sample:
         service.signed(ACTION, {"ObjectPath": "\n".join(_some(domain % DOMAINS, urls, numbers)), "ObjectType": "File"})
         for domain in range(CALLS_A_SECOND[urls] * bench.seconds)
     )
-    return wrk(service.address, calls, seconds=bench.seconds, connections=CONNECTIONS, pid=service.pid).sample(urls)
+    result = wrk(service.address, calls, seconds=bench.seconds, connections=CONNECTIONS[urls], pid=service.pid)
+    return result.sample(urls)
 
 
 def _moto(bench: Bench, moto: Moto) -> Sample:

@@ -7,7 +7,7 @@ whose signature is in a header, since otherwise no two are alike.
 from __future__ import annotations
 
 import hashlib
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 from freshline.wire.encoding import Pairs, join_pairs, parse_pairs
@@ -21,21 +21,26 @@ class Asked:
 
     def __init__(self, query: bytes, body: bytes, form: bool) -> None:
         """:param form: the body holds parameters, too"""
-        self._body = body
+        self._body: bytes | None = body
+        self._digest = self._canonical_query = b""
         self.query_pairs: Pairs = parse_pairs(query)
         self.form_pairs: Pairs = parse_pairs(body) if form else []
         self.params = dict(self.form_pairs)  #: every parameter once
         self.params.update(self.query_pairs)
         self.values: dict[object, Any] = {}  #: what was read out of them, by who read it
 
-    @cached_property
+    @property
     def canonical_query(self) -> bytes:
-        return join_pairs(sorted(self.query_pairs))
+        if self.query_pairs and not self._canonical_query:
+            self._canonical_query = join_pairs(sorted(self.query_pairs))
+        return self._canonical_query
 
-    @cached_property
+    @property
     def digest(self) -> bytes:
         """Of the body, in hex."""
-        return sha256(self._body)
+        if self._body is not None:
+            self._digest, self._body = sha256(self._body), None
+        return self._digest
 
     def repeated(self) -> str | None:
         """A parameter that comes twice, if there is one. Which of the two is meant nobody can say."""

@@ -108,6 +108,23 @@ def test_a_disk_that_was_full_costs_one_line(audit: Audit, full_at: Any) -> None
     assert [line["what"] for line in audit.lines()] == ["one", "three"]
 
 
+def test_a_file_that_was_moved_away(audit: Audit) -> None:
+    """The next line begins another of the day's name; what somebody else wrote meanwhile is left as it is."""
+    audit.note(NOON, what="one")
+    (path,) = audit.directory.iterdir()
+    Audit(audit.directory).note(NOON, what="somebody else")
+    audit.note(NOON, what="two")
+    path.rename(path.with_suffix(".gone"))
+    audit.note(NOON, what="three")
+    path.unlink()
+    audit.note(NOON, what="four")
+    audit.note(NOON + 86_400, what="five")
+
+    before = path.with_suffix(".gone").read_text()
+    assert [json.loads(line)["what"] for line in before.splitlines()] == ["one", "somebody else", "two"]
+    assert [line["what"] for line in audit.lines()] == ["four", "five"]
+
+
 def test_what_is_damaged_is_passed_over(audit: Audit) -> None:
     """The lines around it are shown."""
     audit.note(NOON, what="one")
