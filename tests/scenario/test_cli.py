@@ -19,7 +19,6 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ import pytest
 from freshline.cli.main import app, main
 from freshline.domain.edge import Edge
 from freshline.inventory.sqlite import SqliteInventory
+from tests.scenario.said import Said
 from tests.scenario.stack import SETTINGS, Stack
 from tests.servers.base import SITE, free_port, until
 from tests.servers.nginx import Nginx
@@ -38,28 +38,6 @@ DEAD = "dead.test"  #: its edge is never there
 MANY = [f"d{at}.test" for at in range(12)]
 URL = f"http://{SITE}/a.png"
 FRESHLINE = [sys.executable, "-m", "freshline"]
-
-
-@dataclass(frozen=True)
-class Said:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-    def fine(self) -> Said:
-        assert self.code == 0, self
-        return self
-
-    def refused(self, code: int, *words: str) -> Said:
-        """One line says what is wrong, and nothing of how it was found."""
-        assert self.code == code, self
-        assert self.err.count("\n") == 1 and self.err.startswith("freshline: "), self
-        assert all(word in self.err for word in words), self
-        return self
 
 
 Cli = Callable[..., Said]

@@ -6,7 +6,6 @@ import io
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +13,10 @@ import pytest
 
 from freshline.cli.main import main
 from freshline.inventory.sqlite import SqliteInventory
+from tests.scenario.said import Said
 from tests.unit.test_authorization import statement
 
-Run = Callable[..., "Said"]
-
-
-@dataclass(frozen=True)
-class Said:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        assert self.code == 0, self
-        return json.loads(self.out)
+Run = Callable[..., Said]
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from freshline.drivers.varnish import VarnishDriver
 from freshline.gates import nginx as nginx_gate
 from freshline.gates import varnish as varnish_gate
 from freshline.inventory.sqlite import SqliteInventory
-from tests.scenario.test_cli import Said
+from tests.scenario.said import Said
 from tests.servers.base import free_port, listens, until
 from tests.servers.nginx import MODULES
 

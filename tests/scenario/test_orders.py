@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from freshline.domain.edge import Duty
+from tests.scenario.said import Said
 from tests.scenario.stack import Stack
 from tests.servers.base import SITE, CacheServer, until
 from tests.servers.origin import Origin
 
 DEADLINES = {"FRESHLINE_DEADLINES_REFRESH_SECONDS": "1", "FRESHLINE_DEADLINES_PREFETCH_SECONDS": "600"}
-
-
-@dataclass(frozen=True)
-class Said:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        assert self.code == 0, self
-        return json.loads(self.out)
 
 
 @pytest.fixture
