@@ -112,7 +112,7 @@ class _Packed(msgspec.Struct, array_like=True):
 class Chunk:
     """Unpacked. Its tasks are known by their place in it, counted from 0."""
 
-    __slots__ = ("after", "before", "bytes", "created", "ends", "first", "last", "paths", "shapes")
+    __slots__ = ("_begun", "_columns", "_packed", "after", "before", "bytes", "first", "last", "paths")
 
     def __init__(self, first: int, created: int, blob: bytes) -> None:
         raw = _zstd.unpress(blob)
@@ -121,25 +121,60 @@ class Chunk:
         self.first, self.last = first, first + rows - 1
         self.paths = packed.paths
         self.before, self.after = packed.before, packed.after
-        self.ends = packed.ends or list(range(1, rows + 1))
-        tasks = len(self.ends)
-        self.shapes = packed.shapes if len(packed.shapes) == tasks else packed.shapes * tasks
-        self.created = [created + age for age in packed.ages] or [created] * tasks
+        self._packed, self._begun = packed, created
+        self._columns: tuple[list[int], list[int], list[int]] | None = None
         self.bytes = len(raw) + ROW_BYTES * rows  #: that it takes unpacked, more or less
 
     def __len__(self) -> int:
         """How many tasks it has any rows of."""
-        return len(self.ends)
+        return len(self._packed.ends or self.paths)
+
+    @property
+    def ends(self) -> list[int]:
+        return self._laid_out()[0]
+
+    @property
+    def shapes(self) -> list[int]:
+        return self._laid_out()[1]
+
+    @property
+    def created(self) -> list[int]:
+        return self._laid_out()[2]
+
+    def _laid_out(self) -> tuple[list[int], list[int], list[int]]:
+        """Of each task: how many rows there are up to its last, its shape, and when it was made.
+
+        A look-up by id wants a single task's, so these are made when they are asked for.
+        """
+        if self._columns is None:
+            packed, tasks = self._packed, len(self)
+            self._columns = (
+                packed.ends or list(range(1, tasks + 1)),
+                packed.shapes if len(packed.shapes) == tasks else packed.shapes * tasks,
+                [self._begun + age for age in packed.ages] or [self._begun] * tasks,
+            )
+        return self._columns
+
+    def of(self, place: int) -> tuple[int, int]:
+        """Shape and time of one task."""
+        packed = self._packed
+        shape = packed.shapes[place if len(packed.shapes) > 1 else 0]
+        return shape, self._begun + (packed.ages[place] if packed.ages else 0)
 
     def place(self, position: int) -> int:
         """Which task holds a position."""
-        return bisect_left(self.ends, position - self.first + 1)
+        ends = self._packed.ends
+        return bisect_left(ends, position - self.first + 1) if ends else position - self.first
 
     def span(self, place: int) -> Range:
         """First and last position of a task, wherever they lie."""
-        first = self.first + self.ends[place - 1] if place else self.first - self.before
-        last = self.first + self.ends[place] - 1
-        return first, last + self.after if place == len(self.ends) - 1 else last
+        ends = self._packed.ends
+        if ends:
+            first = self.first + ends[place - 1] if place else self.first - self.before
+            last = self.first + ends[place] - 1
+        else:  # each is of one row
+            first, last = self.first + place - (0 if place else self.before), self.first + place
+        return first, last + self.after if place == len(self) - 1 else last
 
     def since(self, seconds: int) -> int:
         """The first position of a task that was made at or after a time, or the one after the chunk."""

@@ -168,7 +168,7 @@ class Reading:
 def _task(view: View, id_: int) -> Task | None:
     if not view.holds(id_):
         return None
-    chunk = view.chunk_at(id_)
+    chunk = view.chunk_at(id_, again=False)
     place = chunk.place(id_)
     return view.task(chunk, place) if chunk.span(place)[0] == id_ else None
 

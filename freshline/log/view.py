@@ -118,23 +118,28 @@ class View:
             segment = self.kept.segments.put(span, Segment.decode(span[0], head))
         return segment
 
-    def chunk_at(self, position: int) -> Chunk:
-        """The chunk that holds a position."""
+    def chunk_at(self, position: int, *, again: bool = True) -> Chunk:
+        """The chunk that holds a position.
+
+        :param again: others will want rows of it; whoever asks by ids asks for one here and one there, all over the log
+        """
         chunk = self._chunk
         if chunk is not None and chunk.first <= position <= chunk.last:
             return chunk
         first, count, created, packed = self.db.execute(self.day_of(position).sql["chunk_at"], (position,)).fetchone()
         chunk = self.kept.chunks.get((first, count))
         if chunk is None:
-            chunk = self.kept.chunks.put((first, count), Chunk(first, created, packed))
+            chunk = Chunk(first, created, packed)
+            if again:
+                self.kept.chunks.put((first, count), chunk)
         self._chunk = chunk
         return chunk
 
     def task(self, chunk: Chunk, place: int) -> Task:
         """A task of which a chunk holds some rows."""
         first, last = chunk.span(place)
-        shape = self._shape(first, chunk.shapes[place])
-        return Task(first, chunk.created[place], shape.wish(tuple(self._paths(chunk, first, last))))
+        number, created = chunk.of(place)
+        return Task(first, created, self._shape(first, number).wish(tuple(self._paths(chunk, first, last))))
 
     def _paths(self, chunk: Chunk, first: int, last: int) -> list[str]:
         if chunk.first <= first and last <= chunk.last:
@@ -195,8 +200,9 @@ class View:
         for position in positions:
             chunk = self.chunk_at(position)
             place = chunk.place(position)
-            wish = self._shape(position, chunk.shapes[place]).wish((chunk.path(position),))
-            out.append(Row(position, chunk.span(place)[0], chunk.created[place], wish))
+            number, created = chunk.of(place)
+            wish = self._shape(position, number).wish((chunk.path(position),))
+            out.append(Row(position, chunk.span(place)[0], created, wish))
         return out
 
     def since(self, day: Day, seconds: int) -> int:

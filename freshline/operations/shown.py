@@ -39,7 +39,10 @@ class Kept:
     def rows(self, standing: Standing) -> list[Item]:
         """Every row in its state. Not to be changed by whoever gets them."""
         task = self.task
-        if self.complete and standing.is_complete(task.id, self.last):
+        if standing.is_complete(task.id, self.last):
+            if not self.complete:
+                self.items = [row(task.id, task.created, task.wish.kind, path, COMPLETE) for path in task.wish.paths]
+                self.states, self.complete = [COMPLETE] * len(self.items), True
             return self.items
         stretches = States(standing, task.id, self.last)
         states = [stretches.at(position) for position in range(task.id, self.last + 1)]

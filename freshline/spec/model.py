@@ -77,6 +77,12 @@ class Field:
 class Shape:
     fields: tuple[Field, ...]  #: in JSON order
     xml: tuple[Field, ...]  #: in XML order
+    plain: tuple[tuple[str, str], ...] | None = field(init=False)
+    """Names and sources in JSON order, where every value is written as it is."""
+
+    def __post_init__(self) -> None:
+        plain = not any(each.single or each.shape is not None or each.text or each.spell for each in self.fields)
+        object.__setattr__(self, "plain", tuple((each.name, each.source) for each in self.fields) if plain else None)
 
 
 @dataclass(frozen=True, slots=True)

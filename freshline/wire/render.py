@@ -108,6 +108,8 @@ def error(
 
 
 def _tree(shape: Shape, values: Mapping[str, Any]) -> dict[str, Any]:
+    if shape.plain is not None:
+        return {name: values[source] for name, source in shape.plain}
     out: dict[str, Any] = {}
     for field in shape.fields:
         value: Any = None if field.single else values[field.source]
