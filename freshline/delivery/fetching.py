@@ -14,12 +14,13 @@ from typing import Any
 from freshline.delivery.events import FetchAnswered
 from freshline.delivery.origins import Places
 from freshline.domain.action import Fetch, onward
-from freshline.drivers.base import Driver, Fetched, Several, Trouble
+from freshline.drivers.base import Asked, Direct, Driver, Fetched, Several, Trouble
 
 REDIRECTS = 5  #: followed one after the other
 TOGETHER = 8  #: in one request; more of them save little, and a few requests are shared out among a server's workers
 
 Answer = Fetched | Trouble
+Broke = Callable[[Exception], Trouble]
 Call = Callable[[Coroutine[Any, Any, Answer | None]], Coroutine[Any, Any, Answer | None]]
 
 
@@ -37,17 +38,22 @@ class Fetching:
         driver: Driver,
         places: Places,
         call: Call,
+        broke: Broke,
         answered: Callable[[FetchAnswered], None],
         *,
         follow: bool,
     ) -> None:
         """
         :param call: makes values of a driver's faults
+        :param broke: makes one of such a fault
         :param answered: called for each, its place given back before
         :param follow: what is redirected within its domain brings what it is redirected to, too
         """
         self._driver, self._places, self._call, self._answered, self._follow = driver, places, call, answered, follow
+        self._broke = broke
         self._several = driver if isinstance(driver, Several) else None
+        self._direct = driver if isinstance(driver, Direct) else None
+        self._asked: dict[Errand, Asked] = {}
         self._doing: dict[asyncio.Task[None], Sequence[Errand]] = {}
 
     def go(self, fetches: Sequence[Fetch]) -> None:
@@ -58,6 +64,8 @@ class Fetching:
             together = errands[at : at + size]
             if self._several is not None and len(together) > 1:
                 self._start(self._each(self._several, together), together)
+            elif self._direct is not None:
+                self._ask(self._direct, together[0], together[0].fetch)
             else:
                 self._start(self._one(together[0], together[0].fetch), together)
 
@@ -70,7 +78,15 @@ class Fetching:
             if not any(errand.waits for errand in errands):
                 doing.cancel()
 
+        for errand in [errand for errand in self._asked if errand.fetch.position not in owed]:
+            self._asked.pop(errand).abandon()
+            self._give_back(errand)
+
     async def close(self) -> None:
+        for errand, asked in self._asked.items():
+            asked.abandon()
+            self._give_back(errand)
+        self._asked = {}
         doing = list(self._doing)
         for each in doing:
             each.cancel()
@@ -85,6 +101,22 @@ class Fetching:
         """Also of one that was cancelled before it had begun."""
         for errand in self._doing.pop(doing):
             self._give_back(errand)
+
+    def _ask(self, direct: Direct, errand: Errand, what: Fetch, redirects: int = REDIRECTS) -> None:
+        """Without a task: thousands a second are asked for."""
+
+        def done(answer: Answer) -> None:
+            del self._asked[errand]
+            there = self._onward(what, answer)
+            if there is not None and redirects:
+                self._ask(direct, errand, there, redirects - 1)
+            else:
+                self._end(errand, answer)
+
+        try:
+            self._asked[errand] = direct.fetch_then(what, done)
+        except Exception as error:
+            self._end(errand, self._broke(error))
 
     async def _one(self, errand: Errand, what: Fetch, redirects: int = REDIRECTS) -> None:
         while True:

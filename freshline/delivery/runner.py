@@ -101,7 +101,7 @@ class EdgeRunner:
         self._sent = 0.0  #: when the batch or flush that is under way was, monotonic
         self._looked: dict[bool, int] = {False: progress.cursor, True: progress.cursor}
         self._look_again = 0.0
-        self._fetching = Fetching(driver, self._places, self._tasks.call, self._post, follow=follow)
+        self._fetching = Fetching(driver, self._places, self._tasks.call, self._tasks.broke, self._post, follow=follow)
         self._going: list[Fetch] = []  #: prefetches that begin in this turn
         self._looks = False  #: in the next turn of the loop
 

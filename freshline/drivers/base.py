@@ -175,3 +175,21 @@ class Several(Protocol):
         :return: what befell all that it was not called for
         """
         ...
+
+
+class Asked(Protocol):
+    """Something that was asked for, and may be given up."""
+
+    def abandon(self) -> None: ...
+
+
+@runtime_checkable
+class Direct(Protocol):
+    """A driver that can be asked for an object without a task for it."""
+
+    def fetch_then(self, what: Fetch, done: Callable[[Fetched | Trouble], None]) -> Asked:
+        """:meth:`Driver.fetch`
+
+        :param done: called once, in a later turn of the loop, unless it is given up before
+        """
+        ...

@@ -36,11 +36,11 @@ class GateDriver:
     # -- :class:`freshline.drivers.base.Prompt`
     def ask(self, lease: Lease | None, done: Callable[[Gate | Trouble], None]) -> None:
         head = self._openings[lines.STATUS] + _leased(lease) + b"\r\n"
-        self._client.send(head, b"", _told(self._status.read, done), seconds=self._patience.status_seconds)
+        self._client.send(head, b"", telling(self._status.read, done), seconds=self._patience.status_seconds)
 
     def tell(self, batch: Batch, lease: Lease | None, done: Callable[[Applied | Adrift | Trouble], None]) -> None:
         body, tail = lines.batch_parts(batch)
-        self._post(lines.BATCH, body, tail, lease, _told(_answer, done))
+        self._post(lines.BATCH, body, tail, lease, telling(_answer, done))
 
     def _post(
         self, target: str, body: bytes, tail: bytes, lease: Lease | None, done: Callable[[Reply | Trouble], None]
@@ -59,7 +59,7 @@ class GateDriver:
     async def flush(self, log: str, position: int, mark: str, lease: Lease | None = None) -> Applied | Trouble:
         body = lines.flush_body(log, position, mark)
         answer: Applied | Adrift | Trouble = await _awaited(
-            lambda done: self._post(lines.FLUSH, body, b"", lease, _told(_answer, done))
+            lambda done: self._post(lines.FLUSH, body, b"", lease, telling(_answer, done))
         )
         return Trouble(Fault.GARBAGE, answer.said) if isinstance(answer, Adrift) else answer
 
@@ -76,12 +76,17 @@ def _leased(lease: Lease | None) -> bytes:
     return b"" if lease is None else f"{lines.LEASE_HEADER}: {lines.lease_value(lease)}\r\n".encode("ascii")
 
 
-def _told(read: Callable[[Reply], T], done: Callable[[T | Trouble], None]) -> Callable[[Reply | Trouble], None]:
-    """What hears a reply and says what it means. A fault of ours in reading it is told as the edge's trouble."""
+def telling(
+    read: Callable[[Reply], T], done: Callable[[T | Trouble], None], answer_header: str = ""
+) -> Callable[[Reply | Trouble], None]:
+    """What hears a reply and says what it means. A fault of ours in reading it is told as the edge's trouble.
+
+    :param answer_header: see :func:`understood`
+    """
 
     def told(reply: Reply | Trouble) -> None:
         try:
-            answer = understood(reply, read)
+            answer = understood(reply, read, answer_header)
         except Exception as error:
             logger.exception("a driver broke")
             answer = Trouble(Fault.FAILED, f"driver: {error!r}")

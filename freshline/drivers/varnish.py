@@ -6,13 +6,16 @@ a visitor; the gate answers in a header, and no body ever comes here.
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from freshline.domain.action import Fetch
 from freshline.drivers import lines
-from freshline.drivers.base import Fetched, FetchOutcome, Presence, Probed, Trouble
-from freshline.drivers.gate import GateDriver, understood
-from freshline.drivers.http import Reply
+from freshline.drivers.base import Asked, Fetched, FetchOutcome, Presence, Probed, Trouble
+from freshline.drivers.gate import GateDriver, telling, understood
+from freshline.drivers.http import Reply, opening
 
 PROBE_HEADER = "freshline-probe"
 PRESENCE_HEADER = "freshline-presence"
@@ -64,12 +67,34 @@ class VarnishDriver(GateDriver):
                 return Fetched(FetchOutcome.OTHER, 0, 0, why)
         return understood(await self._head(what, FETCH_HEADER, self._patience.fetch_seconds), _fetched, FETCH_HEADER)
 
+    def fetch_then(self, what: Fetch, done: Callable[[Fetched | Trouble], None]) -> Asked:
+        """:class:`freshline.drivers.base.Direct`"""
+        for name, value in what.headers:
+            if (why := _refusal(name, value)) is not None:
+                return Later(asyncio.get_running_loop().call_soon(done, Fetched(FetchOutcome.OTHER, 0, 0, why)))
+        head = opening("HEAD", what.target, self._asking(what, FETCH_HEADER)) + b"\r\n"
+        told = telling(_fetched, done, FETCH_HEADER)
+        return self._client.send(head, b"", told, head_only=True, seconds=self._patience.fetch_seconds)
+
     async def _head(self, what: Fetch, errand: str, seconds: float) -> Reply | Trouble:
+        return await self._client.request("HEAD", what.target, self._asking(what, errand), seconds=seconds)
+
+    def _asking(self, what: Fetch, errand: str) -> Mapping[str, str]:
         asked = {name.lower(): value for name, value in what.headers if _refusal(name, value) is None}
         ours = {"host": what.host, lines.KEY_HEADER: self._headers[lines.KEY_HEADER], errand: "1"}
         if what.scheme == "https":
             ours["x-forwarded-proto"] = "https"  # Varnish speaks no TLS: this is how it learns what the visitor spoke
-        return await self._client.request("HEAD", what.target, {**asked, **ours}, seconds=seconds)
+        return {**asked, **ours}
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """An answer that is known already."""
+
+    handle: asyncio.Handle
+
+    def abandon(self) -> None:
+        self.handle.cancel()
 
 
 def _refusal(name: str, value: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import pytest
@@ -25,7 +25,7 @@ from freshline.domain.edge import Edge, Progress
 from freshline.domain.ranges import Ranges
 from freshline.domain.task import Kind, Wish
 from freshline.domain.topology import Topology
-from freshline.drivers.base import Applied, Batch, Fault, Fetched, FetchOutcome, Gate, Lease, Probed, Trouble
+from freshline.drivers.base import Applied, Asked, Batch, Fault, Fetched, FetchOutcome, Gate, Lease, Probed, Trouble
 from freshline.log.memory import MemoryLog
 
 EDGE = Edge("e", "scripted", "g", "127.0.0.1:1", "127.0.0.1:2", "secret")
@@ -207,6 +207,54 @@ async def test_of_several_one_is_led_on_and_another_given_up() -> None:
     await until(lambda: len(gate.asked) == 2)
     assert gate.asked[1] == ["/0", "/1", "/2"], "each place is there again, and once"
     task.cancel()
+
+
+class Prompted(Scripted):
+    """One that is asked without a task, and answers when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: dict[str, Callable[[Fetched | Trouble], None]] = {}
+        self.abandoned: list[str] = []
+
+    def fetch_then(self, what: Fetch, done: Callable[[Fetched | Trouble], None]) -> Asked:
+        if what.target == "/broken":
+            raise ValueError("a driver's own fault")
+        self.asked[what.target] = done
+        return Given(self.abandoned, what.target)
+
+
+@dataclass
+class Given:
+    abandoned: list[str]
+    target: str
+
+    def abandon(self) -> None:
+        self.abandoned.append(self.target)
+
+
+async def test_what_is_asked_without_a_task_ends_in_every_way() -> None:
+    """Stored, led on to another object, broken by a fault of ours, given up when it is late, and at the end."""
+    log, gate = MemoryLog(), Prompted()
+    task = run(log, gate, origins=OriginSlots(each=8), follow=True, prefetch_seconds=0.6)
+    urls = tuple(f"http://a.test/{name}" for name in ("stored", "here", "broken", "late"))
+    await log.append([Wish("1", "a.test", "g", Kind.PRELOAD, urls)], now=time.time())
+    await until(lambda: len(gate.asked) == 3)
+
+    gate.asked["/stored"](STORED)
+    gate.asked["/here"](Fetched(FetchOutcome.OTHER, 302, 0, "redirects to /there", "/there"))
+    await until(lambda: "/there" in gate.asked)
+    gate.asked["/there"](STORED)
+    await until(lambda: log.progress("e").cursor == 4)
+    assert [list(rows) for _, rows in log.progress("e").failed] == [[(3, 4)]]
+    assert gate.abandoned == ["/late"]
+
+    gate.asked.clear()
+    await log.append([Wish("1", "a.test", "g", Kind.PRELOAD, urls)], now=time.time())
+    await until(lambda: len(gate.asked) == 3)  # each place is there again
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert sorted(gate.abandoned) == ["/here", "/late", "/late", "/stored"]
 
 
 @pytest.mark.parametrize(

@@ -838,6 +838,21 @@ vmod_presence(VRT_CTX)
 	    errand->stamp.position));
 }
 
+/* Of a fetch's answer nobody wants more than what came of it and where it leads to. */
+static void
+keep_location(struct http *resp)
+{
+	uint16_t from, to;
+
+	for (from = to = HTTP_HDR_FIRST; from < resp->nhd; from++) {
+		if (!http_IsHdr(&resp->hd[from], H_Location))
+			continue;
+		resp->hd[to] = resp->hd[from];
+		resp->hdf[to++] = resp->hdf[from];
+	}
+	resp->nhd = to;
+}
+
 VCL_STRING
 vmod_fetched(VRT_CTX)
 {
@@ -850,6 +865,7 @@ vmod_fetched(VRT_CTX)
 	oc = req->objcore;
 	if (oc == NULL)
 		return (NULL);
+	keep_location(ctx->http_resp);
 	trouble = HTTP_GetHdrPack(req->wrk, oc, H_TROUBLE);
 	if (trouble != NULL)
 		return (trouble);
