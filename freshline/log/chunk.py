@@ -176,11 +176,6 @@ class Chunk:
             first, last = self.first + place - (0 if place else self.before), self.first + place
         return first, last + self.after if place == len(self) - 1 else last
 
-    def since(self, seconds: int) -> int:
-        """The first position of a task that was made at or after a time, or the one after the chunk."""
-        place = bisect_left(self.created, seconds)
-        return max(self.span(place)[0], self.first) if place < len(self.ends) else self.last + 1
-
     def path(self, position: int) -> str:
         return self.paths[position - self.first]
 

@@ -79,13 +79,16 @@ class _Thread:
         self._many = frozenset(ids) if len(ids) > FEW_KEYS and not any_domain else None
         self._upto: dict[int, int] = {}
 
-    def upto(self, day: Day, position: int) -> int:
-        """How many rows the day has up to a position."""
+    def upto(self, day: Day, position: int, *, ends: bool = False) -> int:
+        """How many rows the day has up to a position.
+
+        :param ends: a segment surely ends there
+        """
         if position < day.first:
             return 0
         count = self._upto.get(position)
         if count is None:
-            first, last = self._view.span_at(position)
+            first, last = (position, position) if ends else self._view.span_at(position)
             if position >= last:
                 count = self._counted(day, position)
             else:
@@ -153,13 +156,15 @@ class _Strand:
                 counts.append(count)
         return cls(thread, runs, counts) if runs else None
 
-    def above(self, day: Day, position: int) -> int:
+    def above(self, day: Day, position: int, *, ends: bool = False) -> int:
         """How many rows lie past a position."""
         at = bisect_right(self._firsts, position) - 1
         rest = self.count - self._upto[at + 1]
         if at >= 0 and self.runs[at][1] > position:
             upto = self.thread.upto
-            rest += self._upto[at + 1] - self._upto[at] - upto(day, position) + upto(day, self.runs[at][0] - 1)
+            rest += (
+                self._upto[at + 1] - self._upto[at] - upto(day, position, ends=ends) + upto(day, self.runs[at][0] - 1)
+            )
         return rest
 
     def newest(self, view: View, day: Day, position: int) -> int | None:
@@ -233,7 +238,7 @@ def _locate(view: View, day: Day, strands: list[_Strand], skip: int) -> tuple[in
         if above > skip:
             low, above_low = last, above
             continue
-        above_first = sum(strand.above(day, first - 1) for strand in strands)
+        above_first = sum(strand.above(day, first - 1, ends=True) for strand in strands)
         if above_first > skip:
             return last, skip - above
         high, above_high = first - 1, above_first

@@ -24,7 +24,7 @@ from freshline.log.statements import script
 from freshline.log.view import Recent
 from freshline.log.writer import Writer
 
-VERSION = 6  #: of the schema
+VERSION = 7  #: of the schema
 CHECKPOINT_PAGES = 4_000  #: the write-ahead log is folded into the file when it is this long
 MARKS_KEPT = 1_024  #: of the positions asked for last
 WAL_BYTES = 64 << 20  #: what it may keep of the disk after it grew longer

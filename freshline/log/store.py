@@ -263,13 +263,16 @@ class Store:
         today, sql = self._today, self._today.sql
         laid = Laid()
         sizes: list[tuple[int, int]] = []
+        moments: dict[int, int] = {}
         for task in tasks:
+            moments.setdefault(task.created, task.id)
             wish = task.wish
             laid.add(wish.paths, self._shape(today, Shape.of(wish)), task.created)
             sizes.append((self._key(wish.account, wish.domain, wish.kind), len(wish.paths)))
         segment = Segment.of(tasks[0].id, sizes, secrets.token_hex(4))
         self._db.execute(sql["insert_segment"], (segment.first, segment.last, segment.encode()))
         self._db.executemany(sql["insert_chunk"], laid.chunks(segment.first))
+        self._db.executemany(sql["insert_moment"], moments.items())
         parts = []
         for key, (count, share) in segment.shares(self._any.__getitem__).items():
             before = today.counts.get(key)

@@ -207,8 +207,8 @@ class View:
 
     def since(self, day: Day, seconds: int) -> int:
         """The first position of a day created at or after a time, or the one after the day."""
-        found = self.db.execute(day.sql["chunk_before"], (seconds,)).fetchone()
-        return min(self.chunk_at(found[0]).since(seconds), day.last + 1) if found else day.first
+        found = self.db.execute(day.sql["since"], (seconds,)).fetchone()
+        return min(found[0], day.last + 1) if found else day.last + 1
 
     def key(self, account: str, domain: str | None, kind: Kind) -> int | None:
         """What rows like these are counted under; ``None`` if there never were any."""

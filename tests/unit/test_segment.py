@@ -100,9 +100,6 @@ def test_chunks(drawn: list[list[tuple[Wish, int]]], first: int, again: bool) ->
         for position in range(chunk.first, chunk.last + 1):
             place = chunk.place(position)
             seen.append((position, chunk.path(position), chunk.span(place), chunk.created[place], chunk.shapes[place]))
-        for seconds in range(chunk.created[0] + 1, chunk.created[-1] + 2):
-            young = (task.id for task in tasks if task.created >= seconds and task.id <= chunk.last)
-            assert chunk.since(seconds) == next(young, chunk.last + 1)
     assert seen == [
         (task.id + at, path, (task.id, task.last), task.created, shapes.index(Shape.of(task.wish)))
         for task in tasks

@@ -6,6 +6,9 @@ INSERT INTO segment_$day VALUES (?, ?, ?)
 -- name: insert_chunk
 INSERT INTO chunk_$day VALUES (?, ?, ?, ?)
 
+-- name: insert_moment
+INSERT OR IGNORE INTO moment_$day VALUES (?, ?)
+
 -- name: insert_part
 INSERT INTO part_$day VALUES (?, ?, ?, ?, ?)
 
@@ -64,9 +67,8 @@ SELECT first, last, head FROM segment_$day WHERE first > ? ORDER BY first LIMIT 
 -- name: chunk_at
 SELECT first, count, created, packed FROM chunk_$day WHERE first <= ? ORDER BY first DESC LIMIT 1
 
--- name: chunk_before
--- The last one whose first task was made before a time.
-SELECT first FROM chunk_$day WHERE created < ? ORDER BY created DESC, first DESC LIMIT 1
+-- name: since
+SELECT first FROM moment_$day WHERE created >= ? ORDER BY created LIMIT 1
 
 -- name: chunks
 SELECT first, created, packed FROM chunk_$day WHERE first BETWEEN ? AND ? ORDER BY first

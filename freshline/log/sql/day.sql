@@ -10,7 +10,12 @@ CREATE TABLE chunk_$day (
     created INTEGER NOT NULL,   -- when the task of the first row was made
     packed BLOB NOT NULL        -- chunk.py
 );
-CREATE INDEX chunk_at_$day ON chunk_$day (created);
+
+-- Of each second in which tasks were made, the first position.
+CREATE TABLE moment_$day (
+    created INTEGER PRIMARY KEY,
+    first INTEGER NOT NULL
+);
 
 -- What tasks have in common. A shape may be there more than once.
 CREATE TABLE shape_$day (
