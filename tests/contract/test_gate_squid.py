@@ -376,6 +376,22 @@ def test_what_cannot_be_written_is_not_acknowledged(origin, make):
     assert log.status().position == 2
 
 
+def test_a_journal_that_is_taken_away_empties_the_cache(origin, make):
+    """What the gate cannot write down is as if it forgot everything: nothing old is served, and a new journal begun."""
+    squid, log = make()
+    origin.serves("/a", "v1")
+    squid.get("/a")
+    squid.get("/a").hit("v1")
+    squid.journal.unlink()
+    origin.serves("/a", "v2")
+    log.refresh(Verb.FILE, b"/b")
+
+    squid.get("/a").fetched("v2")
+    squid.restart()
+    log.catch_up()
+    squid.get("/a").hit("v2")
+
+
 def test_rules_beyond_the_bound_cost_fetches_and_leave_nothing_old(origin, make):
     """Rules that had to go leave a floor behind, also in the journal."""
     squid, log = make(rules=500)

@@ -12,8 +12,10 @@ SOURCES = tuple(HERE / name for name in ("gate.c", "lease.c", "flights.c", "rule
 HEADERS = tuple(HERE / name for name in ("gate.h", "lease.h", "flights.h", "rules.h", "canonical.h", "siphash.h"))
 
 #: A memory on disk, where the server's cache is.
-DISK_SOURCES = (HERE / "disk.c", HERE / "journal.c")
-DISK_HEADERS = (HERE / "disk.h", HERE / "journal.h")
+JOURNAL_SOURCES = (HERE / "record.c", HERE / "journal.c")
+JOURNAL_HEADERS = (HERE / "record.h", HERE / "journal.h")
+DISK_SOURCES = (HERE / "disk.c", *JOURNAL_SOURCES)
+DISK_HEADERS = (HERE / "disk.h", *JOURNAL_HEADERS)
 
 #: A listener of the gate's own, where the server lends it none.
 DOOR_SOURCES = (HERE / "door.c", HERE / "errand.c")

@@ -401,16 +401,26 @@ journal_bytes(void)
 }
 
 const char *
-journal_open(const char *at)
+journal_at(const char *at)
 {
-	const struct timespec moment = {0, 100000000};
-	char lock[PATH_MAX + 8];
-	int held, tries;
 
 	if (at[0] != '/' || strlen(at) >= sizeof path)
 		return ("not an absolute path");
 	snprintf(path, sizeof path, "%s", at);
 	snprintf(path_new, sizeof path_new, "%s.new", at);
+	return (NULL);
+}
+
+const char *
+journal_open(const char *at)
+{
+	const char *why = journal_at(at);
+	const struct timespec moment = {0, 100000000};
+	char lock[PATH_MAX + 8];
+	int held, tries;
+
+	if (why != NULL)
+		return (why);
 	snprintf(lock, sizeof lock, "%s.lock", at);
 	if ((held = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600)) < 0)
 		return (strerror(errno));

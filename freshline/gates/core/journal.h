@@ -31,6 +31,8 @@ struct stance {
 
 /* Takes the journal at that path for this process, for good. Waits some seconds for another one to end. */
 const char *journal_open(const char *path);
+/* The same for who sees to it by other means that no other process has it. */
+const char *journal_at(const char *path);
 
 /* Gives every committed line to `line`. `found->log` is empty where there is no journal, or none that can be read. */
 const char *journal_read(struct stance *found, void (*line)(struct slice line));

@@ -498,39 +498,6 @@ rules_tag_newest(uint64_t tag)
 	return (newest_of(found));
 }
 
-uint64_t
-rules_floor(struct slice host)
-{
-	uint32_t at;
-	uint64_t floor;
-
-	pthread_rwlock_rdlock(&lock);
-	at = find_host(host_key_of(host));
-	floor = at == NONE ? 0 : hosts[at].floor;
-	pthread_rwlock_unlock(&lock);
-	return (floor);
-}
-
-int
-rules_hold(enum verb verb, struct slice host_name, struct slice what, uint64_t position)
-{
-	uint64_t host_key = host_key_of(host_name), newest = 0;
-	const struct regex *r;
-	uint32_t at, entry;
-
-	pthread_rwlock_rdlock(&lock);
-	if ((at = find_host(host_key)) == NONE || hosts[at].floor > position)
-		;
-	else if (verb == VERB_REGEX) {
-		for (r = hosts[at].newest_regex; r != NULL && newest == 0; r = r->older)
-			if (r->size == what.size && memcmp(r->pattern, what.at, what.size) == 0)
-				newest = max(r->hard, r->soft);
-	} else if ((entry = find_entry(key_of(verb, host_key, what.at, what.size))) != NONE)
-		newest = max(entries[entry].hard, entries[entry].soft);
-	pthread_rwlock_unlock(&lock);
-	return (newest == position);
-}
-
 /* ---- forgetting ---- */
 
 static void

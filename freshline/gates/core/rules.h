@@ -142,10 +142,6 @@ uint64_t rules_host(struct slice host);
 uint64_t rules_tag(uint64_t host, struct slice tag);
 uint64_t rules_tag_newest(uint64_t tag);
 
-/* Whether this very rule still says something: no newer one has taken its place, and no floor covers it. */
-int rules_hold(enum verb verb, struct slice host, struct slice what, uint64_t position);
-uint64_t rules_floor(struct slice host);
-
 /* Lets go of the oldest until so many are left. */
 void rules_keep(uint64_t rules);
 

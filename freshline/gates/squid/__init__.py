@@ -16,12 +16,19 @@ from freshline.gates import LAPSES, core
 from freshline.gates.build import Missing, bundle, kept, program, run
 
 HERE = Path(__file__).parent
-PARTS = ("settings", "keep", "duty", "epoch", "tags", "journal", "patterns", "door", "learn", "visit", "listen")
+PARTS = ("settings", "keep", "duty", "epoch", "tags", "door", "learn", "visit", "listen")
 SOURCES = (
     *(HERE / f"{name}.c" for name in ("main", *PARTS)),
     *(path for path in core.SOURCES if path.name != "flights.c"),
+    *core.JOURNAL_SOURCES,
+    *core.PATTERN_SOURCES,
 )
-HEADERS = (*(HERE / f"{name}.h" for name in PARTS), *core.HEADERS)
+HEADERS = (
+    *(HERE / f"{name}.h" for name in PARTS),
+    *(path for path in core.HEADERS if path.name != "flights.h"),
+    *core.JOURNAL_HEADERS,
+    *core.PATTERN_HEADERS,
+)
 SCRIPT = "build.sh"
 PROGRAM = "freshline-squid"  #: what the script makes, beside itself
 PACKAGES = "gcc libc6-dev libpcre2-dev"

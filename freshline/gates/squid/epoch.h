@@ -15,7 +15,7 @@
 
 #include "rules.h"
 
-#define GENERATION_SIZE	24
+#define GENERATION_SIZE	16
 
 struct epoch {
 	char generation[GENERATION_SIZE + 1];

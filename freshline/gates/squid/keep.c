@@ -14,10 +14,10 @@
 
 #include "duty.h"
 #include "epoch.h"
-#include "journal.h"
 #include "lease.h"
 #include "listen.h"
-#include "patterns.h"
+#include "pattern.h"
+#include "record.h"
 #include "settings.h"
 
 #define FOR_EVER	(UINT64_MAX / 2)
@@ -27,10 +27,8 @@ static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
 static _Atomic int ready;
 static _Atomic int left;
 static struct shared *shared;
-static struct standing at;
-static char next_mark[sizeof at.mark];
-static uint64_t next_position = UINT64_MAX;	/* of the batch under way */
-static uint64_t life;		/* of the rules that at.generation goes with */
+static struct stance at;	/* its life is the generation of keys, in hexadecimal */
+static uint64_t life;		/* of the rules that it goes with */
 static int flushing;
 
 static void
@@ -49,35 +47,43 @@ throw_away(void)
 	epoch_serve(word);
 }
 
-static const char *
-batch(const struct command *commands, size_t n, uint64_t after, uint64_t upto, struct slice mark)
+static void
+serve(void)
 {
-	const char *why;
+	char word[GENERATION_SIZE + 1];
 
-	if ((why = journal_compact(&at)) != NULL)
-		fprintf(stderr, "freshline: WARNING: %s: not compacted: %s\n", settings.journal, why);
-	if ((why = journal_append(commands, n, after, upto, mark)) != NULL)
-		return (why);
-	snprintf(next_mark, sizeof next_mark, "%.*s", (int)mark.size, mark.at);
-	next_position = upto;
-	return (NULL);
+	snprintf(word, sizeof word, "%016" PRIx64, at.life);
+	epoch_serve(word);
 }
 
-/* The rules ran out of room for hosts and began anew: everything fetched before now goes out of use. */
+/* Everything fetched before now goes out of use. */
 static const char *
-collapse(void)
+collapse(const char *because)
 {
 	const char *why;
 
-	fprintf(stderr, "freshline: WARNING: no room for more hosts: the whole cache is out of use\n");
+	fprintf(stderr, "freshline: WARNING: %s: the whole cache is out of use\n", because);
+	throw_away();
 	rules_renew(at.position);
 	epoch_forget_all();
-	epoch_random(at.generation);
+	at.life = rules_other_life();
 	if ((why = journal_begin(&at)) != NULL)
 		return (why);
 	life = rules_life();
 	lease_end();
+	if (shared->synced)
+		serve();
+	else
+		throw_away();
 	return (NULL);
+}
+
+static const char *
+batch(const struct command *commands, size_t n, uint64_t after, uint64_t upto, struct slice mark)
+{
+	const char *why = record_tend(&at) ? NULL : collapse("the journal is gone, or cannot be read back");
+
+	return (why != NULL ? why : record_batch(&at, commands, n, after, upto, mark));
 }
 
 static const char *
@@ -85,25 +91,14 @@ applied(uint64_t upto, int live)
 {
 	const char *why;
 
-	if (next_position == upto) {
-		at.position = upto;
-		memcpy(at.mark, next_mark, sizeof at.mark);
-		next_position = UINT64_MAX;
-	}
 	if (flushing) {		/* nothing that anybody could find is stored */
 		life = rules_life();
 		flushing = 0;
 		shared->synced = 1;
-		epoch_serve(at.generation);
+		serve();
 	}
-	if (life != rules_life()) {
-		if ((why = collapse()) != NULL)
-			return (why);
-		if (shared->synced)
-			epoch_serve(at.generation);
-		else
-			throw_away();
-	}
+	if (life != rules_life() && (why = collapse("no room for more hosts")) != NULL)
+		return (why);
 	if (rules_count().rules > settings.rules) {
 		rules_open();
 		rules_keep(settings.rules / 2);
@@ -113,7 +108,7 @@ applied(uint64_t upto, int live)
 		/* A journal that had lost its end is behind what is stored; by now nothing is. */
 		epoch_forget(upto);
 		shared->synced = 1;
-		epoch_serve(at.generation);
+		serve();
 	}
 	return (NULL);
 }
@@ -121,10 +116,9 @@ applied(uint64_t upto, int live)
 static const char *
 flush(struct slice log, uint64_t position, struct slice mark)
 {
-	struct standing new;
+	struct stance new = {.life = rules_other_life()};
 	const char *why;
 
-	epoch_random(new.generation);
 	snprintf(new.log, sizeof new.log, "%.*s", (int)log.size, log.at);
 	snprintf(new.mark, sizeof new.mark, "%.*s", (int)mark.size, mark.at);
 	new.position = position;
@@ -133,7 +127,6 @@ flush(struct slice log, uint64_t position, struct slice mark)
 	throw_away();	/* what is fetched while the rules go is of no use either */
 	epoch_forget_all();
 	at = new;
-	next_position = UINT64_MAX;
 	flushing = 1;
 	shared->synced = 0;
 	return (NULL);
@@ -191,14 +184,15 @@ recall(void)
 	else
 		rules_seed(shared->hash_key, 0);
 	rules_renew(0);
-	if ((why = journal_recall(&at)) == NULL)
+	if ((why = journal_at(settings.journal)) == NULL && (why = record_read(&at, 0)) == NULL && at.log[0] == '\0')
+		why = "it is not there, or nothing in it was committed";
+	if (why == NULL)
 		gate_stand((struct slice){at.log, strlen(at.log)}, at.position, (struct slice){at.mark, strlen(at.mark)});
 	else {
 		fprintf(stderr, "freshline: WARNING: %s: %s: bound to no log, with no use for an old cache\n", settings.journal,
 		    why);
 		rules_renew(0);
 		memset(&at, 0, sizeof at);
-		epoch_random(at.generation);
 		shared->synced = 0;
 	}
 	life = rules_life();
@@ -208,7 +202,7 @@ recall(void)
 	shared->tags = 0;
 	unlink(path);
 	if (shared->synced)
-		epoch_serve(at.generation);
+		serve();
 	else
 		throw_away();
 }

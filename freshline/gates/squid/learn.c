@@ -103,7 +103,7 @@ read_epoch(struct slice value, struct epoch *epoch)
 		return (0);
 	memcpy(text, value.at, value.size);
 	text[value.size] = '\0';
-	return (sscanf(text, "%24[0-9a-f].%" SCNu64 ".%" SCNx64 ".%" SCNx64, epoch->generation, &epoch->position,
+	return (sscanf(text, "%16[0-9a-f].%" SCNu64 ".%" SCNx64 ".%" SCNx64, epoch->generation, &epoch->position,
 	    &epoch->name, &epoch->host) == 4);
 }
 
