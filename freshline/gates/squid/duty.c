@@ -111,10 +111,23 @@ is_of(pid_t squid, uint64_t since, const char *kernel)
 	    memcmp(shared->kernel, kernel, sizeof shared->kernel) == 0);
 }
 
+/*
+ * Helpers that are started one after another may all wait here at once, and the older ones are about to be ended: they
+ * must not take the duty from a newer one, or nobody would have it once they are gone.
+ */
+static int
+came_before(pid_t other, uint64_t my_start)
+{
+	uint64_t its = started(other);
+
+	return (its < my_start || (its == my_start && other < getpid()));
+}
+
 struct shared *
 duty_take(const char *path)
 {
-	const struct timespec pause = {0, LOOK_MS * 1000000};
+	const struct timespec moment = {0, LOOK_MS * 1000000};
+	uint64_t my_start = started(getpid());
 	pid_t squid = getppid(), other, asked = 0;
 	uint64_t since = started(squid), waited;
 	char kernel[40];
@@ -122,17 +135,17 @@ duty_take(const char *path)
 	read_kernel(kernel);
 	for (waited = 0; file < 0 && open_file(path) != 0; waited += LOOK_MS) {
 		say(waited, path, strerror(errno));
-		nanosleep(&pause, NULL);
+		nanosleep(&moment, NULL);
 	}
 	for (; lock_file(F_WRLCK) != 0; waited += LOOK_MS) {
 		other = holder();
 		if (other != 0 && is_of(squid, since, kernel)) {
-			if (other != asked && kill(other, SIGUSR1) == 0)
+			if (other != asked && came_before(other, my_start) && kill(other, SIGUSR1) == 0)
 				asked = other;
 			say(waited, path, "the helper before this one does not go");
 		} else
 			say(waited, path, "it is another Squid's, or another worker's: each needs a journal of its own, and one worker");
-		nanosleep(&pause, NULL);
+		nanosleep(&moment, NULL);
 	}
 	if (!is_of(squid, since, kernel)) {
 		memset(shared, 0, sizeof *shared);
@@ -141,7 +154,14 @@ duty_take(const char *path)
 		shared->squid = squid;
 		shared->started = since;
 	}
-	atomic_store(&held, 1);
+	pthread_mutex_lock(&turn);
+	if (!atomic_load(&resigned))
+		atomic_store(&held, 1);
+	else	/* a newer one asked before this one had anything to give */
+		(void)lock_file(F_UNLCK);
+	pthread_mutex_unlock(&turn);
+	while (!duty_held())
+		(void)pause();
 	return (shared);
 }
 

@@ -4,8 +4,9 @@
  *
  * 1. Who holds the lock on `<journal>.state` is on duty: it alone takes batches, and gives keys. All others answer that
  *    they have none, and then nothing is taken from the cache or stored in it.
- * 2. A newcomer of the same Squid asks the old one to go. What is left of its questions was asked before the newcomer
- *    took any batch, so no refresh that was answered can be missing from the answers.
+ * 2. A newcomer of the same Squid asks the old one to go; one that is older than who is on duty waits. What is left of
+ *    the old one's questions was asked before the newcomer took any batch, so no refresh that was answered can be
+ *    missing from the answers.
  * 3. A newcomer of another Squid waits.
  *
  * The file holds what has to outlive a helper, as long as its Squid lives.
