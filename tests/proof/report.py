@@ -69,11 +69,15 @@ def figures(rounds: Sequence[Outcome], caught: Sequence[Outcome], seconds: float
         parts.append(f"| {edge} | {cells} |\n")
     parts += ["\n| Sabotaged | Reads after `Complete` | Of these stale | At its neighbour |\n|---|---|---|---|\n"]
     for outcome in caught:
-        verdict, blind = outcome.verdict, f"{outcome.plan.blind}-1"
-        others = verdict.stale_count - verdict.stale_by_edge[blind]
-        after = verdict.by_edge[blind]["after"]
-        parts.append(f"| {outcome.plan.blind} | {after:,} | {verdict.stale_by_edge[blind]:,} | {others} |\n")
+        parts.append(sabotaged(outcome))
     return "".join(parts)
+
+
+def sabotaged(outcome: Outcome) -> str:
+    verdict, blind = outcome.verdict, outcome.plan.blind
+    after = sum(counts["after"] for edge, counts in verdict.by_edge.items() if edge.startswith(blind))
+    stale = sum(count for edge, count in verdict.stale_by_edge.items() if edge.startswith(blind))
+    return f"| {blind} | {after:,} | {stale:,} | {verdict.stale_count - stale} |\n"
 
 
 def _times(rounds: Sequence[Outcome]) -> Iterable[str]:

@@ -68,7 +68,7 @@ def sabotage(kind: str, seed: int, home: Path | None = None, seconds: float = SA
     other = "varnish" if kind == "nginx" else "nginx"
     outcome = trial(Plan(seed, seconds, flat([kind, other]), blind=kind), home)
     caught = outcome.verdict.stale_by_edge
-    if not caught[f"{kind}-1"] or caught[f"{other}-1"]:
+    if {edge.partition("-")[0] for edge in caught} != {kind}:
         raise Lied(
             f"seed {seed}: a {kind} that judges nothing should be caught, and nobody else; caught were"
             f" {dict(caught)}. The recording is in {outcome.home}"
