@@ -188,4 +188,4 @@ FAULTS: dict[str, tuple[int, Fault]] = {
     "freshline edge set --parent": (2, verbs.change_parents),
     "drain while cut off": (3, verbs.drain_what_is_cut_off),
 }
-FEW = ["kill a server", "cut off a gate", "kill the service", "slow bodies", "reload a server", "pause a server"]
+LONG = ("drain a parent", "put an old log back")  #: take ten seconds and more; not in the short form

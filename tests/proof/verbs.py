@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 
 from tests.proof.fleet import Member
@@ -58,7 +58,7 @@ async def change_parents(world: World, dice: random.Random) -> None:
     other = dice.choice(world.fleet.parents())
     async with member.duty_turn, noted(world, "freshline edge set --parent", member.name):
         for parents in ([other], [world.fleet[name] for name in member.place.parents]):
-            await _move(world, [member], parents)
+            await _move(world, {member: parents})
             await asyncio.sleep(dice.uniform(*SHORT))
 
 
@@ -77,25 +77,24 @@ async def drain_parent(world: World, dice: random.Random) -> None:
             child for child in world.fleet.members if member.name in child.place.parents and not child.place.guest
         ]
         await turns.enter_async_context(noted(world, "drain a parent", member.name))
-        await _move(world, children, others)
+        await _move(world, dict.fromkeys(children, others))
         await world.visitors.take_out(member)
         await world.service.edge("drain", member.name)
         await asyncio.sleep(dice.uniform(*SHORT))
         await world.service.edge("resume", member.name)
         await world.visitors.put_in(member)
-        for child in children:
-            await _move(world, [child], [world.fleet[name] for name in child.place.parents])
+        await _move(world, {child: [world.fleet[name] for name in child.place.parents] for child in children})
 
 
-async def _move(world: World, children: Sequence[Member], parents: Sequence[Member]) -> None:
-    """While they are moved they wait for every parent that there is."""
-    for child in children:
-        await world.service.edge("set", child.name, *_parents(world.fleet.parents()))
+async def _move(world: World, moves: Mapping[Member, Sequence[Member]]) -> None:
+    """Each child to its parents. While they are moved they wait for every parent that there is."""
+    every = _parents(world.fleet.parents())
+    await asyncio.gather(*(world.service.edge("set", child.name, *every) for child in moves))
     await asyncio.sleep(TAKEN_UP_SECONDS)
-    for child in children:
+    for child, parents in moves.items():
         child.up.targets = [parent.site for parent in parents]
         await child.up.cut()
-        await world.service.edge("set", child.name, *_parents(parents))
+    await asyncio.gather(*(world.service.edge("set", child.name, *_parents(moves[child])) for child in moves))
 
 
 def _parents(members: Iterable[Member]) -> list[str]:
