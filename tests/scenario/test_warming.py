@@ -6,7 +6,7 @@ import hashlib
 import json
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,16 +29,16 @@ SLICED += " proxy_cache_valid 200 206 1h;"
 
 @contextmanager
 def serving(home: Path, caches: Sequence[CacheServer], **settings: str) -> Iterator[Stack]:
-    """A service over these caches, all of them started in their order and stopped in the end."""
-    for cache in caches:
-        cache.start()
-    where = home / "service"
-    where.mkdir()
-    stack = Stack(where, caches, settings).start().until_fresh()
-    yield stack
-    stack.stop()
-    for cache in caches:
-        cache.stop()
+    """A service over these caches, all of them started in their order and stopped in the end, however it ends."""
+    with ExitStack() as ends:
+        for cache in caches:
+            cache.start()
+            ends.callback(cache.stop)
+        where = home / "service"
+        where.mkdir()
+        stack = Stack(where, caches, settings).start()
+        ends.callback(stack.stop)
+        yield stack.until_fresh()
 
 
 def digest(site: str, path: str) -> str:
