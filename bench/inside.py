@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -28,9 +28,7 @@ async def service(home: Path, edges: Iterable[Edge]) -> AsyncIterator[tuple[Book
         gates=replace(settings.gates, fetches_per_domain=64),
     )
     async with wiring.service(settings) as (app, fleet):
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not (fleet.begun and all(runner.fresh for runner in fleet.runners.values())):  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+        await _until(lambda: fleet.begun and all(runner.fresh for runner in fleet.runners.values()), 0.02)
         yield made, app.desk.log
 
 
@@ -39,7 +37,18 @@ async def settled(log: Log, edges: Iterable[Edge], position: int, look_seconds: 
 
     :param look_seconds: so often; each look is work of this process
     """
+    for edge in edges:
+
+        def is_done(name: str = edge.name) -> bool:
+            progress = log.progress(name)
+            return progress is not None and progress.cursor >= position
+
+        await _until(is_done, look_seconds)
+
+
+async def _until(is_so: Callable[[], bool], look_seconds: float) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
-        for edge in edges:
-            while (progress := log.progress(edge.name)) is None or progress.cursor < position:  # noqa: ASYNC110
-                await asyncio.sleep(look_seconds)
+        while True:
+            if is_so():
+                return
+            await asyncio.sleep(look_seconds)

