@@ -20,6 +20,8 @@ from freshline.log.finding import find
 from freshline.log.statements import DAY_SECONDS, statements
 from freshline.log.view import Day, Kept, View
 
+NEW_ROWS = 1 << 17  #: of the newest, callers ask for one beside the other; of older ones for one here and one there
+
 
 class Reading:
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -168,7 +170,7 @@ class Reading:
 def _task(view: View, id_: int) -> Task | None:
     if not view.holds(id_):
         return None
-    chunk = view.chunk_at(id_, again=False)
+    chunk = view.chunk_at(id_, again=id_ > view.head - NEW_ROWS)
     place = chunk.place(id_)
     return view.task(chunk, place) if chunk.span(place)[0] == id_ else None
 

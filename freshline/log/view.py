@@ -121,7 +121,7 @@ class View:
     def chunk_at(self, position: int, *, again: bool = True) -> Chunk:
         """The chunk that holds a position.
 
-        :param again: others will want rows of it; whoever asks by ids asks for one here and one there, all over the log
+        :param again: others will want rows of it
         """
         chunk = self._chunk
         if chunk is not None and chunk.first <= position <= chunk.last:
