@@ -69,7 +69,8 @@ class Gate:
 def _compile(program: Path, *sanitizers: str) -> Path | None:
     flags = ["-std=gnu11", "-g", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-fno-sanitize-recover=all"]
     command = ["gcc", *flags, *sanitizers, f"-I{core.HERE}", "-o", program, Path(__file__).with_name("vmod_harness.c")]
-    done = subprocess.run([*command, *core.SOURCES, *core.DISK_SOURCES], capture_output=True, text=True, check=False)
+    command += [*core.SOURCES, *core.DISK_SOURCES, core.HERE / "errand.c"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if "cannot find" in done.stderr:
         return None  # the sanitizer's library is a package of its own
     assert done.returncode == 0, done.stderr
@@ -345,6 +346,32 @@ def test_no_body_harms_the_gate(canonical: Gate, body: list[bytes]) -> None:
     assert status in (200, 400, 409) and text.endswith("\n")
     status, text = canonical.tell("flush", b"".join(body))
     assert status == 400
+
+
+ERRAND = b"fetch https h.test /a?b\nheader accept text/%%25\n%send\n"
+
+
+@given(
+    lines=st.lists(
+        st.one_of(
+            st.sampled_from(
+                [b"header ", b"x-a ", b"host ", b"freshline-key ", b" ", b"%", b"%0a", b"%4", b"\n", b"end\n"]
+            ),
+            st.binary(max_size=8),
+        ),
+        max_size=30,
+    )
+)
+@settings(max_examples=400, deadline=None)
+def test_no_errand_harms_the_gate(canonical: Gate, lines: list[bytes]) -> None:
+    """Of a fetch's lines too, garbage is answered and not read beyond, behind a good head or without one."""
+    for body in (b"".join(lines), ERRAND % b"".join(lines)):
+        first, second = canonical.ask("fetch", body)
+
+        assert (first == "bad" and bytes.fromhex(second)) or int(first) <= 64
+
+    assert canonical.ask("fetch", ERRAND % b"") == ["1", "-"]
+    assert canonical.ask("fetch", ERRAND % b"header host a\n")[0] == "2"
 
 
 def test_a_row_the_gate_cannot_do_is_refused_and_the_rest_done(rules: Gate) -> None:

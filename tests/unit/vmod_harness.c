@@ -7,6 +7,7 @@
  *	remember <path in hex>			-> ok, or why not in hex; needs an argument, any
  *	now <seconds>				-> ok
  *	batch <hex>, flush <hex>, status -, fresh -	-> <status> <hex>
+ *	fetch <hex>				-> <headers> <what is refused of them, in hex>, or bad <why in hex>
  *	renew <hex>, lapse <n>			-> ok
  *	clock -					-> <boot> <milliseconds>
  *	lapsed -				-> 0 | 1
@@ -28,6 +29,7 @@
 #include <string.h>
 
 #include "disk.h"
+#include "errand.h"
 #include "flights.h"
 #include "gate.h"
 #include "lease.h"
@@ -231,6 +233,20 @@ main(int argc, char **argv)
 			to = (char *)(uintptr_t)body.at;
 			put_answer(*field[0] == 'b' ? gate_batch(to, body.size, now) : gate_flush(to, body.size));
 			free(to);
+		} else if (strcmp(field[0], "fetch") == 0) {
+			struct slice body = unhex(field[1]);
+			const char *why;
+			struct errand *errand = errand_read(FETCH, (char *)(uintptr_t)body.at, body.size, &why);
+
+			if (errand == NULL) {
+				printf("bad ");
+				put_hex(why, strlen(why));
+				free((char *)(uintptr_t)body.at);
+			} else {
+				printf("%u ", errand->n_headers);
+				put_hex(errand->refused, strlen(errand->refused));
+				errand_free(errand);
+			}
 		} else if (strcmp(field[0], "renew") == 0) {
 			struct slice header = unhex(field[1]);
 
