@@ -21,7 +21,7 @@ from freshline.log.digest import Tail
 from freshline.log.segment import ANY_DOMAIN, Segment
 from freshline.log.statements import Statements
 
-CHUNKS_KEPT_BYTES = 24 << 20
+CHUNKS_KEPT_BYTES = 12 << 20
 SEGMENTS_KEPT = 256
 SHAPES_KEPT = 8_192
 COUNTS_KEPT = 2_048
