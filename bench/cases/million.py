@@ -27,7 +27,7 @@ LOG = "b" * 32
 
 
 def _nginx(home: Path, origin: Any, gated: bool) -> Server:
-    return Nginx(home, origin, gated=gated, settings={"rules_size": "160m"})
+    return Nginx(home, origin, gated=gated, settings={"rules_size": "64m"})
 
 
 def _varnish(home: Path, origin: Any, gated: bool) -> Server:

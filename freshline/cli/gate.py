@@ -6,6 +6,7 @@ They stand on their own: the cache machine needs nothing of ours besides, and se
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Literal
@@ -42,13 +43,18 @@ def nginx(
     lapse: Lapse = "serve",
     to: Path | None = None,
     installed_at: Path | None = None,
+    no_build: Flag = False,
     json: AsJson = False,
     place: Place = HERE,
 ) -> None:
     """Print, or write with --to, what goes into an nginx.
 
+    The gate is a module that fits one version of nginx, and Lua. Where nginx's development files are, the module is
+    built at once. Elsewhere --to writes what it is built from, and a build.sh that builds it on the cache machine.
+
     ```
-    freshline gate nginx eu1 --to ./eu1 --installed-at /etc/nginx/freshline
+    freshline gate nginx eu1 --to /etc/nginx/freshline
+    freshline gate nginx eu1 --no-build --to ./eu1 --installed-at /etc/nginx/freshline
     ```
 
     Parameters
@@ -66,48 +72,59 @@ def nginx(
     lapse
         What visitors get while the gate holds no lease: `serve`, as ever; `bypass`, nothing stored; `refuse`, 503.
     to
-        A directory for the files: three to include, one of them with the secret, and the gate's Lua.
+        A directory for the module, or what it is built from, four files to include, one of them with the secret, and
+        the gate's Lua.
     installed_at
         Where that directory will stand on the cache machine. Without it: where it stands here.
+    no_build
+        Write what is needed to build it elsewhere, even if it could be built here.
     """
     from freshline.gates import nginx as gates
 
+    if no_build and to is None and not json:
+        fail("--no-build goes with --to", 2)
     each = _edge(name, "nginx", place)
     delivery = Delivery.planned(to, installed_at, NGINX_HOME, json=json)
     where = delivery.where
+    settings = gates.Settings(
+        secret=each.secret,
+        gate=each.gate,
+        site=each.site,
+        cache_path=cache_path,
+        journal=journal,
+        module=str(where / gates.PROGRAM),
+        levels=levels,
+        lua=str(where / "lua"),
+        site_tls=site_tls,
+        ttl_seconds=max(21 * 86_400, 3 * _seconds(inactive)),
+        lapse=lapse,
+    )
     try:
-        files = gates.render(
-            gates.Settings(
-                secret=each.secret,
-                gate=each.gate,
-                site=each.site,
-                cache_path=cache_path,
-                journal=journal,
-                levels=levels,
-                lua=str(where / "lua"),
-                site_tls=site_tls,
-                ttl_seconds=max(21 * 86_400, 3 * _seconds(inactive)),
-                lapse=lapse,
-            )
-        )
+        gates.render(settings)  # refused before anything is built or made
+        module = delivery.program(gates, no_build=no_build, again="; again after nginx was upgraded")
+        files = gates.render(replace(settings, module=str(module.at)))
     except ValueError as error:
         fail(str(error), 2)
     note = f"""
 {delivery.copying()}
 # there, as root:
-#   apt install nginx libnginx-mod-http-lua
+#   apt install nginx libnginx-mod-http-lua{module.building}
 #   install -d -o www-data -m 750 {Path(journal).parent}      # the journal: nginx's workers write it
 #   http.conf has the secret and stays root's alone (600); nginx's user must be able to read {where}/lua
+# at the top of nginx.conf:         include "{where}/load.conf";   (behind modules-enabled)
 # in http {{}}:                     include "{where}/http.conf"; include "{where}/gate.conf";
 # in each server {{}} that caches:  include "{where}/site.conf";   (it sets proxy_cache_key)
 #   nginx -t && systemctl restart nginx
 # here:
 #   freshline edge check {name}"""
+    if to and not module.sources:
+        note = f"""
+# (not over the module of an nginx that runs: scp writes into the file that it has in use){note}"""
     lua = {f"lua/{file}": text for file, text in gates.lua_files().items()}
     if to is None and not json:
         note = f"\n# and the gate's Lua in {where}/lua: --to DIR writes all of it{note}"
         lua = {}
-    delivery.deliver({**files, **lua}, (each.secret,), note)
+    delivery.deliver({**files, **lua, **module.sources}, (each.secret,), note)
 
 
 @gate.command

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from freshline.domain.edge import Edge
 from freshline.gates import nginx, varnish
+from freshline.gates.build import own_cache
 from freshline.wiring import CannotStart
 
 MODULES = Path("/usr/lib/nginx/modules")
@@ -49,6 +50,7 @@ worker_processes 2;
 {user}
 load_module {modules}/ndk_http_module.so;
 load_module {modules}/ngx_http_lua_module.so;
+include {home}/load.conf;
 events {{ worker_connections 1024; }}
 http {{
     access_log off;
@@ -128,6 +130,7 @@ def origin(home: Path, listen: str, root: Path, names: Sequence[str]) -> Server:
 
 
 def nginx_edge(home: Path, edge: Edge, origin_address: str) -> Server:
+    """:raises CannotBuild: the gate's module cannot be built here"""
     (home / "cache").mkdir(parents=True, exist_ok=True)
     settings = nginx.Settings(
         secret=edge.secret,
@@ -135,6 +138,7 @@ def nginx_edge(home: Path, edge: Edge, origin_address: str) -> Server:
         site=edge.site,
         cache_path=str(home / "cache"),
         journal=str(home / "gate.journal"),
+        module=str(nginx.build(own_cache())),
     )
     for name, text in nginx.render(settings).items():
         (home / name).touch(mode=0o600)

@@ -17,6 +17,11 @@ from pathlib import Path
 BUILD_SECONDS = 120
 
 
+def own_cache() -> Path:
+    """Where what is built for this machine can stay for good: nginx's part takes a while."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "freshline"
+
+
 class CannotBuild(Exception):
     """The compiler would not, or :class:`Missing`. The text says what to do about it."""
 

@@ -27,7 +27,7 @@ VISITORS = 2
 #: Settings of a test's server with room for few rules, and for the number it is made for.
 Room = Callable[[int], dict[str, object]]
 ROOM: dict[str, Room] = {
-    "nginx": lambda rules: {"settings": {"rules_size": f"{max(1, rules * 130 // 2**20)}m"}},
+    "nginx": lambda rules: {"settings": {"rules_size": f"{rules * 36 // 1024 + 48}k"}},
     "varnish": lambda rules: {"rules": rules},
     "trafficserver": lambda rules: {"rules": rules},
     "squid": lambda rules: {"settings": {"rules": rules}},

@@ -222,7 +222,7 @@ def test_no_rule_ends_early_or_lives_for_ever_because_the_date_is_set(origin, wa
 
 def test_more_rules_than_there_is_room_for(origin, make):
     """A full memory costs the whole cache, said in the log, and never leaves anything old, also after a restart."""
-    nginx, log = make(rules_size="256k")
+    nginx, log = make(rules_size="128k")
     origin.serves("*", "v1")
     nginx.get("/full/0")
     nginx.get("/other")
@@ -595,7 +595,7 @@ def test_a_lease_that_comes_while_a_key_is_worked_out_is_not_for_that_key(origin
 
 def test_a_gate_that_emptied_itself_holds_no_lease(origin, make):
     """Out of room, all that was fetched is out of use and so is what it was promised."""
-    nginx, log = make(rules_size="256k", lapse="bypass")
+    nginx, log = make(rules_size="128k", lapse="bypass")
     log.status(Lease(log.status().clock, 60, 0))
     log.applied(*((Verb.FILE, f"/full/{n}".encode()) for n in range(4_000)))
 

@@ -21,10 +21,10 @@ from tests.servers.origin import Origin
 from tests.servers.reading import Reading
 from tests.servers.steered import Row, Steered
 
-FILLING = 1_900  # rows of a batch that cover nothing anybody asks for
+FILLING = 20_000  # rows of a batch that cover nothing anybody asks for
 KILLS = 6
 ROUNDS = 10
-MOMENT_SECONDS = 0.01  # about as long as it takes to apply what is in the journal
+MOMENT_SECONDS = 0.03  # about as long as it takes to apply what is in the journal
 ASKS = 12  # GETs on connections of their own, so that each worker gets some
 HOSTS = ("www.test", "other.test")
 
@@ -102,9 +102,9 @@ def filling(dice: random.Random, count: int) -> list[Row]:
 
 @pytest.mark.parametrize("seed", [1])
 def test_a_batch_whose_worker_was_killed_is_applied_whole_when_it_comes_again(origin, nginx, log, seed):
-    """Killed at any moment of a batch of 2,000: sent again it is applied, and nothing that it covers is served."""
+    """Killed at any moment of a batch of 20,000: sent again it is applied, and nothing that it covers is served."""
     dice = random.Random(seed)
-    hit = ended = 0
+    hit = 0
     for round_ in range(KILLS):
         host = f"h{round_}.test"  # of which it knows no rule yet
         objects = [covering(dice, n, host) for n in range(60)]
@@ -125,21 +125,12 @@ def test_a_batch_whose_worker_was_killed_is_applied_whole_when_it_comes_again(or
                 os.kill(pid, signal.SIGKILL)
             hit += not sending.result()
             until(lambda old=old: len(set(nginx.workers()) - set(old)) >= WORKERS)  # and whoever else it starts
-            try:
-                deliver(log, batch)
-            except AssertionError:
-                # Killed within an operation on nginx's own shared memory, which nginx does not mend: seen once in some
-                # hundred kills. What is left to an operator is to start it anew.
-                ended += 1
-                nginx.kill()
-                nginx.start()
-                log.catch_up()
+            deliver(log, batch)
             for target, row, _ in objects:
                 for _ in range(2):
                     seen = nginx.get(target, host=host)
                     assert seen.body == "v2", (seed, round_, row, seen)
     assert hit, "the kills came too late"
-    assert ended <= 1
     nginx.restart()
     assert log.status().position == log.position  # nor did the journal suffer
 
@@ -154,7 +145,7 @@ def test_patterns_read_in_the_middle_of_a_batch_are_not_taken_for_all(origin, ng
             deliver(log, log.accept((Verb.REGEX, b"/again")))  # so that every worker has to read the patterns anew
             origin.serves(target, "v2")
             again: Row = (Verb.REGEX, b"/again")
-            batch = log.accept((Verb.REGEX, rf"/r/{n}\.x".encode()), again, *filling(random.Random(n), 3 * FILLING))
+            batch = log.accept((Verb.REGEX, rf"/r/{n}\.x".encode()), again, *filling(random.Random(n), FILLING))
             size = nginx.journal.stat().st_size
             sending = sender.submit(asked_once, nginx, batch)
             until_written(nginx, size)

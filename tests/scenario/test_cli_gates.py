@@ -23,14 +23,16 @@ from freshline.gates import varnish as varnish_gate
 from freshline.inventory.sqlite import SqliteInventory
 from tests.scenario.said import Said
 from tests.servers.base import free_port, listens, until
-from tests.servers.nginx import MODULES
+from tests.servers.nginx import MODULES, module
 
 NGINX_FILES = {
+    "load.conf": 0o644,
     "http.conf": 0o600,
     "gate.conf": 0o644,
     "site.conf": 0o644,
     **{f"lua/{name}": 0o644 for name in nginx_gate.lua_files()},
 }
+NGINX_BUNDLE = {**NGINX_FILES, **dict.fromkeys(nginx_gate.sources(), 0o644)}
 BUNDLE = {"freshline.vcl", *varnish_gate.sources()}
 ROOT = os.geteuid() == 0
 
@@ -73,6 +75,7 @@ NGINX_CONF = """
 pid {root}/nginx.pid; error_log {root}/error.log;
 load_module {modules}/ndk_http_module.so;
 load_module {modules}/ngx_http_lua_module.so;
+{at_the_top}
 events {{ }}
 http {{
     access_log off; client_body_temp_path {root}/t1; proxy_temp_path {root}/t2; fastcgi_temp_path {root}/t3;
@@ -84,17 +87,29 @@ http {{
 """
 
 
-def nginx_takes(said: str, root: Path) -> None:
+def nginx_says(said: str, root: Path) -> subprocess.CompletedProcess[str]:
+    """Of a configuration with the lines that were printed."""
+    at_the_top = re.search(r"# at the top of nginx.conf: +(include \".*\";)", said)
     included = re.search(r"# in http \{\}: +(.*)", said)
     in_server = re.search(r"# in each server \{\} that caches: +(include \".*\";)", said)
-    assert included and in_server, said
+    assert at_the_top and included and in_server, said
     conf = root / "nginx.conf"
-    site = f"127.0.0.1:{free_port()}"
     conf.write_text(
-        NGINX_CONF.format(root=root, modules=MODULES, site=site, included=included[1], in_server=in_server[1])
+        NGINX_CONF.format(
+            root=root,
+            modules=MODULES,
+            site=f"127.0.0.1:{free_port()}",
+            at_the_top=at_the_top[1],
+            included=included[1],
+            in_server=in_server[1],
+        )
     )
     tested = ["nginx", "-t", "-e", str(root / "error.log"), "-p", str(root), "-c", str(conf)]
-    done = subprocess.run(tested, capture_output=True, text=True, timeout=60)
+    return subprocess.run(tested, capture_output=True, text=True, timeout=60)
+
+
+def nginx_takes(said: str, root: Path) -> None:
+    done = nginx_says(said, root)
     assert done.returncode == 0, done.stderr
 
 
@@ -107,11 +122,54 @@ def test_the_nginx_gate_stands_on_its_own(cli: Cli, tmp_path: Path) -> None:
     said = cli("gate", "nginx", "n1", "--to", tmp_path / "made", "--installed-at", there, *paths).fine().out
     (tmp_path / "made").rename(there)
 
-    assert modes(there) == NGINX_FILES
+    assert modes(there) == {**NGINX_FILES, next(there.glob("*.so")).name: 0o755}
     assert stat.S_IMODE((there / "lua").stat().st_mode) == 0o755
     assert f"scp -r {tmp_path}/made/* root@CACHE:'{there}'/" in said
     assert str(nginx_gate.LUA) not in "".join((there / name).read_text() for name in NGINX_FILES)
     nginx_takes(said, tmp_path)
+
+
+def test_the_nginx_gate_is_built_there(cli: Cli, tmp_path: Path) -> None:
+    """Where the module is missing nginx says so; built by its own script it is taken, and nothing else is left."""
+    there = tmp_path / "cache machine"
+    made = ["gate", "nginx", "n1", "--no-build", "--to", tmp_path / "made", "--installed-at", there]
+    said = cli(*made, "--cache-path", tmp_path / "cache", "--journal", tmp_path / "journal").fine().out
+    (tmp_path / "made").rename(there)
+    assert f"sh '{there}/build.sh'" in said
+    missing = nginx_says(said, tmp_path)
+
+    done = built(there)
+
+    assert missing.returncode == 1 and f'"{there}/{nginx_gate.PROGRAM}" failed' in missing.stderr
+    assert (done.returncode, done.stderr) == (0, ""), done
+    assert modes(there) == {**NGINX_BUNDLE, nginx_gate.PROGRAM: 0o755}
+    nginx_takes(said, tmp_path)
+
+
+def test_a_module_for_another_nginx_is_refused(cli: Cli, tmp_path: Path) -> None:
+    """nginx names the version that the module is for; a module that http.conf does not name is refused as well."""
+    to = tmp_path / "gate"
+    paths = ["--cache-path", tmp_path / "cache", "--journal", tmp_path / "journal"]
+    said = cli("gate", "nginx", "n1", "--no-build", "--to", to, *paths).fine().out
+    code = module().read_bytes()
+    version = re.findall(r"#define nginx_version +(\d+)", (nginx_gate.NGINX / "src/core/nginx.h").read_text())[0]
+    (to / nginx_gate.PROGRAM).write_bytes(
+        code.replace(int(version).to_bytes(8, "little"), (int(version) + 1).to_bytes(8, "little"))
+    )
+    other = nginx_says(said, tmp_path)
+    shutil.copy(module(), to / nginx_gate.PROGRAM)
+    shutil.copy(module(), tmp_path / "another.so")
+    (to / "load.conf").write_text(f'load_module "{tmp_path}/another.so";')
+    assert nginx_says(said, tmp_path).returncode == 0  # -t runs no Lua
+    started = subprocess.run(
+        ["nginx", "-e", str(tmp_path / "error.log"), "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert other.returncode == 1 and f"version {int(version) + 1} instead of {version}" in other.stderr
+    assert started.returncode == 1 and "load_module names another file than http.conf" in started.stderr
 
 
 def test_the_nginx_gate_is_written_over(cli: Cli, tmp_path: Path) -> None:
@@ -120,24 +178,27 @@ def test_the_nginx_gate_is_written_over(cli: Cli, tmp_path: Path) -> None:
     to.mkdir()
     (to / "http.conf").write_text("old")
     (to / "http.conf").chmod(0o644)
-    paths = ["--cache-path", tmp_path / "cache", "--journal", tmp_path / "journal", "--inactive", "1d12h"]
+    paths = ["--no-build", "--cache-path", tmp_path / "cache", "--journal", tmp_path / "journal", "--inactive", "1d12h"]
 
     said = cli("gate", "nginx", "n1", "--to", to, *paths).fine().out
 
-    assert modes(to) == NGINX_FILES
+    assert modes(to) == NGINX_BUNDLE
+    shutil.copy(module(), to / nginx_gate.PROGRAM)
     nginx_takes(said, tmp_path)
     wrote = cli("gate", "nginx", "n1", "--to", to, *paths, "--json").fine().json["wrote"]
-    assert sorted(wrote) == sorted(str(to / name) for name in NGINX_FILES)
+    assert sorted(wrote) == sorted(str(to / name) for name in NGINX_BUNDLE)
 
 
-def test_the_nginx_gate_is_printed(cli: Cli) -> None:
+def test_the_nginx_gate_is_printed(cli: Cli, tmp_path: Path) -> None:
     """What is to be included, for people; with --json every file."""
-    printed = cli("gate", "nginx", "n1").fine().out
-    files = cli("gate", "nginx", "n1", "--json").fine().json["files"]
+    (tmp_path / "bin").mkdir()
+    cli("gate", "nginx", "n1", PATH=str(tmp_path / "bin")).refused(1, "gcc is missing", "--to DIR")
+    cli("gate", "nginx", "n1", "--no-build").refused(2, "--no-build goes with --to")
+    files = cli("gate", "nginx", "n1", "--no-build", "--json").fine().json["files"]
 
-    assert set(files) == set(NGINX_FILES)
-    assert all((text in printed) == name.endswith(".conf") for name, text in files.items())
-    assert 'lua_package_path "/etc/nginx/freshline/lua/?.lua;;";' in printed
+    assert set(files) == set(NGINX_BUNDLE)
+    assert 'lua_package_path "/etc/nginx/freshline/lua/?.lua;;";' in files["http.conf"]
+    assert f'load_module "/etc/nginx/freshline/{nginx_gate.PROGRAM}";' in files["load.conf"]
 
 
 @pytest.mark.parametrize(("path", "word"), [("here", "--installed-at 'here'"), ("/a;b", "lua"), ('/a"b', "lua")])

@@ -18,6 +18,13 @@ from alibabacloud_cdn20180510.client import Client
 from alibabacloud_tea_openapi.models import Config
 
 from tests.servers.base import free_port, get, listens, until
+from tests.servers.nginx import module
+
+
+@pytest.fixture(autouse=True, scope="module")
+def built() -> None:
+    """What the demo would build first, and keep."""
+    module()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import signal
@@ -11,7 +12,8 @@ from pathlib import Path
 
 from freshline.domain.edge import Edge
 from freshline.drivers.nginx import NginxDriver
-from freshline.gates.nginx import Settings, render
+from freshline.gates.build import own_cache
+from freshline.gates.nginx import Settings, build, render
 from tests.servers.base import SECRET, SITE, Seen, free_port, get, listens, until
 from tests.servers.origin import Origin
 
@@ -30,6 +32,7 @@ worker_shutdown_timeout 30s;
 {user}
 load_module {modules}/ndk_http_module.so;
 load_module {modules}/ngx_http_lua_module.so;
+{load}
 events {{ worker_connections 512; }}
 http {{
     access_log off;
@@ -59,6 +62,12 @@ http {{
     {gate}
 }}
 """
+
+
+@functools.cache
+def module() -> Path:
+    """Built once; the demo uses it as well."""
+    return build(own_cache())
 
 
 class Nginx:
@@ -112,9 +121,17 @@ class Nginx:
         return (self.root / "error.log").read_text("utf-8", "replace")
 
     def configure(self) -> None:
-        files = {"http.conf": "", "site.conf": "proxy_cache_key $scheme://$host$request_uri;", "gate.conf": ""}
+        files = {
+            "load.conf": "",
+            "http.conf": "",
+            "site.conf": "proxy_cache_key $scheme://$host$request_uri;",
+            "gate.conf": "",
+        }
         if self._gated:
-            base = Settings(SECRET, self.gate, self.site, str(self.root / "cache"), str(self.journal), rules_size="16m")
+            base = Settings(
+                *(SECRET, self.gate, self.site, str(self.root / "cache"), str(self.journal), str(module())),
+                rules_size="16m",
+            )
             fields = {name: getattr(base, name) for name in base.__slots__}
             files = render(Settings(**{**fields, "lapse": self.lapse, **self.settings}))
         text = CONF.format(
@@ -126,6 +143,7 @@ class Nginx:
             origin=self._origin.address,
             read_timeout=self.read_timeout_seconds,
             location=self._location,
+            load=files["load.conf"],
             http=files["http.conf"],
             tls=self._tls,
             server=files["site.conf"],

@@ -1,11 +1,13 @@
 """What the nginx gate's files are filled with can never become configuration of its own."""
 
+import hashlib
+import re
 from dataclasses import replace
 
 import pytest
 
 from freshline.gates import LAPSES
-from freshline.gates.nginx import Settings, lua_files, render
+from freshline.gates.nginx import LUA, Settings, lua_files, render
 
 GOOD = Settings(
     secret="0123456789abcdef",
@@ -13,6 +15,7 @@ GOOD = Settings(
     site="127.0.0.1:80",
     cache_path="/var/cache/nginx/",
     journal="/var/lib/freshline/journal",
+    module="/etc/nginx/freshline/module.so",
 )
 
 
@@ -36,6 +39,8 @@ def test_every_place_is_filled():
         {"lua": "lua"},
         {"lua": "/a;b"},
         {"lua": "/a?b"},
+        {"module": "module.so"},
+        {"module": '/a"; evil'},
         {"journal": "/a b"},
         {"journal": "/a\nb"},
         {"levels": "1:2:3"},
@@ -62,4 +67,13 @@ def test_the_lua_lies_where_it_was_said():
     moved = replace(GOOD, lua="/opt/my gate/lua")
 
     assert 'lua_package_path "/opt/my gate/lua/?.lua;;";' in render(moved)["http.conf"]
-    assert "freshline/gate.lua" in lua_files() and "freshline.lua" in lua_files()
+    assert {"freshline/gate.lua", "freshline.lua", "freshline/shared.h"} <= set(lua_files())
+
+
+def test_another_shared_header_has_another_number():
+    """What the module and Lua agree on by a number is this text; whoever changes it changes both."""
+    text = (LUA / "freshline" / "shared.h").read_bytes()
+    number = re.search(rb"FRESHLINE_LAYOUT = (\d+)", text)
+
+    assert number
+    assert (int(number[1]), hashlib.sha256(text).hexdigest()[:16]) == (1, "45d2d671b8dbfce3")

@@ -17,8 +17,7 @@
 static const char *const words[LAPSES] = {"serve", "bypass", "refuse"};
 
 static char boot[BOOT_SIZE + 1];
-static _Atomic uint64_t until_ms;
-static uint64_t *shared_until;
+static uint64_t own_until_ms, *until_ms = &own_until_ms;	/* where it is shared, several processes move it */
 static _Atomic int without = LAPSE_SERVE;
 
 /* Goes on while the machine sleeps, and is nobody's to set. */
@@ -48,7 +47,7 @@ lease_start(void)
 	for (i = 0; i < BOOT_SIZE; i++)
 		boot[i] = letters[dice[i] % 32];
 	boot[BOOT_SIZE] = '\0';
-	atomic_store(&until_ms, 0);
+	__atomic_store_n(until_ms, 0, __ATOMIC_SEQ_CST);
 }
 
 void
@@ -105,11 +104,10 @@ lease_take(const char *header, uint64_t position)
 	if (length > LEASE_LIMIT_MS || at > now_ms() || position < least)
 		return;
 	until = at + length;
-	before = atomic_load(&until_ms);
-	while (before < until && !atomic_compare_exchange_weak(&until_ms, &before, until))
+	before = __atomic_load_n(until_ms, __ATOMIC_SEQ_CST);
+	while (before < until &&
+	    !__atomic_compare_exchange_n(until_ms, &before, until, 1, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 		;
-	if (shared_until != NULL)
-		*shared_until = atomic_load(&until_ms);
 }
 
 void
@@ -118,26 +116,22 @@ lease_share(char *shared_boot, uint64_t *until)
 
 	if (*shared_boot == '\0')
 		memcpy(shared_boot, boot, BOOT_SIZE);
-	else {
+	else
 		memcpy(boot, shared_boot, BOOT_SIZE);
-		atomic_store(&until_ms, *until);
-	}
-	shared_until = until;
+	until_ms = until;
 }
 
 void
 lease_end(void)
 {
 
-	atomic_store(&until_ms, 0);
-	if (shared_until != NULL)
-		*shared_until = 0;
+	__atomic_store_n(until_ms, 0, __ATOMIC_SEQ_CST);
 }
 
 uint64_t
 lease_left_ms(void)
 {
-	uint64_t until = atomic_load_explicit(&until_ms, memory_order_relaxed), now = now_ms();
+	uint64_t until = __atomic_load_n(until_ms, __ATOMIC_RELAXED), now = now_ms();
 
 	return (until > now ? until - now : 0);
 }

@@ -27,7 +27,7 @@ enum lapse lease_lapse(void);
 const char *lease_lapse_word(void);
 
 /*
- * Keeps clock and lease where they outlive the process, and takes up what is there. `boot` has room for LEASE_BOOT_SIZE
+ * Keeps clock and lease where they outlive the process, or several have them, and takes up what is there. `boot` has room for LEASE_BOOT_SIZE
  * bytes, all zero at first; a server that was not started anew goes on with the clock it had.
  */
 void lease_share(char *boot, uint64_t *until);

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define MATCH_LIMIT	100000		/* steps of one pattern on one URL */
+#define MATCH_LIMIT	100000		/* as it comes */
 #define DEPTH_LIMIT	1000
 
 struct pattern {
@@ -15,6 +15,7 @@ struct pattern {
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pcre2_match_context *limits;
+static uint32_t match_limit = MATCH_LIMIT;
 
 /* One for each thread that judges; they last as long as the server. */
 static _Thread_local pcre2_match_data *match_data;
@@ -26,8 +27,17 @@ set_limits(void)
 	limits = pcre2_match_context_create(NULL);
 	if (limits == NULL)
 		abort();
-	pcre2_set_match_limit(limits, MATCH_LIMIT);
+	pcre2_set_match_limit(limits, match_limit);
 	pcre2_set_depth_limit(limits, DEPTH_LIMIT);
+}
+
+void
+pattern_steps(uint32_t steps)
+{
+
+	match_limit = steps;
+	if (limits != NULL)
+		pcre2_set_match_limit(limits, steps);
 }
 
 static pcre2_code *

@@ -12,4 +12,7 @@
 
 extern const struct patterns pcre2_patterns;
 
+/* So many steps of one pattern on one URL; what takes more is a match. Not while others match. */
+void pattern_steps(uint32_t steps);
+
 #endif

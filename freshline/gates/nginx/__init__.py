@@ -1,8 +1,12 @@
-"""The nginx gate: Lua and configuration, filled in for one server.
+"""The nginx gate: a module in C for what visitors meet, Lua for what it is told, and configuration for one server.
 
-    files = render(Settings(secret=..., gate="10.0.0.5:9101", site="127.0.0.1:80", cache_path="/var/cache/nginx", ...))
-    files["http.conf"], files["site.conf"], files["gate.conf"]
+    files = render(Settings(secret=..., gate="10.0.0.5:9101", site="127.0.0.1:80", module=str(build(directory)), ...))
+    files["load.conf"], files["http.conf"], files["site.conf"], files["gate.conf"]
     lua_files()                         # what has to lie in Settings.lua on the server
+
+The module reaches into nginx, so it fits one version and is built where it runs. Built here, it is kept under a name
+that tells its source and that version, and built again when either moves. To be built elsewhere, it goes there as
+:func:`sources`, with a script that does what :func:`build` does.
 
 The server's user must be able to write where the journal lies. ``ttl_seconds`` must exceed ``inactive=`` of
 ``proxy_cache_path``: what a rule put out of reach has to be gone before the rule is.
@@ -12,11 +16,44 @@ from __future__ import annotations
 
 import hashlib
 import re
+import tempfile
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from freshline.gates import LAPSES
+from freshline.gates import LAPSES, core
+from freshline.gates.build import Missing, bundle, kept, program, run
+
+HERE = Path(str(files(__name__)))
+LUA = HERE / "lua"  #: the gate's own code
+PARTS = ("state", "table", "tags", "epoch")
+SOURCES = (
+    *(HERE / f"{name}.c" for name in ("module", *PARTS)),
+    *(path for path in core.SOURCES if path.name in ("canonical.c", "lease.c")),
+    *core.PATTERN_SOURCES,
+)
+HEADERS = (
+    *(HERE / f"{name}.h" for name in PARTS),
+    LUA / "freshline" / "shared.h",
+    *(path for path in core.HEADERS if path.name not in ("gate.h", "flights.h")),
+    *core.PATTERN_HEADERS,
+)
+SCRIPT = "build.sh"
+PROGRAM = "ngx_http_freshline_module.so"  #: what the script makes, beside itself
+PACKAGES = "gcc libc6-dev nginx-dev"
+NGINX = Path("/usr/share/nginx/src")  #: where Debian's nginx-dev has it
+FLAGS = (
+    *("-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", "-D_FORTIFY_SOURCE=2", "-fstack-protector-strong"),
+    # Bsymbolic: after an upgrade the one before is still there, with functions of the same names.
+    *("-fPIC", "-shared", "-fvisibility=hidden", "-Wl,-Bsymbolic", "-Wl,-z,relro", "-Wl,-z,now"),
+)
+LIBRARIES = ("-lpcre2-8",)
+INCLUDES = tuple(
+    f"-isystem{NGINX}/src/{name}"
+    for name in ("core", "event", "event/modules", "os/unix", "http", "http/modules", "http/v2")
+)
+#: A shell's words, run with a directory: leaves there what Debian's nginx was configured to, as ngx_auto_config.h.
+CONFIGURE = f'cd {NGINX} && . ./conf_flags && ./configure "${{NGX_CONF_FLAGS[@]}}" --builddir="$1"'
 
 DAY_SECONDS = 86_400
 #: What stands in a file under one lapse only.
@@ -35,8 +72,7 @@ proxy_no_cache $freshline_lapsed;""",
 if ($freshline_lapsed) { set $freshline_nothing ""; return 503 $freshline_nothing; }""",
     ),
 }
-TEMPLATES = ("http.conf", "site.conf", "gate.conf")
-LUA = Path(str(files(__name__))) / "lua"  #: the gate's own code
+TEMPLATES = ("load.conf", "http.conf", "site.conf", "gate.conf")
 
 _SECRET = re.compile(r"[A-Za-z0-9._~+/=-]{16,256}\Z")
 _PATH = re.compile(r"/[A-Za-z0-9._~+=@,/-]*\Z")
@@ -55,11 +91,12 @@ class Settings:
     site: str  #: where the gate reaches the site over HTTP: ``host:port``
     cache_path: str  #: as in proxy_cache_path
     journal: str  #: a file in a directory that nginx's user may write to
+    module: str  #: where :func:`build` or the script has put the module on that server
     levels: str = "1:2"  #: as in proxy_cache_path
     lua: str = str(LUA)  #: where the gate's Lua lies on that server
     site_tls: str | None = None  #: where it reaches the site over TLS; without it https cannot be prefetched
-    rules_size: str = "160m"  #: 128 bytes a rule: 1,250,000; the system gives the memory as it is used
-    tags_size: str = "64m"  #: 128 or 256 bytes for a URL with some tags: 260,000 at least
+    rules_size: str = "64m"  #: 34 bytes a rule: 1,900,000; the system gives the memory as it is used
+    tags_size: str = "64m"  #: 24 bytes for a URL and 8 for each of its tags: 1,500,000 with two
     ttl_seconds: int = 21 * DAY_SECONDS
     fetch_seconds: int = 600  #: a site that says nothing for so long is given up by a prefetch
     body_bytes: int = 64 << 20
@@ -80,6 +117,7 @@ def render(settings: Settings) -> dict[str, str]:
         ("cache_path", _PATH),
         ("journal", _PATH),
         ("lua", _LUA),
+        ("module", _LUA),
         ("levels", _LEVELS),
         ("rules_size", _SIZE),
         ("tags_size", _SIZE),
@@ -93,6 +131,7 @@ def render(settings: Settings) -> dict[str, str]:
     _address("gate", s.gate)
     values = {
         "LUA": s.lua,
+        "MODULE": s.module,
         "SECRET": s.secret,
         "GATE": s.gate,
         "SITE": _lua_address("site", s.site),
@@ -117,11 +156,47 @@ def render(settings: Settings) -> dict[str, str]:
 
 def lua_files() -> dict[str, str]:
     """The gate's code: each file by its name in the directory that lua_package_path names."""
-    return {str(path.relative_to(LUA)): path.read_text("utf-8") for path in sorted(LUA.rglob("*.lua"))}
+    code = sorted(path for path in LUA.rglob("*") if path.suffix in (".lua", ".h"))
+    return {str(path.relative_to(LUA)): path.read_text("utf-8") for path in code}
+
+
+def build(target_dir: Path) -> Path:
+    """The module for the nginx on this machine, from ``target_dir`` if it was built there before.
+
+    :raises Missing: a package is, named in the text
+    :raises CannotBuild: the compiler's own words
+    """
+    compiler, shell = program("gcc", "gcc"), program("bash", "bash")
+    flags = NGINX / "conf_flags"
+    if not flags.exists():
+        raise Missing("nginx's source is missing: apt install nginx-dev")
+
+    def make(to: Path) -> None:
+        with tempfile.TemporaryDirectory() as asked:  # nginx's configure takes no path with a space in it
+            run([shell, "-c", CONFIGURE, "configure", asked], to.parent)
+            includes = [*INCLUDES, f"-isystem{asked}", f"-I{HERE}", f"-I{LUA / 'freshline'}", f"-I{core.HERE}"]
+            run([compiler, *FLAGS, *includes, "-o", to.name, *map(str, SOURCES), *LIBRARIES], to.parent)
+
+    version = NGINX / "src" / "core" / "nginx.h"
+    return kept(target_dir, "ngx_http_freshline_module-*.so", f"{FLAGS}", (*SOURCES, *HEADERS, version, flags), make)
+
+
+def sources() -> dict[str, str]:
+    """What :data:`SCRIPT` builds the module from, and the script: each file by its name beside the gate's others."""
+    values = {
+        "NGINX": str(NGINX),
+        "CONFIGURE": CONFIGURE,
+        "FLAGS": " ".join(FLAGS),
+        "INCLUDES": " ".join(INCLUDES),
+        "SOURCES": " ".join(path.name for path in SOURCES),
+        "LIBRARIES": " ".join(LIBRARIES),
+        "PROGRAM": PROGRAM,
+    }
+    return bundle(HERE / SCRIPT, values, (*SOURCES, *HEADERS))
 
 
 def _filled(name: str, values: dict[str, str]) -> str:
-    text = (files(__name__) / name).read_text("utf-8")
+    text = (HERE / name).read_text("utf-8")
     return re.sub(r"@([A-Z_]+)@", lambda found: values[found[1]], text)
 
 

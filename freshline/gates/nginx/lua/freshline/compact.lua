@@ -8,11 +8,8 @@
 local journal = require "freshline.journal"
 local memory = require "freshline.memory"
 local rules = require "freshline.rules"
-local target_of = require "freshline.target"
-local state = memory.state
 
 local M = {}
-local LOCK_SECONDS = 60      -- a worker that stands still for so long has lost its turn
 local REST_SECONDS = 10      -- after one that failed
 local AT_ONCE = 250          -- lines between two breaths
 local CHUNK = 1000           -- lines in one part
@@ -20,9 +17,10 @@ local PIECE = 262144         -- bytes copied at once, and at most under the lock
 local CATCHING_UP = 1000     -- pieces
 local concat, sub, format = table.concat, string.sub, string.format
 
-local function work(locked, hold)
-  local turn, whole, generation = state:get("journal_turn"), state:get("journal_bytes"), state:get("generation")
-  local expired = state:get("expired") or 0
+local function work(locked, breathe)
+  local state = memory.state
+  local turn, whole, generation = state.journal_turn, tonumber(state.journal_bytes), state.generation
+  local expired = memory.expired()
   local log = memory.at()
   local source, why = journal.open()
   if not source then return nil, why, turn end
@@ -48,9 +46,7 @@ local function work(locked, hold)
   local function hand_over()
     if #doomed > 0 then
       locked(function()
-        local touched = rules.touch()
-        for _, rule in ipairs(doomed) do rules.drop(touched, unpack(rule)) end
-        rules.publish(touched)
+        for _, rule in ipairs(doomed) do rules.drop(unpack(rule)) end
         return 200
       end)
     end
@@ -61,14 +57,14 @@ local function work(locked, hold)
     local text = source:next()
     if not text then return give_up("it ends at byte " .. source.found.bytes .. " of " .. whole, true) end
     local fine = journal.each(text, function(position, verb, host, what, from, to)
-      local name = target_of.decode(what)
+      local name = memory.decode(what)
       if position <= expired then
         doomed[#doomed + 1] = {position, verb, host, name}
       elseif rules.live(position, verb, host, name) then
         lines[#lines + 1] = sub(text, from, to - 1)
       end
       seen = seen + 1
-      if seen % AT_ONCE == 0 then hold() end
+      if seen % AT_ONCE == 0 then breathe() end
       if #lines + #doomed >= CHUNK then hand_over() end
     end)
     if not fine then return give_up("a line that is none", true) end
@@ -90,24 +86,22 @@ local function work(locked, hold)
     return true
   end
   for _ = 1, CATCHING_UP do
-    local left = state:get("journal_bytes") - copied
-    if left <= PIECE or state:get("journal_turn") ~= turn then break end
+    local left = tonumber(state.journal_bytes) - copied
+    if left <= PIECE or state.journal_turn ~= turn then break end
     if failed or not copy(PIECE) then return give_up(failed or "it is shorter than it was", not failed) end
-    hold()
+    breathe()
   end
   local status
-  status, why = locked(function(hold_gate)
-    hold()
-    if state:get("journal_turn") ~= turn then return 409, "flushed meanwhile" end
+  status, why = locked(function()
+    if state.journal_turn ~= turn then return 409, "flushed meanwhile" end
     if not memory.sound() then return 409, "the configuration was reloaded meanwhile" end
-    while copied < state:get("journal_bytes") and not failed do
-      if not copy(math.min(PIECE, state:get("journal_bytes") - copied)) then return 500, "it is shorter than it was" end
+    while copied < tonumber(state.journal_bytes) and not failed do
+      if not copy(math.min(PIECE, tonumber(state.journal_bytes) - copied)) then return 500, "it is shorter than it was" end
     end
     if not out:close() or failed then return 500, failed or "could not write" end
-    hold_gate()
     local ok, because = journal.replace(path, bytes)
     if not ok then return 500, because end
-    state:set("journal_base", kept)
+    state.journal_base = kept
     return 200
   end)
   if status ~= 200 then
@@ -117,54 +111,44 @@ local function work(locked, hold)
     return nil, why
   end
   source:close()
-  if expired > (state:get("swept") or 0) then
-    state:set("swept", expired)
-    state:incr("bump", 1, 0)                                -- answers that workers remember may be of what was dropped
-    memory.changed()
+  if expired > tonumber(state.swept) then
+    state.swept = expired
+    memory.C.freshline_changed(1)                           -- answers that workers remember may be of what was dropped
   end
   return true
 end
 
 local function run(locked, collapse)
-  local mine = memory.owner()
-  if not state:safe_add("compacting", mine, LOCK_SECONDS) then return end
-  local function hold()
+  local state = memory.state
+  local mine = memory.lock(memory.COMPACTING)
+  if not mine then return end
+  local function breathe()
     ngx.sleep(0.001)
     if ngx.worker.exiting() then error("the worker ends", 0) end
-    if state:get("compacting") ~= mine then error("another took its turn", 0) end
-    state:safe_set("compacting", mine, LOCK_SECONDS)
   end
-  local done, ok, why, lost = pcall(work, locked, hold)
+  local done, ok, why, lost = pcall(work, locked, breathe)
   if not done then ok, why = nil, ok end
   if not ok then
     ngx.log(ngx.WARN, "freshline: the journal was not compacted: ", why)
-    if not ngx.worker.exiting() then state:set("compact_rest", true, REST_SECONDS) end
+    if not ngx.worker.exiting() then state.rest_until_ms = memory.C.freshline_now(0) + REST_SECONDS * 1000 end
   end
   if lost then                                              -- what the gate stands at is not all on disk any more
-    locked(function(hold_gate)
+    locked(function()
       local log, position, mark = memory.at()
-      if state:get("journal_turn") == lost then
-        collapse("the journal is past use, " .. why, log, position, mark, hold_gate)
+      if state.journal_turn == lost then
+        collapse("the journal is past use, " .. why, log, position, mark)
       end
       return 200
     end)
   end
-  if state:get("compacting") == mine then state:delete("compacting") end
+  memory.unlock(memory.COMPACTING, mine)
 end
 
 -- Begin, unless somebody is at it.
 function M.soon(locked, collapse)
-  if state:get("compacting") and not memory.unlock_dead("compacting") then return end
-  if state:get("compact_rest") then return end
+  if memory.C.freshline_now(0) < tonumber(memory.state.rest_until_ms) then return end
   ngx.timer.at(0, function(premature)
     if not premature then run(locked, collapse) end
-  end)
-end
-
--- Give back the room of rules that were cleared, a little at a time.
-function M.free_soon()
-  ngx.timer.at(0, function(premature)
-    while not premature and not ngx.worker.exiting() and rules.free() do ngx.sleep(0.002) end
   end)
 end
 

@@ -1,7 +1,7 @@
 -- Bring an object into the cache by asking for it as a visitor would, through the site's own front door.
+local ffi = require "ffi"
 local disk = require "freshline.disk"
 local memory = require "freshline.memory"
-local rules = require "freshline.rules"
 
 local M = {}
 local CONNECT_MS, SEND_MS = 3000, 10000
@@ -106,7 +106,7 @@ local function request_of(host, target, extra)
   end
   if not names["user-agent"] then lines[#lines + 1] = "User-Agent: freshline" end
   if not names["accept"] then lines[#lines + 1] = "Accept: */*" end
-  token = token or memory.state:get("token")
+  token = token or ffi.string(memory.state.token)
   lines[#lines + 1] = "freshline-fetch: " .. token
   return table.concat(lines, "\r\n") .. "\r\n\r\n"
 end
@@ -186,15 +186,15 @@ local function look_at_slices(whole, size, bytes)
   return {varies = found.varies, bytes = bytes, good = found.good}
 end
 
--- Present, its epoch and its size; or nil and why.
+-- What is stored of it and under which position; or nil and why.
 function M.probe(scheme, host, target)
-  local generation, epoch = rules.epoch(host, target)
-  local whole = key(scheme, host, target, generation .. "." .. epoch)
+  local epoch, position = memory.look(host, target)
+  local whole = key(scheme, host, target, epoch)
   local found, why = disk.look(whole)
-  local size = not found and memory.state:get("slice " .. host)    -- of the last that was fetched from there
-  if size then found, why = look_at_slices(whole, size) end
+  local size = not found and memory.C.freshline_slice(host, #host) or 0     -- of the last that was fetched from there
+  if size > 0 then found, why = look_at_slices(whole, size) end
   if not found then return nil, why end
-  return found, epoch
+  return found, position
 end
 
 -- nginx has sent the last byte a moment before the object is in its place.
@@ -239,8 +239,7 @@ local function once(scheme, host, target, headers)
   if status < 200 or status > 299 then return "other", status, 0, "answered " .. status end
   if cache == "HIT" and not size then return "stored", status, bytes, "already" end
   if cache == "STALE" or cache == "UPDATING" then return "again", status, bytes, "an old answer, being renewed" end
-  local generation, position = rules.epoch(host, target)
-  if epoch ~= generation .. "." .. position then return "again", status, bytes, "refreshed meanwhile" end
+  if epoch ~= memory.look(host, target) then return "again", status, bytes, "refreshed meanwhile" end
   local whole = key(scheme, host, target, epoch)
   local found
   found, why = look_soon(function()
@@ -249,7 +248,7 @@ local function once(scheme, host, target, headers)
   end)
   if not found then return "other", status, bytes, "not stored: " .. why end
   if size then
-    memory.state:set("slice " .. host, size)
+    memory.C.freshline_set_slice(host, #host, size)
     return "stored", status, bytes, "fetched in slices"
   end
   if found.varies then return "varies", status, bytes, "one variant is stored" end
@@ -276,16 +275,6 @@ function M.fetch(scheme, host, target, headers)
     ngx.sleep(0.2)
   end
   return "other", status, bytes, why
-end
-
--- In header_filter: tell a fetch of ours what no visitor is told.
-function M.expose()
-  local var = ngx.var
-  ngx.header["freshline-said"] = table.concat({
-    var.upstream_status or "-", var.upstream_header_time or "-", var.upstream_cache_status or "-", var.freshline_epoch or "-",
-  }, "|")
-  local slice = var.slice_range
-  if slice and slice ~= "" then ngx.header["freshline-slice"] = slice end
 end
 
 return M

@@ -1,22 +1,18 @@
 -- The gate's own listener: docs/gates.md, line by line.
-local ages = require "freshline.ages"
+local ffi = require "ffi"
 local compact = require "freshline.compact"
 local errands = require "freshline.errands"
 local fetch = require "freshline.fetch"
 local journal = require "freshline.journal"
-local lease = require "freshline.lease"
 local memory = require "freshline.memory"
 local rules = require "freshline.rules"
-local target_of = require "freshline.target"
-local state = memory.state
 
 local M = {}
-local LOCK_SECONDS = 15      -- a lock whose worker died and left its number to another process
 local LOCK_WAIT_SECONDS = 10
-local BREATH = 1000          -- commands between two breaths
+local BREATH = 1000          -- commands between two breaths, in which others are served
+local BREATH_SECONDS = 0.001
 local NUMBER = 15            -- digits of a position: a double counts that far
 local ROWS = 1048576         -- in one batch
-local PATTERN_LENGTH = 4096
 local FETCHES = 64           -- of one request
 local VERBS = {file = true, path = true, dir = true, regex = true, tag = true}
 local byte, find, sub, match, gsub, format, concat =
@@ -34,28 +30,28 @@ end
 local function answer_told(status, text)
   if status == 200 then
     local header = ngx.req.get_headers(0)["freshline-lease"]
-    if type(header) == "string" then lease.take(header) end
-    ngx.header["freshline-clock"] = lease.clock()
+    if type(header) == "string" then memory.C.freshline_lease_take(header) end
+    local clock = ffi.new("char[64]")
+    memory.C.freshline_lease_clock(clock)
+    ngx.header["freshline-clock"] = ffi.string(clock)
   end
   return answer(status, text)
 end
 
--- One at a time, in any worker. `hold()` keeps the lock, and fails if it was lost; `hold(true)` lets others run as well.
+-- One at a time, in any worker.
 local function locked(work)
-  local mine, waited = memory.owner(), 0
-  while not state:safe_add("lock", mine, LOCK_SECONDS) do
-    memory.unlock_dead("lock")
+  local mine, waited = memory.lock(memory.GATE), 0
+  while not mine do
     if waited > LOCK_WAIT_SECONDS then return 500, "failed another batch is being applied\n" end
     waited = waited + 0.01
     ngx.sleep(0.01)
+    mine = memory.lock(memory.GATE)
   end
-  local function hold(breathe)
-    if breathe then ngx.sleep(0.001) end
-    if state:get("lock") ~= mine then error("the lock was lost", 0) end
-    state:safe_set("lock", mine, LOCK_SECONDS)
-  end
-  local done, status, text = pcall(work, hold)
-  if state:get("lock") == mine then state:delete("lock") end
+  local done, status, text = pcall(function()
+    rules.begin()
+    return work()
+  end)
+  memory.unlock(memory.GATE, mine)
   if not done then
     ngx.log(ngx.ERR, "freshline: ", status)
     return 500, "failed " .. gsub(tostring(status), "[^ -~]", " ") .. "\n"
@@ -68,7 +64,7 @@ local function number(text) return #text <= NUMBER and tonumber(text) or nil end
 local function unescape(text)
   if not find(text, "[%% ]") then return text end
   if find(text, " ", 1, true) or find(gsub(text, "%%%x%x", ""), "%", 1, true) then return nil end
-  return target_of.decode(text)
+  return memory.decode(text)
 end
 
 -- The lines before `end`, or nil and why.
@@ -110,14 +106,12 @@ local function parse_batch(body)
 end
 
 local function pattern_refused(pattern)
-  if #pattern > PATTERN_LENGTH then return "the pattern is longer than " .. PATTERN_LENGTH end
-  local ok, from, _, why = pcall(ngx.re.find, "", pattern, "ajo")
-  if not ok then return tostring(from) end
-  if not from and why and find(why, "compile", 1, true) then return why end
+  local why = memory.C.freshline_refuses(pattern, #pattern)
+  return why ~= nil and ffi.string(why)
 end
 
 -- What of the batch is new and can be done. Where a host has no room for more patterns, all of it is refreshed instead.
-local function plan(batch, position, hold)
+local function plan(batch, position)
   local todo, refused, patterns = {}, {}, {}
   for i, command in ipairs(batch) do
     local why = command[2] == "regex" and pattern_refused(command[4])
@@ -127,7 +121,7 @@ local function plan(batch, position, hold)
       if command[2] == "regex" then patterns[command[3]] = (patterns[command[3]] or 0) + 1 end
       todo[#todo + 1] = command
     end
-    if i % BREATH == 0 then hold(true) end
+    if i % BREATH == 0 then ngx.sleep(BREATH_SECONDS) end
   end
   for host, count in pairs(patterns) do
     if count > rules.pattern_room(host) then
@@ -141,41 +135,41 @@ local function plan(batch, position, hold)
 end
 
 -- Out of room, or the journal is lost: everything fetched before now goes out of use. Too much rather than too little.
-local function collapse(why, log, position, mark, hold)
+local function collapse(why, log, position, mark)
+  local state = memory.state
   ngx.log(ngx.ERR, "freshline: ", why, ": the whole cache is out of use")
-  lease.finish()
-  memory.serve(memory.throw_away("collapse"))
-  rules.clear(hold)
-  local generation = memory.random()
-  state:set("generation", generation)                       -- before anything can fail: the rules of the old one are gone
+  memory.C.freshline_lease_end()
+  local generation = memory.C.freshline_random()
+  state.generation = generation                             -- first: nobody goes back to the one before
+  memory.serve_nothing()
+  rules.clear()
   assert(journal.begin(generation, log, position, mark))
-  ages.begin()
-  compact.free_soon()
-  state:set("evicted", -1)
-  state:incr("collapses", 1, 0)
+  memory.C.freshline_age_anew()
+  state.unlearnt = 0
+  state.collapses = state.collapses + 1
   memory.stand(log, position, mark)
   memory.serve(generation)
 end
 
-local function put_all(todo, hold)
-  local touched = rules.touch()
+local function put_all(todo)
   for i, command in ipairs(todo) do
-    if not rules.put(touched, command[1], command[2], command[3], command[4]) then return nil end
-    if i % BREATH == 0 then hold(true) end
+    if not rules.put(command[1], command[2], command[3], command[4]) then return false end
+    if i % BREATH == 0 then ngx.sleep(BREATH_SECONDS) end
   end
-  return rules.publish(touched)
+  rules.publish()
+  return true
 end
 
-local function apply(batch, hold)
+local function apply(batch)
   local log, position, mark = memory.at()
   if batch.log ~= log then return 409, "other " .. log .. "\n" end
   if not memory.sound() then return 500, "failed this worker belongs to an older configuration\n" end
   if batch.after > position then return 409, format("behind %d %s\n", position, mark) end
-  local todo, refused = plan(batch, position, hold)
+  local todo, refused = plan(batch, position)
   if batch.upto > position then
     local whole, why, lost = journal.mend()
     if lost then
-      collapse("the journal is past use, " .. why, log, position, mark, hold)
+      collapse("the journal is past use, " .. why, log, position, mark)
     elseif not whole then
       return 500, "failed journal: " .. why .. "\n"
     end
@@ -183,41 +177,37 @@ local function apply(batch, hold)
     for i, command in ipairs(todo) do
       lines[i] = format("%d %s %s %s", command[1], command[2], command[3], command[5])
     end
-    hold()
     local ok
     ok, why = journal.append(lines, batch.upto, batch.mark)
     if not ok then return 500, "failed journal: " .. why .. "\n" end
-    state:set("reach", batch.upto)
-    if not put_all(todo, hold) then
-      collapse("no room for more rules (enlarge freshline_rules)", log, batch.upto, batch.mark, hold)
+    memory.state.reach = batch.upto
+    if not put_all(todo) then
+      collapse("no room for more rules (enlarge freshline_memory)", log, batch.upto, batch.mark)
     else
-      hold()
       if not memory.sound() then return 500, "failed the configuration was reloaded meanwhile\n" end
       memory.stand(log, batch.upto, batch.mark)
     end
     position, mark = batch.upto, batch.mark
-    if ages.reached(position) > (state:get("swept") or 0) or journal.grown() then compact.soon(locked, collapse) end
+    local expired = memory.C.freshline_reached(position, memory.config.ttl_seconds * 1000)
+    if expired > tonumber(memory.state.swept) or journal.grown() then compact.soon(locked, collapse) end
   end
   if batch.live and batch.upto == position and batch.mark == mark then
-    memory.serve(state:get("generation"))
+    memory.serve(memory.state.generation)
   end
   return 200, format("ok %d %s\n%s", position, mark, refused)
 end
 
-local function flush(log, position, mark, hold)
+local function flush(log, position, mark)
   if not memory.sound() then return 500, "failed this worker belongs to an older configuration\n" end
-  local generation = memory.random()
+  local state, generation = memory.state, memory.C.freshline_random()
   local ok, why = journal.begin(generation, log, position, mark)
   if not ok then return 500, "failed journal: " .. why .. "\n" end
-  memory.serve(memory.throw_away("flush"))          -- what is fetched while the rules go is of no use either
-  rules.clear(hold)
-  ages.begin()
-  compact.free_soon()
-  if memory.tags then memory.tags:flush_all() end
-  state:set("evicted", -1)
-  state:delete("distrust")
-  state:set("reach", position)
-  state:set("generation", generation)
+  state.generation = generation                             -- first: nobody goes back to the one before
+  memory.serve_nothing()                                    -- what is fetched while the rules go is of no use either
+  rules.clear()
+  memory.C.freshline_age_anew()
+  state.unlearnt = 0
+  state.reach = position
   memory.stand(log, position, mark)
   memory.serve(generation)
   return 200, format("ok %d %s\n", position, mark)
@@ -264,12 +254,13 @@ local ROUTES = {}
 
 -- Before it has read its journal it does not know where it stands.
 local function reading()
-  return not state:get("at") and answer(500, "failed it is reading its journal\n")
+  return not memory.at() and answer(500, "failed it is reading its journal\n")
 end
 
 ROUTES["GET /freshline/status"] = function()
   if reading() then return end
   local log, position, mark = memory.at()
+  local state = memory.state
   local lines = {
     "gate nginx 1",
     "log " .. log,
@@ -277,13 +268,13 @@ ROUTES["GET /freshline/status"] = function()
     "mark " .. mark,
     "synced " .. (memory.synced() and 1 or 0),
     "lapse " .. memory.config.lapse,
-    "lease " .. format("%d", lease.left()),
-    "rules " .. (state:get("rules") or 0),
-    "rules_free_bytes " .. memory.rules:free_space(),
-    "journal_bytes " .. (state:get("journal_bytes") or 0),
-    "collapses " .. (state:get("collapses") or 0),
-    "tag_evictions " .. (state:get("tag_evictions") or 0),
-    "generation " .. state:get("generation"),
+    "lease " .. format("%d", memory.C.freshline_lease_left()),
+    "rules " .. format("%d", memory.C.freshline_rules()),
+    "rules_free_bytes " .. format("%d", memory.C.freshline_room()),
+    "journal_bytes " .. format("%d", tonumber(state.journal_bytes)),
+    "collapses " .. format("%d", tonumber(state.collapses)),
+    "tag_evictions " .. format("%d", tonumber(state.evictions)),
+    "generation " .. memory.word(state.generation),
     "fetches " .. FETCHES,
     "",
   }
@@ -294,7 +285,7 @@ ROUTES["POST /freshline/batch"] = function()
   local batch, why = parse_batch(read_body())
   if not batch then return answer(400, "bad " .. why .. "\n") end
   if reading() then return end
-  return answer_told(locked(function(hold) return apply(batch, hold) end))
+  return answer_told(locked(function() return apply(batch) end))
 end
 
 ROUTES["POST /freshline/flush"] = function()
@@ -303,7 +294,7 @@ ROUTES["POST /freshline/flush"] = function()
   local position = digits and number(digits)
   if not position or log == "-" or #log > 128 or #mark > 128 or lines() then return answer(400, "bad " .. (why or "no flush") .. "\n") end
   if reading() then return end
-  return answer_told(locked(function(hold) return flush(log, position, mark, hold) end))
+  return answer_told(locked(function() return flush(log, position, mark) end))
 end
 
 ROUTES["POST /freshline/probe"] = function()
@@ -328,15 +319,15 @@ end
 
 -- For anybody.
 local function fresh()
-  local log = state:get("at") and memory.at()
-  if log and log ~= "-" and memory.synced() and lease.left() > 0 then return answer(200, "fresh\n") end
+  local log = memory.at()
+  if log and log ~= "-" and memory.synced() and memory.C.freshline_lease_left() > 0 then return answer(200, "fresh\n") end
   return answer(503, "not fresh\n")
 end
 
 local salt
 -- Compared as digests under a salt nobody knows: how long it takes tells nothing.
 local function knows_the_secret()
-  salt = salt or memory.random()
+  salt = salt or memory.word(memory.C.freshline_random())
   local given = ngx.req.get_headers(0)["freshline-key"]
   return type(given) == "string" and ngx.md5_bin(salt .. given) == ngx.md5_bin(salt .. memory.config.secret)
 end

@@ -8,11 +8,10 @@
 -- Reading stops at the first thing that is not so. What lies behind it was never acknowledged, or is lost and will be
 -- sent again, because the position is then an earlier one.
 --
--- `journal_bytes` in state is where the last block ends that was written whole. What lies beyond it, left by a worker
+-- `journal_bytes` in the state is where the last block ends that was written whole. What lies beyond it, left by a worker
 -- that died or by a full disk, is cut off before anything is written behind it.
 local ffi = require "ffi"
 local memory = require "freshline.memory"
-local state = memory.state
 ffi.cdef [[ int freshline_truncate(const char *path, int64_t length) __asm__("truncate"); ]]
 
 local M = {}
@@ -22,7 +21,7 @@ local WORTH_BYTES = 1048576  -- a smaller journal is not compacted
 local GROWTH = 2             -- compacted when it is so many times its size after the last compaction
 
 function M.header(generation, log)
-  local text = format("freshline 1 %s %s %s", generation, log, memory.config.identity)
+  local text = format("freshline 1 %s %s %s", memory.word(generation), log, memory.config.identity)
   return text .. " " .. ngx.crc32_long(text) .. "\n"
 end
 
@@ -45,6 +44,8 @@ function M.open()
   local first = file:read("*l") or ""
   local text, generation, log, identity, crc = match(first, "^(freshline 1 (%S+) (%S+) (%S+)) (%d+)$")
   if not text or tonumber(crc) ~= ngx.crc32_long(text) then file:close(); return nil, "no header" end
+  generation = memory.generation(generation)
+  if not generation then file:close(); return nil, "it is another gate's" end
   if identity ~= memory.config.identity then file:close(); return nil, "it belongs to another cache" end
   -- What was read and not used yet is `text` from `at`, the LF before the next block; that is at `offset` of the file.
   return setmetatable({
@@ -113,12 +114,12 @@ end
 -- Whether the file ends where the last block does, cutting off what is beyond. Nil and why if not; and true if some of
 -- what is committed is gone.
 function M.mend()
-  if state:get("replacing") then return nil, "a worker died while it was replaced", true end
+  if memory.state.replacing ~= 0 then return nil, "a worker died while it was replaced", true end
   local file, why = io.open(memory.config.journal, "rb")
   if not file then return nil, why, true end
   local size = file:seek("end")
   file:close()
-  local whole = state:get("journal_bytes")
+  local whole = tonumber(memory.state.journal_bytes)
   if size == whole then return true end
   if size < whole then return nil, "it ends at byte " .. size .. " of " .. whole, true end
   if ffi.C.freshline_truncate(memory.config.journal, whole) ~= 0 then
@@ -135,19 +136,20 @@ function M.append(lines, position, mark)
   ok, why = file:write(text)
   local closed, failed = file:close()
   if not ok or not closed then return nil, why or failed or "could not write" end
-  state:incr("journal_bytes", #text)
+  memory.state.journal_bytes = memory.state.journal_bytes + #text
   return true
 end
 
 -- Puts a whole journal of `bytes` in the old one's place.
 function M.replace(path, bytes)
-  state:set("replacing", true)
+  local state = memory.state
+  state.replacing = 1
   local ok, why = os.rename(path, memory.config.journal)
-  if not ok then state:delete("replacing"); return nil, why end
-  state:set("journal_bytes", bytes)
-  state:set("journal_base", bytes)
-  state:incr("journal_turn", 1, 0)
-  state:delete("replacing")
+  if not ok then state.replacing = 0; return nil, why end
+  state.journal_bytes = bytes
+  state.journal_base = bytes
+  state.journal_turn = state.journal_turn + 1
+  state.replacing = 0
   return true
 end
 
@@ -171,8 +173,8 @@ end
 
 -- Has it grown so much that it is worth writing anew?
 function M.grown()
-  local bytes = state:get("journal_bytes") or 0
-  return bytes > WORTH_BYTES and bytes > GROWTH * (state:get("journal_base") or 0)
+  local bytes = tonumber(memory.state.journal_bytes)
+  return bytes > WORTH_BYTES and bytes > GROWTH * tonumber(memory.state.journal_base)
 end
 
 return M

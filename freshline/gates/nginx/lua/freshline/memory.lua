@@ -1,65 +1,78 @@
--- What the workers share. `state` is small and never full; `rules` holds what was refreshed; `tags` what carries which tag.
+-- What nginx's processes share, by way of the module (shared.h says what there is).
 --
--- state: serving     the generation in use: `generation`, or a throw-away one until the gate has caught up after a start
---        generation  a random id, new whenever the gate is flushed, overflows, or starts without a valid journal
---        at          "<log> <position> <mark>", one value so that nobody reads half of it; none while the journal is being read
---        reach       the last position that may have been put into `rules`: ahead of `at` while a batch is being applied
---        version     another number whenever an answer of rules.lua may have become another
---        sentinel    equal to the one in `rules`, or `rules` is not the memory that `at` speaks of
+-- C and state are there once M.open has found the module. state's numbers are 64 bits wide: tonumber() before use.
 local ffi = require "ffi"
-ffi.cdef [[ int freshline_kill(int pid, int signal) __asm__("kill"); ]]
-local NO_SUCH_PROCESS = 3
 
 local M = {
-  state = ngx.shared.freshline_state,
-  rules = ngx.shared.freshline_rules,
-  tags = ngx.shared.freshline_tags,
   config = {},                                  -- filled by freshline.start
+  GATE = 0, COMPACTING = 1, READING = 2,        -- locks
 }
-local state = M.state
 
-function M.random()
-  local source = assert(io.open("/dev/urandom", "rb"))
-  local bytes = source:read(12)
-  source:close()
-  return (bytes:gsub(".", function(c) return string.format("%02x", c:byte()) end))
+-- In init_by_lua. By its path: after an upgrade the one before is still there, with functions of the same names.
+function M.open()
+  local file = assert(io.open(M.config.lua .. "/freshline/shared.h"))
+  ffi.cdef(file:read("*a"))
+  file:close()
+  M.C = ffi.load(M.config.module)
+  assert(M.C.freshline_layout() == M.C.FRESHLINE_LAYOUT, "freshline: the module is of another freshline: build it anew, and restart nginx")
+  M.state = M.C.freshline_state()
+  assert(M.state ~= nil, "freshline: load_module names another file than http.conf, which has " .. M.config.module)
+  M.answer = ffi.new("struct freshline_answer")
 end
 
-function M.throw_away(why) return why .. "-" .. M.random() end
-
--- Locks: keys of `state` that safe_add makes, with what `owner` says as the value.
-function M.owner() return ngx.worker.pid() .. " " .. M.random() end
-
--- Nobody waits for a worker that died. True if it was so and the lock is gone.
-function M.unlock_dead(name)
-  local owner = state:get(name)
-  local pid = type(owner) == "string" and tonumber(owner:match("^%d+"))
-  if not pid or ffi.C.freshline_kill(pid, 0) == 0 or ffi.errno() ~= NO_SUCH_PROCESS then return false end
-  if not state:safe_add("unlocking", true, 1) then return false end       -- or two would do it, one of them to a new owner
-  local mine = state:get(name) == owner
-  if mine then state:delete(name) end
-  state:delete("unlocking")
-  return mine
+-- Escapes decoded.
+local function octet(hex) return string.char(tonumber(hex, 16)) end
+function M.decode(text)
+  if not text:find("%", 1, true) then return text end
+  return (text:gsub("%%(%x%x)", octet))
 end
 
--- After the change can be seen, and before anybody is told that it was made.
-function M.changed() state:incr("version", 1, 0) end
-
-function M.serve(generation)
-  state:set("serving", generation)
-  M.changed()
+-- A generation as the journal has it.
+function M.word(generation)
+  local to = ffi.new("char[?]", M.C.FRESHLINE_NAME)
+  M.C.freshline_generation(generation, to)
+  return ffi.string(to)
 end
 
+-- Nil if it is none.
+function M.generation(word)
+  local high, low = word:match("^(%x%x%x%x%x%x%x%x)(%x%x%x%x%x%x%x%x)$")
+  return high and tonumber(high, 16) * 0x100000000ULL + tonumber(low, 16)
+end
+
+-- Locks. Nobody takes one from a worker that lives. Nil: it is not to be had.
+function M.lock(which)
+  local token = M.C.freshline_lock(which)
+  return token ~= 0 and token or nil
+end
+function M.unlock(which, token) M.C.freshline_unlock(which, token) end
+
+function M.serve(generation) M.C.freshline_serve(generation) end
+
+-- What is stored is of no use until another generation is served.
+function M.serve_nothing() M.serve(M.C.freshline_random()) end
+
+-- Log, position and mark; nil while the journal is being read.
 function M.at()
-  local log, position, mark = (state:get("at") or "- 0 -"):match("^(%S+) (%d+) (%S+)$")
-  return log, tonumber(position), mark
+  local at = M.C.freshline_standing()
+  if at.known == 0 then return nil end
+  return ffi.string(at.log), tonumber(at.position), ffi.string(at.mark)
 end
 
-function M.stand(log, position, mark) assert(state:safe_set("at", string.format("%s %d %s", log, position, mark))) end
+function M.expired() return tonumber(M.C.freshline_standing().expired) end
 
--- False after a reload changed the size of `rules`, in a worker that still has the old one.
-function M.sound() return M.rules:get("\1") == state:get("sentinel") end
+function M.stand(log, position, mark) M.C.freshline_stand(log, position, mark) end
 
-function M.synced() return state:get("serving") == state:get("generation") end
+-- False after a reload changed the memory for rules, in a worker that still has the old one.
+function M.sound() return M.C.freshline_fits() ~= 0 end
+
+function M.synced() return M.state.serving == M.state.generation end
+
+-- The key's last part for a request that begins now, and the position in it.
+function M.look(host, target)
+  local answer = M.answer
+  M.C.freshline_look(host, #host, target, #target, answer)
+  return ffi.string(answer.word), tonumber(answer.position)
+end
 
 return M
