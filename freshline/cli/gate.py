@@ -54,7 +54,7 @@ def nginx(
 
     ```
     freshline gate nginx eu1 --to /etc/nginx/freshline
-    freshline gate nginx eu1 --no-build --to ./eu1 --installed-at /etc/nginx/freshline
+    freshline gate nginx eu1 --no-build --to eu1 --installed-at /etc/freshline
     ```
 
     Parameters
