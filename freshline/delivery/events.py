@@ -41,6 +41,7 @@ class Stretch:
     mark: str  #: the log's mark at ``upto``
     commands: Sequence[GateCommand] = ()
     warms: tuple[Warm, ...] = ()
+    oldest: int = 0  #: rows before this one were gone from the log when it was read
 
 
 @dataclass(frozen=True, slots=True)

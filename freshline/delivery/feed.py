@@ -69,7 +69,8 @@ class Feed:
                     warms.append(Warm(max(first, after + 1), min(last, end), wish.account, wish.domain))
         mark = self._log.mark(end)
         assert mark is not None, f"the log lost its mark of {end}"
-        return Stretch(after, end, mark, self._commands(blocks, after, end), tuple(warms))
+        oldest = max((block.oldest for block in blocks), default=0)
+        return Stretch(after, end, mark, self._commands(blocks, after, end), tuple(warms), oldest)
 
     def _commands(self, blocks: Sequence[Block], after: int, end: int) -> Commands:
         """The refreshes of ``(after, end]``: the same ones for every scope."""
@@ -116,10 +117,11 @@ def _end(after: int, upto: int) -> int:
 class Block:
     """Some thousand rows of the log, decoded for everybody as far as anybody has asked for them."""
 
-    __slots__ = ("_ends", "_firsts", "_runs", "end", "prefetches")
+    __slots__ = ("_ends", "_firsts", "_runs", "end", "oldest", "prefetches")
 
     def __init__(self, after: int) -> None:
         self.end = after  #: rows up to here are in it
+        self.oldest = after + 1  #: those before this one were dropped from the log before they could be read
         self._runs: list[Run] = []
         self._firsts: list[int] = []  #: of these, the first positions
         self._ends: list[int] = []  #: and the last ones
@@ -127,6 +129,9 @@ class Block:
 
     def add(self, alike: Sequence[Rows], upto: int) -> None:
         """What comes next in the log."""
+        first = alike[0].first if alike else upto + 1
+        if first > self.end + 1:
+            self.oldest = first
         self.prefetches += ((rows.first, rows.last, rows.wish) for rows in alike if rows.wish.kind.is_prefetch)
         for run in of_rows(alike):
             self._runs.append(run)

@@ -69,18 +69,25 @@ class Fetching:
             else:
                 self._start(self._one(together[0], together[0].fetch), together)
 
-    def keep(self, owed: Container[int]) -> None:
-        """One that is owed no more, by its position, gives its place to one that somebody waits for."""
+    def keep(self, owed: Container[int]) -> bool:
+        """One that is owed no more, by its position, gives its place to one that somebody waits for.
+
+        :return: whether there was any
+        """
+        gone = False
         for doing, errands in list(self._doing.items()):
             for errand in errands:
                 if errand.fetch.position not in owed:
                     self._give_back(errand)
+                    gone = True
             if not any(errand.waits for errand in errands):
                 doing.cancel()
 
         for errand in [errand for errand in self._asked if errand.fetch.position not in owed]:
             self._asked.pop(errand).abandon()
             self._give_back(errand)
+            gone = True
+        return gone
 
     async def close(self) -> None:
         for errand, asked in self._asked.items():

@@ -16,7 +16,7 @@ from freshline.domain.ranges import Ranges
 from freshline.domain.task import Task
 from freshline.domain.topology import Scope, Topology
 from freshline.inventory.base import Inventory
-from freshline.log.base import Log
+from freshline.log.base import Log, LogUnavailable
 
 logger = logging.getLogger("freshline.delivery")
 
@@ -44,8 +44,11 @@ class Fleet:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.runners: dict[str, EdgeRunner] = {}
         self.topology = Topology(())
+        self._followed: Topology | None = None  #: the one that everything was done for
+        self._gone: dict[str, EdgeRunner] = {}  #: edges that were removed, and are not forgotten yet
         self._alarms, self._settling = Alarms(), Settling(log)
         self._hopeless: dict[str, Edge] = {}  #: complained of
+        self._unforgotten = ""  #: likewise
         self.begun = False  #: every edge there was at the start has its runner
         log.on_append(self._wake)
 
@@ -106,7 +109,7 @@ class Fleet:
             await self._settling.close()
 
     async def _follow(self, topology: Topology) -> None:
-        if topology is self.topology and len(self.runners) == len(topology.edges):
+        if topology is self._followed and len(self.runners) == len(topology.edges):
             return
         self.topology = topology
         for name, runner in list(self.runners.items()):
@@ -114,10 +117,10 @@ class Fleet:
             if edge != runner.edge or topology.scope(name) != runner.scope:
                 await self._stop(name)
                 if edge is None:
-                    groups = {group for group, _ in runner.scope.serves}
-                    await self.log.forget(name, groups, runner.edge.joined)
+                    self._gone[name] = runner
+        await self._forget()
         for name, edge in topology.edges.items():
-            if name not in self.runners:
+            if name not in self.runners and name not in self._gone:
                 try:
                     self.runners[name] = self._made(edge)
                 except Exception as error:
@@ -127,6 +130,19 @@ class Fleet:
                     continue
                 self._tasks[name] = asyncio.create_task(self._keep(name), name=f"edge {name}")
         self._wake()  # one may have lost the parent that it waited for
+        self._followed = None if self._gone else topology
+
+    async def _forget(self) -> None:
+        """One that comes back under its name must not begin where the other ended."""
+        for name, runner in list(self._gone.items()):
+            try:
+                await self.log.forget(name, {group for group, _ in runner.scope.serves}, runner.edge.joined)
+            except LogUnavailable as error:
+                if self._unforgotten != name:
+                    logger.warning("cannot forget %s: %s; trying again", name, error)
+                    self._unforgotten = name
+                return
+            del self._gone[name]
 
     def _made(self, edge: Edge) -> EdgeRunner:
         scope, above = self.topology.scope(edge.name), Parents(self, edge.name)
@@ -145,6 +161,7 @@ class Fleet:
         task = self._tasks.pop(name)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        await self._settling.written()  # or who comes next would begin before it
         del self.runners[name]
 
 

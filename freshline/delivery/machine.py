@@ -191,7 +191,7 @@ class EdgeDelivery:
             at = 0.0 if self.reached < self.covered else self.heard + self.pace.heartbeat_seconds
         elif lane is Lane.LOST and self.duty is not Duty.PAUSED:
             at = self.due
-        if self.prefetches.owes and lane in WARMING:
+        if self.synced and self.prefetches.owes and lane in WARMING:
             at = min(at, self.prefetches.next_due())
         over = self.lease.over
         return over if over is not None and over < at and self._can_be_excused() else at
@@ -274,6 +274,9 @@ class EdgeDelivery:
         limit = max(self.limit, self.reached)
         stretch = self.reader.stretch(self.reached, limit)
         assert stretch.after == self.reached, "the log skipped rows"
+        if stretch.oldest > self.reached + 1:
+            self._lost("what it lacks is being dropped from the log", when)
+            return
         assert self.reached < stretch.upto <= limit or self.reached == limit, "the log stands still"
         self.under_way, self.sent, self.lane = stretch, when.wall, Lane.SENDING
         live = stretch.upto == limit

@@ -207,10 +207,10 @@ class EdgeRunner:
             behind = machine.progress.cursor < log.head
             if behind and when.clock >= self._look_again and (rows := self._overdue(when.clock)):
                 self._handle(Overdue(rows), when)
-                self._fetching.keep(machine.prefetches.owed)
+                self._end_what_was_given_up()
             if self._again and (rows := self._overdue_again(when.clock)):
                 self._handle(Overdue(rows, again=True), when)
-                self._fetching.keep(machine.prefetches.owed)
+                self._end_what_was_given_up()
             for event in events if len(events) == 1 else _gathered(events):
                 self._handle(event, when)
             if self._going:
@@ -220,6 +220,10 @@ class EdgeRunner:
                 self._places.pass_on()
             self._set_alarm(when.clock)
         except Exception as error:
+            self._break(error)
+
+    def _break(self, error: Exception) -> None:
+        if self._ended is not None and not self._ended.done():
             self._ended.set_exception(error)
 
     def _set_alarm(self, now: float) -> None:
@@ -269,8 +273,12 @@ class EdgeRunner:
             case Warn(text):
                 logger.warning("%s", text)
 
+    def _end_what_was_given_up(self) -> None:
+        if self._fetching.keep(self.machine.prefetches.owed):
+            self._tick()  # others may have the places
+
     def _stands(self, answer: Gate | Trouble) -> None:
-        self._heard(answer if isinstance(answer, Trouble) else Stands(answer, self._is_ours(answer)))
+        self._heard(lambda: answer if isinstance(answer, Trouble) else Stands(answer, self._is_ours(answer)))
 
     def _is_ours(self, gate: Gate) -> bool:
         log, position = self._log, gate.position
@@ -283,15 +291,22 @@ class EdgeRunner:
         return True
 
     def _answered(self, answer: Applied | Adrift | Trouble) -> None:
+        self._heard(lambda: self._judged(answer))
+
+    def _judged(self, answer: Applied | Adrift | Trouble) -> Answered:
+        self._observe(self.edge.name, self._ambient.monotonic() - self._sent)
         if isinstance(answer, Applied) and self._log.mark(answer.position) != answer.mark:
             answer = Adrift(f"{answer.said}: a position of another history than ours")
-        self._observe(self.edge.name, self._ambient.monotonic() - self._sent)
-        self._heard(Answered(answer))
+        return Answered(answer)
 
-    def _heard(self, event: Event) -> None:
-        """Looked at now: drivers answer in a turn of their own."""
-        self._events.append(event)
-        self._work()
+    def _heard(self, event: Callable[[], Event]) -> None:
+        """Looked at now: drivers answer in a turn of their own. What goes wrong ends :meth:`run`, not the driver."""
+        try:
+            self._events.append(event())
+        except Exception as error:
+            self._break(error)
+        else:
+            self._work()
 
     def _written(self, progress: Progress) -> None:
         if progress.leased_seconds != self.machine.lease.noted_seconds:
@@ -317,7 +332,9 @@ class EdgeRunner:
 
 def _more(before: Progress, now: Progress) -> bool:
     """Something was settled, or given up, that was not before."""
-    return now.cursor != before.cursor or now.ahead is not before.ahead or now.failed is not before.failed
+    if now.cursor != before.cursor or now.ahead is not before.ahead:
+        return True
+    return now.failed is not before.failed or now.again is not before.again
 
 
 def _gathered(events: Iterable[Event]) -> Iterator[Event]:

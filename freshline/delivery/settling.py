@@ -50,6 +50,8 @@ class Settling:
         self._working: asyncio.Task[None] | None = None
         self._timer: asyncio.Handle | None = None
         self._urgent = False  #: the timer is no later than this turn of the loop
+        self._idle = asyncio.Event()  #: nothing is with the log
+        self._idle.set()
 
     def account(self, edge: str, written: Callable[[Progress], None]) -> Account:
         return Account(self, edge, written)
@@ -63,6 +65,10 @@ class Settling:
         loop = asyncio.get_running_loop()
         self._urgent = urgent
         self._timer = loop.call_soon(self._begin) if urgent else loop.call_later(WAIT_SECONDS, self._begin)
+
+    async def written(self) -> None:
+        """Once what is with the log now is in it, or was refused."""
+        await self._idle.wait()
 
     async def close(self) -> None:
         """What is being written is; the rest is sent again next time."""
@@ -94,7 +100,7 @@ class Settling:
         if not taken:
             return
         try:
-            await self._log.settle_all([settled for _, settled in taken])
+            await self._tell([settled for _, settled in taken])
         except Exception as error:
             if isinstance(error, LogUnavailable):
                 logger.warning("cannot write down what %d edges have settled: %s", len(taken), error)
@@ -110,3 +116,10 @@ class Settling:
         for account, settled in taken:
             if account.is_open:
                 account.written(settled.progress)
+
+    async def _tell(self, settled: Sequence[Settled]) -> None:
+        self._idle.clear()
+        try:
+            await self._log.settle_all(settled)
+        finally:
+            self._idle.set()

@@ -64,7 +64,8 @@ class Kept:
         default_factory=lambda: Recent(CHUNKS_KEPT_BYTES, lambda chunk: chunk.bytes)
     )
     segments: Recent[Range, Segment] = field(default_factory=lambda: Recent(SEGMENTS_KEPT))
-    shapes: Recent[tuple[int, int], Shape] = field(default_factory=lambda: Recent(SHAPES_KEPT))  #: by day and number
+    #: By the first position of their day, and their number.
+    shapes: Recent[tuple[int, int], Shape] = field(default_factory=lambda: Recent(SHAPES_KEPT))
     keys: dict[tuple[str, str, Kind], int] = field(default_factory=dict)
     #: Which rows of a segment are of some keys (their ids, as JSON).
     bits: Recent[tuple[str, Range], int] = field(default_factory=lambda: Recent(BITS_KEPT))
@@ -153,10 +154,11 @@ class View:
 
     def _shape(self, position: int, number: int) -> Shape:
         day = self.day_of(position)
-        shape = self.kept.shapes.get((day.number, number))
+        key = day.first, number  # a day that was dropped may be begun again, by a clock that was set back
+        shape = self.kept.shapes.get(key)
         if shape is None:
             (packed,) = self.db.execute(day.sql["shape"], (number,)).fetchone()
-            shape = self.kept.shapes.put((day.number, number), Shape.decode(packed))
+            shape = self.kept.shapes.put(key, Shape.decode(packed))
         return shape
 
     def alike(self, first: int, last: int) -> Iterator[Rows]:

@@ -346,6 +346,19 @@ async def test_whole_days_are_dropped(log: Log) -> None:
     assert (task.id, task.created) == (3, NOON + DAY)
 
 
+async def test_a_day_that_was_dropped_begins_anew(log: Log) -> None:
+    """A clock that was ahead when days were dropped, and is set back: nothing of the old day is seen in the new one."""
+    await log.append([wish("/a")], now=NOON)
+    assert log.task(1) is not None
+    await log.drop_before(NOON + DAY)
+    other = Wish("2", "b.test", "h", Kind.DIRECTORY, ("http://b.test/",))
+
+    (task,) = await log.append([other], now=NOON + 10)
+
+    assert log.task(task.id).wish == other
+    assert [rows.wish for rows in log.rows(task.id - 1, task.id)] == [other]
+
+
 # -- any history ------------------------------------------------------------------------------------------------------
 
 accounts = st.sampled_from(["1", "2"])

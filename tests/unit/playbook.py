@@ -17,6 +17,7 @@ class Script:
 
     def __init__(self, rows: list[GateCommand | Fetch], at_once: int = 100) -> None:
         self.rows, self.at_once = rows, at_once
+        self.oldest = 1
 
     def stretch(self, after: int, upto: int) -> Stretch:
         end = min(upto, after + self.at_once)
@@ -27,6 +28,7 @@ class Script:
             f"m{end}",
             tuple(row for row in rows if isinstance(row, GateCommand)),
             tuple(Warm(row.position, row.position, "1", row.host) for row in rows if isinstance(row, Fetch)),
+            self.oldest,
         )
 
     def fetches(self, after: int, upto: int) -> list[Fetch]:
@@ -47,8 +49,8 @@ class Playbook:
         fetch_window: int = 16,
     ) -> None:
         pace = Pace(retry_first_seconds=1.0, retry_most_seconds=8.0, heartbeat_seconds=60.0, fetch_window=fetch_window)
-        script = Script(rows, at_once)
-        self.machine = EdgeDelivery("e", "L", script, progress or Progress(), pace, above or Origin(), duty)
+        self.rows = Script(rows, at_once)
+        self.machine = EdgeDelivery("e", "L", self.rows, progress or Progress(), pace, above or Origin(), duty)
         self.script: list[str] = []
         self.actual: list[str] = []
         self.clock = 0.0

@@ -81,3 +81,17 @@ async def test_stretches_are_the_log_wherever_they_begin() -> None:
             after = stretch.upto
 
         assert told == [position for position in wanted if position > start]
+
+
+async def test_a_stretch_says_what_had_gone_from_the_log() -> None:
+    """A day may be dropped between the look at where the log begins and the reading of it."""
+    log = MemoryLog()
+    for day in (0, 5):
+        wishes = [Wish("1", "a.test", "g", Kind.FILE, (f"http://a.test/{n}",)) for n in range(3)]
+        await log.append(wishes, now=1e9 + day * 86_400)
+    early, feed = Feed(log), Feed(log)
+    assert early.stretch(EAST, 0, 2).oldest == 1
+    await log.drop_before(int(1e9) + 4 * 86_400)
+
+    assert feed.stretch(EAST, 0, 6).oldest == early.stretch(EAST, 1, 6).oldest == 4
+    assert feed.stretch(EAST, 3, 6).oldest == 4

@@ -86,6 +86,30 @@ def test_batches_follow_each_other_without_a_gap() -> None:
     )
 
 
+def test_rows_that_vanish_from_the_log_are_not_passed_over() -> None:
+    """Their day is dropped while they are read: the gate is not told the rest as if that were all."""
+    book = Playbook([purge_1, purge_2])
+    book.rows.oldest = 2
+
+    assert book >> Grew(2, 1) << Ask() >> stands(0) << None
+    assert (
+        book.at(1.0)
+        >> Grew(2, 3)
+        << Ask()
+        >> stands(0, ours=False)
+        << Warn("e stands at 0 of log L: flushing it whole")
+        << Flush(2)
+    )
+
+
+def test_a_gate_that_catches_up_is_not_looked_at_for_its_prefetches() -> None:
+    """It is not asked to fetch before it is synced, so until it has answered there is nothing to do."""
+    book = Playbook([purge_1, fetch_2, purge_2], at_once=2) >> Grew(3, 1) << Ask() >> stands(0, synced=False)
+    book >> ok(2)
+
+    assert book.machine.wake_at() > 1.0
+
+
 def test_no_answer_means_asking_again_after_a_while() -> None:
     """A batch that may or may not have arrived is never counted; the gate is asked where it stands."""
     book = Playbook([purge_1]) >> Grew(1, 1) << Ask() >> stands(0) << batch(0, 1, purge_1)

@@ -53,6 +53,39 @@ async def test_what_could_not_be_written_is_written_later_with_what_came_since(m
     await books.close()
 
 
+class Slow(MemoryLog):
+    """A log that takes what it is told when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.may = asyncio.Event(), asyncio.Event()
+
+    async def settle_all(self, settled: Sequence[Settled]) -> None:
+        self.asked.set()
+        await self.may.wait()
+        await super().settle_all(settled)
+
+
+async def test_who_comes_next_waits_for_what_is_being_written() -> None:
+    """An edge that is started anew begins where it ended, not where it was before."""
+    log = Slow()
+    await log.append([Wish("1", "a.test", "g", Kind.FILE, ("http://a.test/1",))], now=1e9)
+    books = Settling(log)
+    account = books.account("e", lambda progress: None)
+    account.settle(Progress(1))
+    await log.asked.wait()
+    account.close()
+
+    waiting = asyncio.create_task(books.written())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+
+    log.may.set()
+    await waiting
+    assert log.progress("e") == Progress(1)
+    await books.close()
+
+
 async def test_an_alarm_rings_once_at_the_moment_that_was_set_last() -> None:
     """Later or earlier than before; one that was called off does not ring."""
     alarms, rung = Alarms(), []

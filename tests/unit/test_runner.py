@@ -80,6 +80,7 @@ def run(  # type: ignore[no-untyped-def]
     above: Above | None = None,
     heartbeat_seconds: float = 0.05,
     follow: bool = False,
+    moved: Callable[[str], None] = lambda edge: None,
     **deadlines: float,
 ):
     ambient = ambient or Ambient()
@@ -98,6 +99,7 @@ def run(  # type: ignore[no-untyped-def]
         lateness=Lateness(log, ambient, Ages(log, ambient), Deadlines(**deadlines)),
         origins=origins or OriginSlots(),
         follow=follow,
+        moved=moved,
     )
     log.on_append(runner.wake)
     return asyncio.create_task(runner.run())
@@ -139,6 +141,39 @@ async def test_an_edge_whose_fetches_hang_leaves_room_for_the_others() -> None:
 
     for task in tasks:
         task.cancel()
+
+
+class Unreadable(MemoryLog):
+    """One whose disk cannot be read for a moment."""
+
+    broken = True
+
+    def mark(self, position: int) -> str | None:
+        if self.broken:
+            raise OSError("I/O error")
+        return super().mark(position)
+
+
+async def test_a_log_that_cannot_be_read_ends_the_runner() -> None:
+    """So that it is started anew: one that goes on would wait for ever for an answer that it has had."""
+    log, gate = Unreadable(), Scripted()
+    gate.gate = Gate(log.id, 0, "mark", True)
+
+    with pytest.raises(OSError, match="I/O error"):
+        await asyncio.wait_for(run(log, gate), 5)
+
+
+async def test_children_hear_of_a_prefetch_that_was_retried() -> None:
+    """Its row was passed long ago; that it is done now is news all the same."""
+    log, gate, heard = MemoryLog(), Many(), list[str]()
+    await log.append([Wish("1", "a.test", "g", Kind.PRELOAD, ("http://a.test/1",))], now=time.time())
+    await log.settle("e", Progress(1, again=Ranges([(1, 1)])))
+    task = run(log, gate, moved=heard.append)
+    await until(lambda: gate.held)
+
+    await until(lambda: not log.progress("e").again)
+    assert heard
+    task.cancel()
 
 
 class Many(Scripted):
