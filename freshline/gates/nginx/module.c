@@ -392,7 +392,7 @@ overtaken(const struct record *answer, void *host_key)
 	newer = answer->any && host_tag(*(uint64_t *)host_key) > answer->position;
 	for (i = 0; i < answer->n && !newer; i++)
 		newer = table_tag(answer->tags[i]) > answer->position;
-	return (newer || !table_same(removals));
+	return (newer || !table_same(removals) || !table_fits());	/* rules of before a reload say nothing of now */
 }
 
 static void

@@ -158,6 +158,7 @@ next_standing(void)
 {
 	struct freshline_standing *next = &state->standing[(state->turns + 1) % 2];
 
+	__atomic_thread_fence(__ATOMIC_RELEASE);	/* who reads the one before has seen that it is over */
 	memcpy(next, &state->standing[state->turns % 2], sizeof *next);
 	return (next);
 }

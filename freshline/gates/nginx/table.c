@@ -223,6 +223,7 @@ give(uint32_t at, uint32_t n)
 {
 
 	(void)__atomic_add_fetch(&table->removals, 1, __ATOMIC_SEQ_CST);
+	__atomic_thread_fence(__ATOMIC_RELEASE);	/* what is written into the cell next is not seen before that */
 	STORE((uint32_t *)cell(at), table->free[n]);
 	table->free[n] = at;
 	table->room += n;
@@ -305,7 +306,7 @@ find_pattern(const struct host *h, struct slice text)
 	uint32_t at, steps = 0;
 
 	for (at = LOAD(&h->first); (p = table_pattern(at)) != NULL && steps++ < MOST; at = LOAD(&p->older))
-		if (p->size == text.size && table_whole(at, p->size) && memcmp(p->text, text.at, text.size) == 0)
+		if (p->size == text.size && table_whole(at, (uint32_t)text.size) && memcmp(p->text, text.at, text.size) == 0)
 			return (at);
 	return (0);
 }
@@ -583,6 +584,7 @@ freshline_clear(void)
 	STORE(&table->clearing, 1);
 	memset(buckets, 0, ((size_t)table->mask + 1) * sizeof *buckets);
 	(void)__atomic_add_fetch(&table->removals, 1, __ATOMIC_SEQ_CST);
+	__atomic_thread_fence(__ATOMIC_RELEASE);
 	memset(table->free, 0, sizeof table->free);
 	table->room = 0;
 	table->held = 0;
@@ -592,11 +594,17 @@ freshline_clear(void)
 }
 
 void
+freshline_rename(void)
+{
+
+	STORE(&state->rules, state_random());
+}
+
+void
 freshline_renew(void)
 {
-	uint64_t name = state_random();
+	uint64_t name = LOAD(&state->rules);
 
-	STORE(&state->rules, name);	/* first: whoever has other rules gives no answers from here on */
 	freshline_clear();
 	STORE(&table->name, name);
 	freshline_changed(0);

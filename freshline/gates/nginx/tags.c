@@ -146,6 +146,15 @@ empty(struct page *page, uint64_t unlearnt)
 	page->asked = page->stuck = 0;
 }
 
+/* Who reads it from here on has read nothing. */
+static void
+busy(struct page *page)
+{
+
+	STORE(&page->turns, page->turns | 1);
+	__atomic_thread_fence(__ATOMIC_RELEASE);	/* or what is written next might be seen before that */
+}
+
 /* 0: it is not to be had, and what it holds of all up to now is out of use. */
 static int
 take(struct page *page)
@@ -158,7 +167,7 @@ take(struct page *page)
 				owner = 0;
 				continue;
 			}
-			STORE(&page->turns, page->turns | 1);
+			busy(page);
 			empty(page, LOAD(&state->reach) + 1);
 			return (1);
 		}
@@ -175,7 +184,7 @@ take(struct page *page)
 		sched_yield();
 		owner = 0;
 	}
-	STORE(&page->turns, page->turns | 1);
+	busy(page);
 	return (1);
 }
 
@@ -183,6 +192,12 @@ static void
 release(struct page *page)
 {
 
+	if (LOAD(&page->stuck) == state_me(0)) {	/* others went on without it; what it wrote meanwhile says too little */
+		state_raise(&page->unlearnt, LOAD(&state->reach) + 1);
+		state_raise(&page->distrusted, LOAD(&state->reach) + 1);
+		page->stuck = 0;
+		freshline_changed(1);
+	}
 	STORE(&page->turns, page->turns + 1);
 	STORE(&page->owner, 0);
 }
@@ -295,6 +310,10 @@ tags_learn(uint64_t generation, uint64_t url, const struct record *answer, uint6
 	if (!take(page))
 		return;
 	if (LOAD(&state->generation) != generation) {	/* what it was fetched under is out of use, and what is here is not */
+		if (page->generation == generation) {	/* but it may come back: the journal is being read */
+			state_raise(&page->unlearnt, LOAD(&state->reach) + 1);
+			state_raise(&page->distrusted, LOAD(&state->reach) + 1);
+		}
 		release(page);
 		return;
 	}

@@ -63,19 +63,44 @@ local function read_on(limit_ms)
   return false
 end
 
+-- Only with READING held: who read for the configuration before may be in the middle of it.
+local function begin()
+  memory.C.freshline_renew()
+  memory.state.replacing, memory.state.rest_until_ms = 0, 0
+  os.remove(memory.config.journal .. ".compact")
+  reading.source, reading.why = journal.open()
+  reading.begun = true
+end
+
 local function recall()
   local state = memory.state
   memory.C.freshline_lease_end()
   memory.serve_nothing()
   state.generation = memory.C.freshline_random()
-  memory.C.freshline_renew()                                -- workers with older rules answer nothing from here on
+  memory.C.freshline_rename()                               -- workers with older rules answer nothing from here on
   memory.C.freshline_unknown()
-  state.replacing, state.rest_until_ms = 0, 0
-  os.remove(memory.config.journal .. ".compact")
-  local source, why = journal.open()
-  reading = {source = source, why = why, lines = 0, fits = true, rules = state.rules}
+  reading = {lines = 0, fits = true, rules = state.rules}
+  local mine = memory.lock(memory.READING)
+  if not mine then return end                               -- a worker begins, when that one has stopped
+  begin()
   if read_on(memory.config.start_ms) then finish() end
+  memory.unlock(memory.READING, mine)
   collectgarbage()                                          -- or every worker would begin with what was read
+end
+
+local function read_all()
+  if reading.begun then
+    reading.source:reopen()
+  else
+    begin()
+  end
+  while true do
+    local done = read_on(STEP_MS)
+    if ngx.worker.exiting() or memory.state.rules ~= reading.rules then return end
+    if done then break end
+    ngx.sleep(0.001)
+  end
+  finish()
 end
 
 -- In one worker, until all is read; if it dies in another, from where the master stopped.
@@ -84,15 +109,12 @@ local function read_rest(premature)
   if memory.at() then reading = nil; return end
   local mine = memory.lock(memory.READING)
   if not mine then return ngx.timer.at(RETRY_SECONDS, read_rest) end
-  reading.source:reopen()
-  while true do
-    local done = read_on(STEP_MS)
-    if ngx.worker.exiting() or memory.state.rules ~= reading.rules then return memory.unlock(memory.READING, mine) end
-    if done then break end
-    ngx.sleep(0.001)
-  end
-  finish()
+  local fine, why = pcall(read_all)
   memory.unlock(memory.READING, mine)
+  if not fine then
+    ngx.log(ngx.ERR, "freshline: reading the journal: ", why, "; trying again")
+    return ngx.timer.at(RETRY_SECONDS, read_rest)
+  end
 end
 
 -- In init_by_lua.

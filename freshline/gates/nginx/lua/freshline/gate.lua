@@ -208,6 +208,7 @@ local function flush(log, position, mark)
   memory.C.freshline_age_anew()
   state.unlearnt = 0
   state.reach = position
+  if not memory.sound() then return 500, "failed a reload came in between\n" end
   memory.stand(log, position, mark)
   memory.serve(generation)
   return 200, format("ok %d %s\n", position, mark)

@@ -5,7 +5,7 @@
  */
 
 enum {
-	FRESHLINE_LAYOUT = 1,
+	FRESHLINE_LAYOUT = 2,
 	FRESHLINE_WORD = 136,		/* a log's name or a mark, and its end */
 	FRESHLINE_NAME = 48,		/* "<generation>.<position>", and its end */
 	FRESHLINE_AGES = 66,
@@ -66,7 +66,9 @@ struct freshline_answer {
 int freshline_layout(void);
 /* NULL where load_module names another file than Lua was told. */
 struct freshline_state *freshline_state(void);
-/* In the master: the memory holds no rules, and whoever has another memory is to give no answers any more. */
+/* In the master: from here on nobody gives answers, and who reads the journal stops, until there are rules anew. */
+void freshline_rename(void);
+/* With READING held: the memory holds no rules, and is the one that answers are given by. */
 void freshline_renew(void);
 /* False in a worker whose memory for rules a reload has replaced. */
 int freshline_fits(void);
