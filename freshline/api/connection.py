@@ -79,6 +79,8 @@ class Connection(InTurn):
     _dated: ClassVar[tuple[Headers, bytes]] = ([], b"")  #: what uvicorn adds to every answer, and as lines
 
     _counted = 0  #: what this connection has in ``heads``
+    _beside = 0  #: bytes in which neither a head nor a body was
+    _gets_on = False  #: what is being read has some of either
     _in_head = True
     _timer: asyncio.TimerHandle | None = None
     _body: list[bytes] | None = None  #: of a request that may be answered at once
@@ -103,6 +105,7 @@ class Connection(InTurn):
 
     def data_received(self, data: bytes) -> None:
         self._in_a_row = 0
+        self._gets_on = False
         super().data_received(data)
         if self.transport.is_closing():
             return
@@ -110,13 +113,28 @@ class Connection(InTurn):
             self._go_the_long_way()
         if self._in_head:
             self._head_goes_on(len(data))
+        else:
+            self._goes_on_beside(len(data))
+
+    def _goes_on_beside(self, more: int) -> None:
+        """Bytes after a head: of a body, which is bounded elsewhere, or of lines around it, which are not."""
+        self._beside = 0 if self._gets_on else self._beside + more
+        if self._beside > HEAD_BYTES:
+            self._refuse(Fault.HEAD_TOO_LARGE, limit=f"{HEAD_BYTES} bytes")
+        elif self._answers_nobody() and self._idle is None:  # a stray line end, or the rest of what was answered early
+            self._answered = self.loop.time()
+            self._idle = self.loop.call_later(self.timeout_keep_alive, self._is_idle)
+
+    def _answers_nobody(self) -> bool:
+        return self.timeout_keep_alive_task is None and (self.cycle is None or self.cycle.response_complete)
 
     def on_message_begin(self) -> None:
         self.url, self.headers, self.expect_100_continue = b"", [], False
-        self._in_head = True
+        self._in_head = self._gets_on = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+        if self._in_head:  # and not after the body, where lines may come without end (RFC 9110 section 6.5.1)
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         self._head_ended()
@@ -132,12 +150,14 @@ class Connection(InTurn):
                 self._go_the_long_way()
 
     def on_body(self, body: bytes) -> None:
+        self._gets_on = True
         if self._body is not None:
             self._body.append(body)
         elif not self.transport.is_closing():
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._gets_on = True
         if self.transport.is_closing():
             self._body = None
         elif self._body is None:

@@ -135,6 +135,37 @@ def test_an_idle_connection_is_closed() -> None:
         assert 0.9 < time.monotonic() - asked < 5
 
 
+@pytest.mark.parametrize("more", [b"\r\n", b"x"], ids=["a stray line end", "the rest of a body"])
+def test_what_comes_after_an_answer_holds_no_connection(more: bytes) -> None:
+    """A body that was answered early, and goes on a byte at a time; a line end after a request."""
+    with running(keep_alive_seconds=1) as service:
+        host, _, port = service.address.partition(":")
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            length = "Content-Length: 0" if more == b"\r\n" else "Content-Length: 9"
+            connection.sendall(post("/nowhere", length, close=False))
+            assert connection.recv(1 << 16).startswith(b"HTTP/1.1 404")
+            connection.sendall(more)
+            told = time.monotonic()
+            while connection.recv(1 << 16):
+                pass
+
+        assert time.monotonic() - told < 5
+
+
+def test_lines_after_a_body_without_end(service: Running) -> None:
+    """They are looked at by nobody, so there is a bound to them; a few do no harm."""
+    chunked = post(target(Action="DescribeRefreshQuota"), "Transfer-Encoding: chunked")
+    assert [status for status, _ in speak(service, chunked + b"0\r\n", b"x: y\r\n" * 9, b"\r\n")] == [200]
+
+    host, _, port = service.address.partition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(chunked + b"0\r\n")
+        with pytest.raises(ConnectionError):
+            for _ in range(1_000):
+                connection.sendall(b"x: " + b"y" * 10_000 + b"\r\n")
+                time.sleep(0.001)
+
+
 def test_requests_without_end(service: Running) -> None:
     """Whoever sends requests and reads no answer is read no further: what they send stays with them."""
     host, _, port = service.address.partition(":")
