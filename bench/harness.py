@@ -169,7 +169,7 @@ def machine() -> dict[str, str]:
     return {
         "cpu": models[0] if models else platform.machine(),
         "cores": str(len(os.sched_getaffinity(0))),
-        "kernel": platform.release(),
+        "kernel": platform.release().partition("-")[0],
         "python": platform.python_version(),
         "uvicorn": version("uvicorn"),
         "load": " ".join(Path("/proc/loadavg").read_text().split()[:3]),
