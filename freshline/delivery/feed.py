@@ -121,7 +121,7 @@ class Block:
 
     def __init__(self, after: int) -> None:
         self.end = after  #: rows up to here are in it
-        self.oldest = after + 1  #: those before this one were dropped from the log before they could be read
+        self.oldest = 0  #: rows before this one were dropped from the log before they could be read
         self._runs: list[Run] = []
         self._firsts: list[int] = []  #: of these, the first positions
         self._ends: list[int] = []  #: and the last ones

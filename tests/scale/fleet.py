@@ -332,7 +332,7 @@ class Scale:
     def _stuck(self, fleet: Fleet) -> str:
         name = min(self.cursors, key=self.cursors.__getitem__)
         machine = fleet.runners[name].machine
-        return f"{name} at {self.cursors[name]} of {self.log.head}, {machine.lane}, {machine.trouble}"
+        return f"{name} at {self.cursors[name]} of {self.log.head}, {machine.lane}, {machine.failures} failures"
 
 
 def simulate(home: Path, edges: int, tasks: int, seed: int, say: Callable[[str], None] = lambda text: None) -> Report:

@@ -90,8 +90,20 @@ async def test_a_stretch_says_what_had_gone_from_the_log() -> None:
         wishes = [Wish("1", "a.test", "g", Kind.FILE, (f"http://a.test/{n}",)) for n in range(3)]
         await log.append(wishes, now=1e9 + day * 86_400)
     early, feed = Feed(log), Feed(log)
-    assert early.stretch(EAST, 0, 2).oldest == 1
+    assert early.stretch(EAST, 0, 2).oldest == 0
     await log.drop_before(int(1e9) + 4 * 86_400)
 
     assert feed.stretch(EAST, 0, 6).oldest == early.stretch(EAST, 1, 6).oldest == 4
     assert feed.stretch(EAST, 3, 6).oldest == 4
+
+
+async def test_nothing_has_gone_from_a_stretch_over_two_blocks() -> None:
+    """The second begins in the middle of it."""
+    log = MemoryLog()
+    wish = Wish("1", "a.test", "g", Kind.FILE, tuple(f"http://a.test/{n}" for n in range(STRETCH_ROWS)))
+    await log.append([wish, wish], now=1e9)
+
+    stretch = Feed(log).stretch(EAST, STRETCH_ROWS - 5, STRETCH_ROWS + 5)
+
+    assert stretch.oldest <= stretch.after + 1
+    assert len(stretch.commands) == 10
