@@ -72,6 +72,7 @@ class Throttle:
                 self._buckets.popitem(last=False)
             return bucket
         self._buckets.move_to_end(draw.key)
-        bucket.tokens = min(draw.burst, bucket.tokens + max(0.0, now - bucket.at) * draw.rate)
-        bucket.at = now
+        if now > bucket.at:  # calls have the time at which they began, and may end in another order
+            bucket.tokens = min(draw.burst, bucket.tokens + (now - bucket.at) * draw.rate)
+            bucket.at = now
         return bucket

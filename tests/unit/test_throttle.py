@@ -48,3 +48,12 @@ def test_bounded() -> None:
 
     assert len(throttle) == 2
     assert throttle.take([draw("c", 10)], 0.0) > 0
+
+
+def test_a_call_that_came_late() -> None:
+    """Time that a bucket was filled for is not counted again for a call that began earlier and took long to arrive."""
+    throttle = Throttle()
+    throttle.take([draw("a", 10)], 30.0)
+    throttle.take([draw("a", 10)], 0.0)
+
+    assert throttle.take([draw("a")], 30.0) == pytest.approx(0.1)
