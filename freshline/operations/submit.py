@@ -31,6 +31,8 @@ PATTERN_MEMORY = 1 << 18  #: bytes RE2 may take for one pattern: (x{1000}){1000}
 
 AS_BROWSERS = (("Accept-Encoding", "gzip"),)  #: what a prefetch sends where its caller has no word in it
 
+_SCHEME = re.compile("^https?://", re.IGNORECASE | re.ASCII)  #: or the long s of Unicode were one, and here alone
+
 SUBMITS = frozenset(
     {Fault.OVER_LIMIT, Fault.PATH_MALFORMED, Fault.DOMAIN_WILDCARD, Fault.DOMAIN_UNKNOWN, Fault.DOMAIN_OFFLINE,
      Fault.QUOTA_SPENT, Fault.MINUTE_SPENT}
@@ -262,7 +264,7 @@ def _regex(line: str) -> str:
     """``[http[s]://]host[:port]/pattern``; the pattern is checked the way it will be read."""
     if len(line.encode()) > target.PATH_LIMIT or not line.isprintable() or " " in line:
         raise target.BadTarget("too long, or holds a space or a control character")
-    authority, slash, _ = re.sub("^https?://", "", line, flags=re.IGNORECASE).partition("/")
+    authority, slash, _ = _SCHEME.sub("", line).partition("/")
     at = target.parse(authority)
     if not slash or at.query is not None:  # a pattern of nothing would cover the whole domain
         raise target.BadTarget("no pattern")

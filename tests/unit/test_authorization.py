@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from freshline.access.limits import Limits
 from freshline.access.policy import parse
 from freshline.api import authorization
 from freshline.api.app import Settings
@@ -33,9 +35,9 @@ def statement(effect: str, action: Any, resource: Any = "*", **condition: Any) -
     return {"Effect": effect, "Action": action, "Resource": resource, "Condition": condition}
 
 
-def with_user(*statements: dict[str, Any], settings: Settings | None = None) -> Service:
+def with_user(*statements: dict[str, Any], settings: Settings | None = None, limits: Limits = UNTHROTTLED) -> Service:
     """A service whose account 1 has a user, ``anna``, with one policy."""
-    service = Service(UNTHROTTLED, settings)
+    service = Service(limits, settings)
     principals = service.books.principals
     document = json.dumps({"Version": "1", "Statement": list(statements)})
     principals.policies["1", "hers"] = parse(document, "hers")
@@ -139,6 +141,20 @@ async def test_domains() -> None:
     assert (await by_anna(service, "PushObjectCache", ObjectPath="http://e.com/a")).status == 403
 
 
+async def test_a_domain_that_is_denied() -> None:
+    """No spelling of a line, and no number of spellings, gets around a Deny."""
+    denied = statement("Deny", "*", "acs:cdn:*:*:domain/img.test")
+    service = with_user(statement("Allow", "*"), denied)
+    many = replace(UNTHROTTLED, urls_per_call=5000, per_call=UNTHROTTLED.per_call | {"url": 5000})
+    crowded = with_user(statement("Allow", "*"), denied, limits=many)
+
+    assert await refreshed(service, "http://img.test/a") == 403
+    assert await refreshed(service, "HTTPS://IMG.test:8443/a") == 403
+    assert await refreshed(service, "http\u017f://img.test/x|/.*", ObjectType="Regex") == 400
+    assert await refreshed(crowded, *(f"img.test:{port}/a" for port in range(1, 1500))) == 403
+    assert await refreshed(crowded, *(f"e.com:{port}/a" for port in range(1, 1500))) == 200
+
+
 async def test_domains_that_are_asked_about() -> None:
     """Tasks of a domain may be listed by who may touch that domain; tasks of all, by who may touch all."""
     service = with_user(statement("Allow", "cdn:*", "acs:cdn:*:*:domain/img.test"))
@@ -164,7 +180,7 @@ async def test_numbers() -> None:
 
 LINES = st.lists(
     st.sampled_from(["http://", "HTTPS://", "ftp://", "img.test", "E.com", ":80", "/", "?", "a.*", "#", "@", ",", "\r",
-                     "*", "//", " ", "http:", "é", "\x00", "x" * 260]),
+                     "*", "//", " ", "http:", "http\u017f://", "\u212a", "é", "\x00", "x" * 260]),
     max_size=7,
 ).map("".join)  # fmt: skip
 
