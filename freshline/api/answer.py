@@ -63,7 +63,7 @@ class Answer:
             len(self.content),
             self.request_id.encode(),
             _CORS_LINES,
-            lines(self.extra),
+            lines(self.extra) if self.extra else b"",
         )
 
 

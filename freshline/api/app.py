@@ -40,6 +40,7 @@ from freshline.spec.model import Spec
 from freshline.wire import render, signature
 from freshline.wire.render import Format
 from freshline.wire.request import Request, merge_headers
+from freshline.wire.shape import Shape
 
 Observe = Callable[[str, int, float], None]  #: action (``"-"`` where there is none), status, seconds
 
@@ -165,17 +166,24 @@ class App:
         return answer.raw
 
     def at_once(
-        self, method: str, query: bytes, headers: dict[bytes, bytes], content: bytes, peer: Scope
+        self,
+        method: str,
+        query: bytes,
+        headers: dict[bytes, bytes],
+        content: bytes,
+        peer: Scope,
+        shape: Shape | None = None,
     ) -> Answer | Coroutine[Any, Any, Answer]:
         """Answer a call that has come whole, without a task and the messages of ASGI, which cost as much as the call.
 
         :param method: GET or POST
         :param headers: their names in lower case, each once
         :param peer: a scope's ``client`` and ``scheme``
+        :param shape: of the head, where it is known
         :return: the answer, or what has to be awaited for it
         """
         too_long = len(content) > self._limits.body_bytes
-        exchange = self._exchange(method, query, headers, peer, b"" if too_long else content)
+        exchange = self._exchange(method, query, headers, peer, b"" if too_long else content, shape)
         try:
             if self._calls is not None and self._under_way >= self._calls:
                 raise Refused(Fault.UNAVAILABLE)
@@ -230,10 +238,16 @@ class App:
         await _send(send, self._ended(exchange, answer))
 
     def _exchange(
-        self, method: str, query: bytes, headers: dict[bytes, bytes], peer: Scope, content: bytes = b""
+        self,
+        method: str,
+        query: bytes,
+        headers: dict[bytes, bytes],
+        peer: Scope,
+        content: bytes = b"",
+        shape: Shape | None = None,
     ) -> Exchange:
         started = self._ambient.monotonic()
-        request = Request(method, query, headers, content, secure=self._peers.secure(peer, headers))
+        request = Request(method, query, headers, content, self._peers.secure(peer, headers), shape)
         source = self._peers.source(peer, headers)
         exchange = Exchange(request, source, self._ambient.request_id(), self._ambient.now(), started)
         exchange.format = self._format(request)

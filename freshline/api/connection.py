@@ -6,8 +6,9 @@ here, and what is no HTTP at all, is answered as the contract has errors, in the
 could be read.
 
 Nearly every call is one small piece of data. Such a request is answered as soon as it is read (:class:`AtOnce`); the
-task, the scope and the messages of ASGI would cost as much as the call itself. All others go uvicorn's way: what comes
-in pieces, other paths than ``/``, and whatever is unusual about its connection.
+task, the scope and the messages of ASGI would cost as much as the call itself. Where its head has the shape of one
+before it (:mod:`freshline.wire.shape`) it is not even parsed. All others go uvicorn's way: what comes in pieces, other
+paths than ``/``, and whatever is unusual about its connection.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from freshline.api.answer import Answer, Headers, Raw, lines
 from freshline.api.asgi import Scope
 from freshline.domain.errors import Fault
 from freshline.wire.request import merge_headers
+from freshline.wire.shape import Shape, learn
 
 HEAD_BYTES = 2 << 20  #: older SDKs put a thousand URLs into the query string
 HEADS_BYTES = 256 << 20  #: of all heads that have begun and not ended
@@ -31,6 +33,9 @@ HEAD_LINES = 100
 HEAD_SECONDS = 30.0  #: from the connection, or from the first byte on a kept one
 CONNECTIONS = 10_000
 GOODBYE_SECONDS = 0.5  #: what a caller has to end a connection in that nothing happens on
+SHAPES = 4  #: of heads that a connection knows
+LESSONS = 8  #: heads that a connection learns while none is met again
+GOOD = 200  #: which ``HTTPStatus`` looks up each time
 IN_A_ROW = 16  #: requests of one connection that are answered before others have their turn
 
 _ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
@@ -46,7 +51,13 @@ class AtOnce(Protocol):
     """:meth:`freshline.api.app.App.at_once`"""
 
     def __call__(
-        self, method: str, query: bytes, headers: dict[bytes, bytes], content: bytes, peer: Scope
+        self,
+        method: str,
+        query: bytes,
+        headers: dict[bytes, bytes],
+        content: bytes,
+        peer: Scope,
+        shape: Shape | None = None,
     ) -> Answer | Coroutine[Any, Any, Answer]: ...
 
 
@@ -71,14 +82,26 @@ class _Turn(RequestResponseCycle):
         self.keep_alive = True
 
 
+class _Heads:
+    """Those that are coming in, on all connections.
+
+    No attribute of a class: what Python knows of a class begins anew whenever one is set.
+    """
+
+    __slots__ = ("size",)
+
+    def __init__(self) -> None:
+        self.size = 0  #: bytes
+
+
 class Connection(InTurn):
     application: ClassVar[Application]
     at_once: ClassVar[AtOnce | None] = None
 
-    heads: ClassVar[int] = 0  #: bytes of heads coming in, on all connections
+    heads: ClassVar[_Heads] = _Heads()
     _dated: ClassVar[tuple[Headers, bytes]] = ([], b"")  #: what uvicorn adds to every answer, and as lines
 
-    _counted = 0  #: what this connection has in ``heads``
+    _counted = 0  #: bytes of this connection in ``heads``
     _beside = 0  #: bytes in which neither a head nor a body was
     _gets_on = False  #: what is being read has some of either
     _in_head = True
@@ -87,6 +110,10 @@ class Connection(InTurn):
     _in_a_row = 0
     _idle: asyncio.TimerHandle | None = None
     _answered = 0.0  #: when the last call was answered at once, by the loop's clock
+    _rests = False  #: nothing came since such a call
+    _believed = False  #: one of them was good
+    _shapes: tuple[Shape, ...] = ()  #: that heads had, the newest first
+    _lessons = LESSONS
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # which uvloop's is no subclass of
@@ -104,11 +131,16 @@ class Connection(InTurn):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        rested = self._rests
+        if rested and self._is_known(data):
+            return
         self._in_a_row = 0
         self._gets_on = False
         super().data_received(data)
         if self.transport.is_closing():
             return
+        if rested and self._rests and self._believed and self._in_a_row == 1 and self._lessons:
+            self._learn(data)
         if self._body is not None:  # the rest is still to come
             self._go_the_long_way()
         if self._in_head:
@@ -131,6 +163,7 @@ class Connection(InTurn):
     def on_message_begin(self) -> None:
         self.url, self.headers, self.expect_100_continue = b"", [], False
         self._in_head = self._gets_on = True
+        self._rests = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_head:  # and not after the body, where lines may come without end (RFC 9110 section 6.5.1)
@@ -167,7 +200,8 @@ class Connection(InTurn):
             super().on_message_complete()
         else:
             self._in_a_row += 1
-            self._answer_at_once(b"".join(self._body))
+            content, self._body = b"".join(self._body), None
+            self._answer_at_once(self.parser.get_method().decode(), self.url[2:], self._fields, content)
 
     def send_400_response(self, msg: str) -> None:
         """uvicorn's word for bytes that are no HTTP."""
@@ -193,11 +227,35 @@ class Connection(InTurn):
             and (self.cycle is None or self.cycle.response_complete)  # or an answer would overtake another
         )
 
-    def _answer_at_once(self, content: bytes) -> None:
+    def _is_known(self, data: bytes) -> bool:
+        """Answer a request whose head has a known shape. The parser, which waits for the next, need not see it."""
+        if self.flow.write_paused or self.transport.is_closing():
+            return False
+        if self.cycle is not None and not self.cycle.response_complete:
+            return False
+        for shape in self._shapes:
+            if (headers := shape.read(data)) is not None:
+                if self.timeout_keep_alive_task is not None:
+                    self._unset_keepalive_if_required()
+                self._beside, self._lessons = 0, LESSONS
+                self._answer_at_once(shape.method, shape.query, headers, shape.body(data), shape)
+                return True
+        return False
+
+    def _learn(self, data: bytes) -> None:
+        """From somebody who was believed before; strangers could have us learn for nothing."""
+        if len(self._fields) == len(self.headers):
+            self._lessons -= 1
+            shape = learn(self.parser.get_method().decode(), self.url[2:], self._fields, data)
+            if shape is not None:
+                self._shapes = shape, *self._shapes[: SHAPES - 1]
+
+    def _answer_at_once(
+        self, method: str, query: bytes, headers: dict[bytes, bytes], content: bytes, shape: Shape | None = None
+    ) -> None:
         assert self.at_once is not None
-        self._body = None
-        method = self.parser.get_method().decode()
-        answer = self.at_once(method, self.url[2:], self._fields, content, self._peer)
+        self._rests = True
+        answer = self.at_once(method, query, headers, content, self._peer, shape)
         if isinstance(answer, Answer):
             self._write(answer)
             self.server_state.total_requests += 1
@@ -221,6 +279,8 @@ class Connection(InTurn):
         default = self.server_state.default_headers  # a new list each second
         if default is not Connection._dated[0]:
             Connection._dated = default, lines(default)
+        if answer.status == GOOD:
+            self._believed = True
         close = b"" if keep else b"connection: close\r\n"
         self.transport.write(
             b"".join((STATUS_LINE[answer.status], Connection._dated[1], answer.head, close, b"\r\n", answer.content))
@@ -264,8 +324,8 @@ class Connection(InTurn):
         if self._timer is None:
             self._wait_for_head()
         self._counted += more
-        Connection.heads += more
-        if self._counted > HEAD_BYTES or Connection.heads > HEADS_BYTES:
+        self.heads.size += more
+        if self._counted > HEAD_BYTES or self.heads.size > HEADS_BYTES:
             self._refuse(Fault.HEAD_TOO_LARGE, limit=f"{HEAD_BYTES} bytes")
         elif self.headers and len(self.headers) > HEAD_LINES:
             self._refuse(Fault.HEAD_TOO_LARGE, limit=f"{HEAD_LINES} lines")
@@ -278,7 +338,7 @@ class Connection(InTurn):
             self._refuse(Fault.HEAD_TOO_SLOW)
 
     def _head_ended(self) -> None:
-        Connection.heads -= self._counted
+        self.heads.size -= self._counted
         self._counted = 0
         self._in_head = False
         if self._timer is not None:

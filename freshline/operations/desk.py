@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from freshline.access.limits import Limits
 from freshline.access.principal import Principal
 from freshline.access.throttle import Throttle
@@ -66,8 +68,7 @@ class Desk:
         return [(edge, self.log.progress(edge.name) or Progress()) for edge in edges]
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """One call, known to be who it says and within its rate."""
 
     account: str

@@ -31,7 +31,7 @@ def read(authorization: bytes) -> tuple[Credential, bytes]:
     :raises Refused: it is of another algorithm, or not whole
     """
     head, _, signature = authorization.rpartition(SIGNATURE)
-    if len(head) <= LONGEST and signature.isalnum() and (known := _before_signature(head)) is not None:
+    if len(head) <= LONGEST and signature.isalnum() and (known := before_signature(head)) is not None:
         return known, signature
     return _read(authorization)
 
@@ -45,7 +45,7 @@ def signed_headers(authorization: bytes) -> list[bytes] | None:
 
 
 @lru_cache(KEPT)
-def _before_signature(head: bytes) -> Credential | None:
+def before_signature(head: bytes) -> Credential | None:
     """What a header with this before its signature says; ``None`` where its signature is not the last of it."""
     try:
         credential, signature = _read(head + SIGNATURE + b"0")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from freshline.wire.asked import Asked, asked
 from freshline.wire.credential import signed_headers
 from freshline.wire.encoding import Pairs
+from freshline.wire.shape import Shape
 
 FORM = b"application/x-www-form-urlencoded"
 
@@ -23,6 +24,7 @@ class Request:
     headers: dict[bytes, bytes] = field(default_factory=dict)  #: names in lower case
     body: bytes = b""
     secure: bool = False  #: it came over TLS
+    shape: Shape | None = None  #: of its head, where that was read before
 
     asked: Asked = field(init=False)
     params: dict[bytes, bytes] = field(init=False)  #: every parameter once; not to be changed
@@ -30,13 +32,16 @@ class Request:
     """The names a V3 signature says it covers, in its order; ``None`` where there is no V3 signature."""
 
     def __post_init__(self) -> None:
-        self.signed_headers = signed_headers(self.headers.get(b"authorization", b""))
+        if self.shape is None:
+            self.signed_headers = signed_headers(self.headers.get(b"authorization", b""))
+        else:
+            self.signed_headers = self.shape.signed_headers
         self.take(self.body)
 
     def take(self, body: bytes) -> None:
         """The body has come."""
         self.body = body
-        form = bool(body) and self._is_form()
+        form = bool(body) and (self._is_form() if self.shape is None else self._has_form_shape(self.shape))
         self.asked = asked(self.query, body, form, again=self.signed_headers is not None)
         self.params = self.asked.params
 
@@ -57,6 +62,12 @@ class Request:
         """A header's value without blanks around it; ``""`` where there is none."""
         value = self.headers.get(name)
         return value.strip().decode("latin-1") if value else ""
+
+    def _has_form_shape(self, shape: Shape) -> bool:
+        form: bool | None = shape.values.get(FORM)
+        if form is None:
+            form = shape.values[FORM] = self._is_form()
+        return form
 
     def _is_form(self) -> bool:
         """Whether the body holds parameters.

@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
+import msgspec
+
 from freshline.domain.errors import Fault, Refused
 from freshline.wire import credential, times
 from freshline.wire.asked import sha256
 from freshline.wire.credential import V3_ALGORITHM
 from freshline.wire.encoding import Pairs, encode_twice, join_pairs
 from freshline.wire.request import FORM, Request
+from freshline.wire.shape import Shape
 
 SECRETS_KEPT = 1_024  #: ready to sign with
 
@@ -28,8 +31,7 @@ class Scheme(StrEnum):
     V3 = "ACS3"
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """What a call says of itself, before anything of it is believed."""
 
     scheme: Scheme
@@ -112,7 +114,58 @@ def _hmac_v1(secret: str, string: bytes) -> bytes:
 
 
 # -- V3 -----------------------------------------------------------------------
+_PLACE = b"\0"  #: which no head holds
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the fixed part of a head says of a call that is signed."""
+
+    action: str
+    version: str
+    key_id: str
+    token: str
+    string: bytes  #: what is signed, hashed; a place is left for each of these, and for the digest of the body
+    places: tuple[bytes, ...]
+
+
 def _read_v3(request: Request) -> Claim:
+    if request.shape is not None:
+        known = request.shape.values.get(_Known)
+        if known is not None:
+            headers = request.headers
+            return Claim(
+                Scheme.V3,
+                known.action,
+                known.version,
+                known.key_id,
+                headers[b"x-acs-date"].decode("latin-1"),
+                headers[b"x-acs-signature-nonce"].decode("latin-1"),
+                headers[b"authorization"].rpartition(credential.SIGNATURE)[2],
+                known.token,
+            )
+        claim = _read_v3_anew(request)
+        _keep(request, request.shape, claim)
+        return claim
+    return _read_v3_anew(request)
+
+
+def _keep(request: Request, shape: Shape, claim: Claim) -> None:
+    """What was found goes for every head of this shape, as far as it comes from the head."""
+    headers, signed = request.headers, shape.signed_headers or []
+    if not (headers.get(b"x-acs-action", b"").strip() and headers.get(b"x-acs-version", b"").strip()):
+        return
+    if not {b"x-acs-date", b"x-acs-signature-nonce"} <= {*shape.varying} or b"authorization" in signed:
+        return
+    places = tuple([name for name in signed if name in shape.varying])
+    marked = headers | dict.fromkeys(shape.varying, _PLACE)
+    string = _canonical_v3(request.method, request.asked.canonical_query, marked, signed, _PLACE)
+    if string.count(_PLACE) == len(places) + 1:
+        string = string.replace(b"%", b"%%").replace(_PLACE, b"%b")
+        shape.values[_Known] = _Known(claim.action, claim.version, claim.key_id, claim.token, string, places)
+
+
+def _read_v3_anew(request: Request) -> Claim:
     found, signature = credential.read(request.headers[b"authorization"])
     given = request.headers.get
     claim = Claim(
@@ -151,10 +204,19 @@ def _missing(claim: Claim) -> str:
 
 def string_to_sign_v3(request: Request) -> bytes:
     signed, asked = request.signed_headers or [], request.asked
+    if request.shape is not None and (known := request.shape.values.get(_Known)) is not None:
+        values = [request.headers[name] for name in known.places]
+        return V3_ALGORITHM + b"\n" + sha256(known.string % (*values, asked.digest))
     return _string_to_sign_v3(request.method, asked.canonical_query, request.headers, signed, asked.digest)
 
 
 def _string_to_sign_v3(
+    method: str, query: bytes, headers: Mapping[bytes, bytes], signed: list[bytes], digest: bytes
+) -> bytes:
+    return V3_ALGORITHM + b"\n" + sha256(_canonical_v3(method, query, headers, signed, digest))
+
+
+def _canonical_v3(
     method: str, query: bytes, headers: Mapping[bytes, bytes], signed: list[bytes], digest: bytes
 ) -> bytes:
     lines = [
@@ -166,7 +228,7 @@ def _string_to_sign_v3(
         b";".join(signed),
         digest,
     ]
-    return V3_ALGORITHM + b"\n" + sha256(b"\n".join(lines))
+    return b"\n".join(lines)
 
 
 def _hmac_v3(secret: str, string: bytes) -> bytes:

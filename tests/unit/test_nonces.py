@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freshline.access import burnt
-from freshline.access.burnt import Burnt
+from freshline.access.burnt import ENTRY, STRETCH, Burnt
 from freshline.access.nonces import Nonces
 
 WINDOW = 900
@@ -136,6 +138,25 @@ def test_a_disk_that_takes_no_more(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert [record.message.partition(",")[0] for record in caplog.records] == ["nonces are no longer kept"]
     assert nonces.knows("k", "2")
     assert opened(tmp_path, 5000)[0].horizon == 4999
+
+
+@pytest.mark.parametrize("takes_more", [True, False])
+def test_a_process_that_is_killed(tmp_path: Path, takes_more: bool) -> None:
+    """All it has burnt is burnt, however much that was; unless the disk took no more, which the next process knows."""
+    most = STRETCH // ENTRY.size + 100
+    if (child := os.fork()) == 0:
+        file = Burnt(tmp_path, 2 * WINDOW, now=1000, monotonic=1000, known=False)
+        nonces = Nonces(WINDOW, most, file)
+        if not takes_more:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (STRETCH, STRETCH))
+        for number in range(most):
+            burn(nonces, str(number), 1000)
+        os.kill(os.getpid(), signal.SIGKILL)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    nonces, _ = opened(tmp_path, 1100)
+
+    assert all(refused(nonces, str(number), 1000) for number in range(most))
+    assert nonces.horizon == (0 if takes_more else 1099)
 
 
 def test_a_start_that_is_killed_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from freshline.domain.errors import Fault, Refused
 from freshline.inventory import session
@@ -265,16 +266,16 @@ def test_compare_digest_alone_decides(scheme: str, monkeypatch: pytest.MonkeyPat
 
         return compare
 
-    signature.check(request, replace(claim, signature=Guarded(claim.signature)), "testsecret")
+    signature.check(request, structs.replace(claim, signature=Guarded(claim.signature)), "testsecret")
     with pytest.raises(Refused):
-        signature.check(request, replace(claim, signature=Guarded(b"x" + claim.signature[1:])), "testsecret")
+        signature.check(request, structs.replace(claim, signature=Guarded(b"x" + claim.signature[1:])), "testsecret")
 
     monkeypatch.setattr(hmac, "compare_digest", verdict(True))
     for wrong in (b"", b"x", b"x" * len(claim.signature), claim.signature[:-1], claim.signature + b"x"):
-        signature.check(request, replace(claim, signature=Guarded(wrong)), "testsecret")
+        signature.check(request, structs.replace(claim, signature=Guarded(wrong)), "testsecret")
     monkeypatch.setattr(hmac, "compare_digest", verdict(False))
     with pytest.raises(Refused):
-        signature.check(request, replace(claim, signature=Guarded(claim.signature)), "testsecret")
+        signature.check(request, structs.replace(claim, signature=Guarded(claim.signature)), "testsecret")
 
     assert len(asked) == 6
     assert all(isinstance(other, Guarded) and real(one, claim.signature) for one, other in asked)
@@ -364,7 +365,7 @@ def test_a_wrong_signature_is_told_without_ours() -> None:
     """What the answer says of it is what was signed, never what the signature should have been."""
     request, claim = a_claim("v3")
     with pytest.raises(Refused) as refused:
-        signature.check(request, replace(claim, signature=b"0" * 64), "testsecret")
+        signature.check(request, structs.replace(claim, signature=b"0" * 64), "testsecret")
 
     assert refused.value.fault is Fault.SIGNATURE_WRONG
     assert claim.signature.decode() not in str(refused.value.words)
