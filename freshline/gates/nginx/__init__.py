@@ -28,12 +28,12 @@ HERE = Path(str(files(__name__)))
 LUA = HERE / "lua"  #: the gate's own code
 PARTS = ("state", "table", "tags", "epoch")
 SOURCES = (
-    *(HERE / f"{name}.c" for name in ("module", *PARTS)),
+    *(HERE / f"{name}.c" for name in ("module", "visit", *PARTS)),
     *(path for path in core.SOURCES if path.name in ("canonical.c", "lease.c")),
     *core.PATTERN_SOURCES,
 )
 HEADERS = (
-    *(HERE / f"{name}.h" for name in PARTS),
+    *(HERE / f"{name}.h" for name in ("visit", *PARTS)),
     LUA / "freshline" / "shared.h",
     *(path for path in core.HEADERS if path.name not in ("gate.h", "flights.h")),
     *core.PATTERN_HEADERS,
@@ -88,7 +88,7 @@ class Settings:
 
     secret: str
     gate: str  #: the gate's own ``host:port``
-    site: str  #: where the gate reaches the site over HTTP: ``host:port``
+    site: str  #: where the gate reaches the site over HTTP: ``host:port``; best what this nginx itself listens to
     cache_path: str  #: as in proxy_cache_path
     journal: str  #: a file in a directory that nginx's user may write to
     module: str  #: where :func:`build` or the script has put the module on that server

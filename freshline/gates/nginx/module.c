@@ -15,6 +15,7 @@
 #include "pattern.h"
 #include "table.h"
 #include "tags.h"
+#include "visit.h"
 
 #define STATE_SIZE	(128 * 1024)
 #define LEAST_PAGES	3	/* of a zone */
@@ -46,7 +47,7 @@ static ngx_http_output_header_filter_pt next_header_filter;
 static ngx_uint_t own_fetches;	/* requests of the gate's own that this process is at */
 static uint64_t apart, requests;	/* for keys that nobody else looks up */
 
-/* ---- fetches of the gate's own ---- */
+/* ---- fetches of the gate's own: visits, and where the site can only be reached by a socket, those with the word ---- */
 
 static void
 own_ends(void *unused)
@@ -62,6 +63,8 @@ is_own(ngx_http_request_t *r)
 {
 	ngx_pool_cleanup_t *cleanup;
 
+	if (visit_is(r->connection))
+		return (1);
 	if (own_fetches == 0)
 		return (0);
 	for (cleanup = r->pool->cleanup; cleanup != NULL; cleanup = cleanup->next)
@@ -462,6 +465,54 @@ expose(ngx_http_request_t *r, const context_t *context)
 	return (slice.len > 1 ? add_header(r, in_slices, slice) : NGX_OK);
 }
 
+static int
+begins_with(ngx_str_t *text, const void *with, size_t size)
+{
+
+	if (text->len < size || ngx_memcmp(text->data, with, size) != 0)
+		return (0);
+	text->data += size;
+	text->len -= size;
+	return (1);
+}
+
+/* Was it put into the cache under our own key, in no variant and no slice? */
+static int
+is_at_its_key(ngx_http_request_t *r, const context_t *context)
+{
+	const ngx_http_cache_t *cache = r->cache;
+	ngx_str_t key = *(ngx_str_t *)cache->keys.elts;
+	struct slice host = host_of(r), target = target_of(r);
+
+	return (cache->keys.nelts == 1 && begins_with(&key, "http://", 7) && begins_with(&key, host.at, host.size) &&
+	    begins_with(&key, target.at, target.size) && begins_with(&key, "|", 1) &&
+	    begins_with(&key, context->word, context->size) && key.len == 0 && cache->vary.len == 0 &&
+	    ngx_memcmp(cache->key, cache->main, NGX_HTTP_CACHE_KEY_LEN) == 0);
+}
+
+/*
+ * A plain miss, and there is an object in its place since: what nginx itself goes by when it is asked for next. Anything
+ * else is looked into more closely.
+ */
+static int
+is_stored(ngx_http_request_t *r, double *bytes)
+{
+	const context_t *context = ngx_http_get_module_ctx(r, ngx_http_freshline_module);
+	const ngx_http_cache_t *cache = r->cache;
+	struct epoch now;
+
+	if (context == NULL || context->epoch.torn || context->withheld || r->headers_out.status < 200 ||
+	    r->headers_out.status > 299 || r->upstream == NULL || r->upstream->cache_status != NGX_HTTP_CACHE_MISS ||
+	    r->upstream->pipe == NULL || r->upstream->pipe->temp_file == NULL || cache == NULL || cache->node == NULL ||
+	    !cache->updated || !cache->node->exists || cache->valid_sec <= ngx_time() || !is_at_its_key(r, context))
+		return (0);
+	now = epoch_of(host_of(r), target_of(r));
+	if (now.torn || now.generation != context->epoch.generation || now.position != context->epoch.position)
+		return (0);
+	*bytes = (double)(r->upstream->pipe->temp_file->offset - (off_t)cache->body_start);
+	return (1);
+}
+
 static ngx_int_t
 header_filter(ngx_http_request_t *r)
 {
@@ -470,6 +521,8 @@ header_filter(ngx_http_request_t *r)
 	ngx_uint_t status = r->upstream == NULL ? 0 : r->upstream->cache_status;
 	context_t *context;
 
+	if (visit_is(r->connection) && r == r->main && visit_answer(r, is_stored) != NGX_OK)
+		return (NGX_ERROR);
 	if (!server->on || state == NULL)
 		return (next_header_filter(r));
 	context = ngx_http_get_module_ctx(r, ngx_http_freshline_module);
@@ -498,9 +551,11 @@ header_filter(ngx_http_request_t *r)
 			return (ngx_http_filter_finalize_request(r, &ngx_http_freshline_module, NGX_HTTP_SERVICE_UNAVAILABLE));
 		}
 	}
-	if (own_fetches > 0 && r == r->main && is_own(r)) {
+	if (r == r->main && is_own(r)) {
 		if ((context = context_of(r)) == NULL || expose(r, context) != NGX_OK)
 			return (NGX_ERROR);
+		if (visit_is(r->connection) && status == NGX_HTTP_CACHE_HIT && variable(r, "slice_range").len <= 1)
+			r->header_only = 1;	/* all there, and nobody reads it */
 	}
 	return (next_header_filter(r));
 }

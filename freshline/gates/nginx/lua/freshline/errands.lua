@@ -1,5 +1,6 @@
 -- Several fetches asked for in one request: all of them go at once, and each is answered as soon as it has ended.
 local fetch = require "freshline.fetch"
+local visit = require "freshline.visit"
 
 local M = {}
 local TOGETHER_SECONDS = 0.001   -- answers that follow one another so closely leave as one piece
@@ -9,8 +10,8 @@ function M.line(outcome, status, bytes, why)
   return format("fetched %s %d %d %s\n", outcome, status, bytes, gsub(why, "[^ -~]", " "))
 end
 
-local function answer_to(object)
-  local done, outcome, status, bytes, why = pcall(fetch.fetch, object.scheme, object.host, object.target, object.headers)
+local function answer_to(object, come)
+  local done, outcome, status, bytes, why = pcall(fetch.fetch, object, come)
   if not done then
     ngx.log(ngx.ERR, "freshline: ", outcome)
     return "failed it broke\n"
@@ -24,23 +25,50 @@ function M.each(objects, say)
   local function tell()
     local text = concat(lines)
     lines = {}
-    say(text)
+    if text ~= "" then say(text) end
+  end
+  local function add(number, line)
+    lines[#lines + 1] = number .. " " .. line
+    left = left - 1
   end
   local threads = {}
-  for number, object in ipairs(objects) do
-    threads[number] = ngx.thread.spawn(function()
-      local line = number .. " " .. answer_to(object)
-      lines[#lines + 1] = line
-      left = left - 1
+  local function in_thread(number, come)
+    threads[#threads + 1] = ngx.thread.spawn(function()
+      add(number, answer_to(objects[number], come))
       if left == 0 or waiting then return end
       waiting = true
       ngx.sleep(TOGETHER_SECONDS)
       waiting = false
-      if #lines > 0 then tell() end
+      tell()
     end)
   end
+
+  local party = visit.party()
+  for number, object in ipairs(objects) do
+    if not (party and fetch.begin(party, number, object)) then in_thread(number) end
+  end
+  local said = party and party:next()
+  while said do
+    repeat
+      if said.stored ~= 0 then
+        add(said.number, format("fetched stored %d %d fetched\n", said.status, said.bytes))
+      else                                                  -- to be judged, which may take another look
+        in_thread(said.number, {visit.heard(said)})
+      end
+      said = party:ended()
+      if not said and not waiting and left > 0 and #lines > 0 then
+        waiting = true
+        ngx.sleep(TOGETHER_SECONDS)
+        waiting = false
+        said = party:ended()
+      end
+    until not said
+    tell()
+    said = party:next()
+  end
+  if party then party:leave() end
   for _, thread in ipairs(threads) do ngx.thread.wait(thread) end
-  if #lines > 0 then tell() end
+  tell()
 end
 
 return M

@@ -1,16 +1,14 @@
--- Bring an object into the cache by asking for it as a visitor would, through the site's own front door.
+-- Bring an object into the cache by asking for it as a visitor would.
 local ffi = require "ffi"
 local disk = require "freshline.disk"
 local memory = require "freshline.memory"
+local visit = require "freshline.visit"
+local wire = require "freshline.wire"
 
 local M = {}
-local CONNECT_MS, SEND_MS = 3000, 10000
 local ROUNDS = 5             -- how often a fetch that a refresh overtook, or a stale answer, is begun again
-local PIECE = 65536
-local KEPT, KEPT_MS = 64, 10000  -- connections to the site, of one worker
-local HEAD_BYTES = 262144    -- of an answer, at most
 local LOOK_SECONDS = 0.5     -- how long the end of an object's storing is waited for, about
-local find, match, sub, lower = string.find, string.match, string.sub, string.lower
+local match = string.match
 local NOT_SENT = {           -- nginx's own, ours, or what would make another request of it
   connection = true, ["keep-alive"] = true, ["proxy-connection"] = true, ["proxy-authenticate"] = true,
   ["proxy-authorization"] = true, te = true, trailer = true, ["transfer-encoding"] = true, upgrade = true, host = true,
@@ -26,141 +24,45 @@ function M.refusal(name, value)
   if value:find("[%z\1-\8\10-\31\127]") then return "a control character in header " .. name end
 end
 
--- Drops so many bytes of what is still to come. True, or nil and why not.
-local function skip(sock, left)
-  while left > 0 do
-    local data, why = sock:receive(left < PIECE and left or PIECE)
-    if not data then return nil, "cut off: " .. why end
-    left = left - #data
-  end
-  return true
-end
-
--- Looks for the pattern in what has come and what comes. All that has come, where it ends, what it captures; or nil and why.
-local function read_to(sock, came, pattern, plain)
-  while true do
-    local from, to, captured = find(came, pattern, 1, plain)
-    if from then return came, to, captured end
-    if #came > HEAD_BYTES then return nil, "no end of what is not body" end
-    local data, why = sock:receiveany(PIECE)
-    if not data then return nil, "cut off: " .. why end
-    came = came .. data
-  end
-end
-
--- Reads and drops a chunked body, of which `came` is there already. Its size, or nil and why it is not whole.
-local function drain_chunks(sock, came)
-  local bytes, to, size = 0, nil, nil
-  while true do
-    came, to, size = read_to(sock, came, "^(%x+)[^\n]*\n")
-    if not came then return nil, to end
-    size = tonumber(size, 16)
-    came = sub(came, to + 1)
-    if size == 0 then break end
-    local ok, why = skip(sock, size + 2 - #came)            -- the bytes, and the end of their line
-    if not ok then return nil, why end
-    bytes, came = bytes + size, sub(came, size + 3)
-  end
-  repeat                                                    -- trailers, until a blank line
-    came, to = read_to(sock, came, "\n", true)
-    if not came then return nil, to end
-    came = sub(came, to + 1)
-  until to <= 2
-  return bytes
-end
-
--- Reads and drops the body. Its size, or nil and why it is not whole.
-local function drain(sock, head, came)
-  if head.status == 204 or head.status == 304 then return 0 end
-  if head:value("transfer-encoding"):lower():find("chunked", 1, true) then return drain_chunks(sock, came) end
-  local length = tonumber(head:value("content-length"))
-  if not length then return nil, "an answer without a length" end
-  local ok, why = skip(sock, length - #came)
-  if not ok then return nil, why end
-  return length
-end
-
--- A connection to the site, kept from an earlier fetch if there is one.
-local function connect(scheme, host)
-  local config = memory.config
-  local address = scheme == "https" and config.site_tls or scheme == "http" and config.site
-  if not address then return nil, "no site for " .. scheme end
-  local sock = ngx.socket.tcp()
-  sock:settimeouts(CONNECT_MS, SEND_MS, config.fetch_seconds * 1000)
-  local ok, why = sock:connect(address[1], address[2], {pool = scheme .. (scheme == "https" and host or ""), pool_size = KEPT})
-  if not ok then return nil, "the site does not answer: " .. why end
-  local kept = sock:getreusedtimes() > 0
-  if scheme == "https" and not kept then
-    ok, why = sock:sslhandshake(nil, host, false)
-    if not ok then sock:close(); return nil, "TLS: " .. tostring(why) end
-  end
-  return sock, kept
-end
-
-local token                  -- the same for as long as this worker lives
-local function request_of(host, target, extra)
-  local names, lines = {}, {"GET " .. target .. " HTTP/1.1", "Host: " .. host}
-  for _, header in ipairs(extra) do
+local word                   -- the same for as long as this worker lives
+local function request_of(object, own)
+  local names, lines = {}, {"GET " .. object.target .. " HTTP/1.1", "Host: " .. object.host}
+  for _, header in ipairs(object.headers) do
     names[header[1]:lower()] = true
     lines[#lines + 1] = header[1] .. ": " .. header[2]
   end
   if not names["user-agent"] then lines[#lines + 1] = "User-Agent: freshline" end
   if not names["accept"] then lines[#lines + 1] = "Accept: */*" end
-  token = token or ffi.string(memory.state.token)
-  lines[#lines + 1] = "freshline-fetch: " .. token
+  if not own then
+    word = word or ffi.string(memory.state.token)
+    lines[#lines + 1] = "freshline-fetch: " .. word
+  end
   return table.concat(lines, "\r\n") .. "\r\n\r\n"
 end
 
--- What an answer begins with.
-local Head = {}
-Head.__index = Head
-
--- Of a header, given in lower case; empty if there is none.
-function Head:value(name)
-  local _, to = find(self.lower, "\n" .. name .. ":", 1, true)
-  return to and match(self.text, "^[ \t]*([^\r\n]-)[ \t]*\r?\n", to + 1) or ""
+local function refused(object)
+  for _, header in ipairs(object.headers) do
+    local why = M.refusal(header[1], header[2])
+    if why then return why end
+  end
 end
 
--- Sends the request and reads what the answer begins with. That, what came of the body with it, and the connection; or nil and
--- why, and the head where there was one. A request that the site had closed its connection before is made anew, once.
-local function ask(scheme, host, request)
-  while true do
-    local sock, kept = connect(scheme, host)
-    if not sock then return nil, kept end
-    local ok, why = sock:send(request)
-    local came
-    if ok then came, why = sock:receiveany(PIECE) end
-    if came then
-      local to
-      came, to = read_to(sock, came, "\r\n\r\n", true)
-      if not came then sock:close(); return nil, to end
-      local text = sub(came, 1, to)
-      local status = tonumber(match(text, "^HTTP/1%.[01] (%d%d%d)"))
-      if not status then sock:close(); return nil, "the site said no HTTP" end
-      return setmetatable({status = status, text = text, lower = lower(text)}, Head), sub(came, to + 1), sock
-    end
-    sock:close()
-    if not kept or why == "timeout" then return nil, "the site said nothing: " .. why end
-  end
+-- Among others: true if it is on its way, and the party will hear of it under this number.
+function M.begin(party, number, object)
+  return object.scheme == "http" and not refused(object) and party:send(number, request_of(object, true))
 end
 
 -- One GET. What the answer began with, its size, and why it is not whole; or nil and why.
-local function get(scheme, host, target, extra)
-  local head, came, sock = ask(scheme, host, request_of(host, target, extra))
-  if not head then return nil, came end
-  local said = head:value("freshline-said")
-  local length = tonumber(head:value("content-length"))
-  if find(said, "|HIT|", 1, true) and head:value("freshline-slice") == "" and not (length and length <= PIECE) then
-    sock:close()                                            -- all there: no need to read it
-    return head, length or 0
+local function get(object)
+  local party = object.scheme == "http" and visit.party()
+  if party then
+    local said = party:send(1, request_of(object, true)) and party:next()
+    local head, bytes, why
+    if said then head, bytes, why = visit.heard(said) end
+    party:leave()
+    if said then return head, bytes, why end
   end
-  local bytes, why = drain(sock, head, came)
-  if bytes and head:value("connection"):lower() ~= "close" then
-    sock:setkeepalive(KEPT_MS)
-  else
-    sock:close()
-  end
-  return head, bytes or 0, why
+  return wire.get(object.scheme, object.host, request_of(object))
 end
 
 -- The last entry of nginx's "a, b : c".
@@ -208,9 +110,9 @@ local function look_soon(look)
   end
 end
 
--- Outcome, status, bytes and what to say.
-local function once(scheme, host, target, headers)
-  local head, bytes, why = get(scheme, host, target, headers)
+-- Outcome, status, bytes and what to say of what one GET brought.
+local function judge(object, head, bytes, why)
+  local scheme, host, target = object.scheme, object.host, object.target
   if not head then return "other", 0, 0, bytes end
   local status = head.status
   local upstream, header_time, cache, epoch = match(head:value("freshline-said"), "^(.-)|(.-)|(.-)|(.*)$")
@@ -255,19 +157,25 @@ local function once(scheme, host, target, headers)
   return "stored", status, bytes, "fetched"
 end
 
-function M.fetch(scheme, host, target, headers)
-  for _, header in ipairs(headers) do
-    local why = M.refusal(header[1], header[2])
-    if why then return "other", 0, 0, why end
+-- `come`, where it has been asked for already: what M.heard says of that.
+function M.fetch(object, come)
+  local why = refused(object)
+  if why then return "other", 0, 0, why end
+  if not come and not (object.scheme == "http" and visit.possible()) then
+    local there = M.probe(object.scheme, object.host, object.target)
+    if there and there.good and not there.varies then return "stored", 200, there.bytes, "already" end
   end
-  local there = M.probe(scheme, host, target)
-  if there and there.good and not there.varies then return "stored", 200, there.bytes, "already" end
-  local outcome, status, bytes, why
+  local outcome, status, bytes
   for _ = 1, ROUNDS do
-    outcome, status, bytes, why = once(scheme, host, target, headers)
+    if come then
+      outcome, status, bytes, why = judge(object, come[1], come[2], come[3])
+      come = nil
+    else
+      outcome, status, bytes, why = judge(object, get(object))
+    end
     if outcome == "varies" then                             -- ours, or another's: who asks again must get it from the cache
       local size = bytes
-      outcome, status, bytes, why = once(scheme, host, target, headers)
+      outcome, status, bytes, why = judge(object, get(object))
       if outcome == "stored" then return outcome, status, size, "fetched" end
       if outcome == "varies" then return "other", status, size, "not stored: this variant" end
     end

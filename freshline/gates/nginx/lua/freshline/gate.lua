@@ -315,7 +315,7 @@ ROUTES["POST /freshline/fetch"] = function()
     return ngx.exit(ngx.OK)
   end
   local object = objects[1]
-  return answer(200, errands.line(fetch.fetch(object.scheme, object.host, object.target, object.headers)))
+  return answer(200, errands.line(fetch.fetch(object)))
 end
 
 -- For anybody.

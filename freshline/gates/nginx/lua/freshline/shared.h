@@ -5,7 +5,7 @@
  */
 
 enum {
-	FRESHLINE_LAYOUT = 2,
+	FRESHLINE_LAYOUT = 3,
 	FRESHLINE_WORD = 136,		/* a log's name or a mark, and its end */
 	FRESHLINE_NAME = 48,		/* "<generation>.<position>", and its end */
 	FRESHLINE_AGES = 66,
@@ -119,3 +119,32 @@ void freshline_look(const char *host, size_t host_size, const char *target, size
 /* The size of the host's slices, as it was last told; 0: not known. */
 double freshline_slice(const char *host, size_t size);
 void freshline_set_slice(const char *host, size_t size, double slice);
+
+/*
+ * A visit of the gate's own to the site, and what came of it. `head` is what its answer began with, NULL where there is
+ * none; it stands until the next is asked for.
+ */
+struct freshline_visit {
+	int number;
+	int stored;			/* it was fetched, and is under this URL's key now, which is still the one to look up */
+	int whole;
+	int late;			/* nothing came for too long */
+	int status;			/* 0: nothing was said */
+	double bytes;			/* of its body */
+	const char *head;
+	size_t head_size;
+};
+
+struct freshline_party;
+
+/* Is the site at an address that this process listens to, so that it can be visited without a socket? */
+int freshline_door(const char *host, size_t size, int port);
+/* Those that are asked for by one request, and whom to wake when some have ended. NULL: no memory. */
+struct freshline_party *freshline_gather(void *request, int (*wake)(void *whom, int once), void *whom);
+/* 0: it cannot be made. */
+int freshline_visit(struct freshline_party *party, int number, const char *request, size_t size);
+/* NULL: no other has ended yet. */
+const struct freshline_visit *freshline_next(struct freshline_party *party);
+/* How long until one of them has said nothing for so long. 0: one has, and counts as ended. */
+double freshline_patience(struct freshline_party *party, double most_ms);
+void freshline_leave(struct freshline_party *party);

@@ -1,0 +1,203 @@
+"""How nginx's gate comes to its own site: without a socket where it listens to it itself, through one elsewhere."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from freshline.domain.action import Fetch
+from freshline.drivers.base import Fetched, FetchOutcome, Trouble
+from tests.servers.base import SECRET, SITE, until
+from tests.servers.nginx import Nginx
+from tests.servers.origin import Origin
+from tests.servers.steered import Steered
+from tests.servers.wire import Wire
+
+Make = Callable[..., tuple[Nginx, Steered]]
+SEEN = '"$remote_addr $server_addr $server_port $scheme $server_protocol $host"'
+
+
+class Crowded(Nginx):
+    """With room for few."""
+
+    def configure(self) -> None:
+        super().configure()
+        file = self.root / "nginx.conf"
+        file.write_text(file.read_text().replace("worker_connections 512", "worker_connections 24"))
+
+
+@pytest.fixture
+def make(tmp_path: Path, origin: Origin) -> Iterator[Make]:
+    """Starts an nginx of some settings, bound to a log."""
+    with ExitStack() as end:
+
+        def start(location: str = "", kind: type[Nginx] = Nginx, **settings: object) -> tuple[Nginx, Steered]:
+            server = kind(tmp_path, origin, location=location, settings=settings)
+            server.start()
+            end.callback(server.stop)
+            log = Steered(server).bind()
+            end.callback(log.close)
+            return server, log
+
+        yield start
+
+
+def connections(address: str) -> int:
+    """To there, from here, that were not closed long ago."""
+    port = int(address.rpartition(":")[2])
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(int(remote.partition(":")[2], 16) == port for _, _, remote, *_ in rows)
+
+
+def test_a_site_of_its_own_is_come_to_as_by_a_visitor_without_a_socket(origin, make):
+    """Whatever the site looks at is what a visitor from this machine would have brought."""
+    nginx, log = make(f"proxy_set_header x-seen {SEEN};")
+    origin.serves("/visited")
+    origin.serves("/fetched")
+    nginx.get("/visited")
+    before = connections(nginx.site)
+    assert log.fetch("/fetched").outcome is FetchOutcome.STORED
+    assert connections(nginx.site) == before
+
+    visited, fetched = (asked.headers for asked in origin.log)
+    assert fetched["x-seen"] == visited["x-seen"]
+    nginx.get("/fetched").hit("v1")
+
+
+def test_a_site_elsewhere_is_come_to_through_a_socket(origin, make, tmp_path):
+    """Behind whatever stands before it."""
+    nginx = Nginx(tmp_path, origin)
+    before = Wire(nginx.site).start()
+    nginx.settings["site"] = before.address
+    nginx.start()
+    log = Steered(nginx).bind()
+    origin.serves("/a")
+    origin.serves("/b", "v1" * 50_000, chunked=True)
+    try:
+        assert [log.fetch(path).outcome for path in ("/a", "/b")] == [FetchOutcome.STORED] * 2
+        origin.refuses("/b")
+        nginx.get("/b").hit("v1" * 50_000)
+        before.refuses()
+        assert "does not answer" in log.fetch("/c").said
+    finally:
+        log.close()
+        nginx.stop()
+        before.stop()
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "lingering_close always;",
+        "limit_rate 20k;",
+        "sendfile on; tcp_nopush on; aio threads;",
+        "keepalive_timeout 0;",
+        "postpone_output 0; chunked_transfer_encoding off;",
+        "gzip on; gzip_min_length 1; gzip_types text/plain; gzip_proxied any;",
+        "proxy_buffer_size 1k; proxy_buffers 2 1k; proxy_busy_buffers_size 1k;",
+        "proxy_max_temp_file_size 0;",
+    ],
+)
+def test_however_the_site_answers_it_is_stored_and_the_next_finds_it(origin, make, location):
+    """Ways of sending are nothing to one who reads nothing; none of them keeps a fetch from its end."""
+    nginx, log = make(location)
+    origin.serves("/plain", "p" * 10_000)
+    origin.serves("/chunked", "c" * 10_000, chunked=True)
+    for path in ("/plain", "/chunked"):
+        fetched = log.fetch(path, ("Accept-Encoding", "gzip"))
+        assert (fetched.outcome, fetched.status, fetched.bytes) == (FetchOutcome.STORED, 200, 10_000), fetched
+        origin.refuses(path)
+        assert "already" in log.fetch(path).said
+    nginx.get("/plain").hit("p" * 10_000)
+    nginx.get("/chunked").hit("c" * 10_000)
+
+
+def test_what_is_answered_without_the_cache_is_not_stored(origin, make):
+    """The site's own answer, an empty one, one that breaks off: each is told as it is."""
+    nginx, log = make("if ($uri = /own) { return 200 here; } if ($uri = /shut) { return 444; }")
+    origin.serves("/cut", "c" * 10_000, cut=True)
+    origin.serves("/never", age=None)
+    workers = nginx.workers()
+    said = {path: log.fetch(path) for path in ("/own", "/shut", "/cut", "/never")}
+
+    assert {fetched.outcome for fetched in said.values()} == {FetchOutcome.OTHER}
+    assert said["/own"].said.startswith("not stored") and said["/never"].said.startswith("not stored")
+    assert said["/shut"].said == "the site said nothing: closed"
+    assert said["/cut"].said.startswith("cut off"), said["/cut"]
+    assert nginx.workers() == workers
+
+
+def test_a_site_that_says_nothing_for_too_long_is_given_up(origin, make):
+    """And what it says later is stored all the same: nginx has not given it up."""
+    nginx, log = make(fetch_seconds=1)
+    origin.serves("/a")
+    with origin.holding("/a", "headers") as held:
+        fetched = log.fetch("/a")
+        assert (fetched.outcome, fetched.said) == (FetchOutcome.OTHER, "the site said nothing: timeout")
+        held.release()
+    until(lambda: log.probe("/a").said.startswith("stored"))
+
+    origin.refuses("/a")
+    nginx.get("/a").hit("v1")
+
+
+def test_a_service_that_goes_away_leaves_its_fetches_to_their_end(origin, make):
+    """What was begun is stored, and no worker dies of it."""
+    nginx, log = make()
+    workers = nginx.workers()
+    for n in range(8):
+        origin.serves(f"/{n}")
+    body = "".join(f"fetch http {SITE} /{n}\n" for n in range(8)) + "end\n"
+    head = (
+        f"POST /freshline/fetch HTTP/1.1\r\nHost: g\r\nfreshline-key: {SECRET}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    host, _, port = nginx.gate.rpartition(":")
+    with ExitStack() as stack:
+        held = [stack.enter_context(origin.holding(f"/{n}", "headers")) for n in range(8)]
+        with socket.create_connection((host, int(port))) as service:
+            service.sendall((head + body).encode())
+            for each in held:
+                each.wait()
+        for each in held:
+            each.release()
+    until(lambda: all(log.probe(f"/{n}").said.startswith("stored") for n in range(8)))
+
+    assert nginx.workers() == workers
+
+
+def test_a_reload_waits_for_the_fetches_that_are_under_way(origin, make):
+    """The old worker brings it, and says so."""
+    nginx, log = make()
+    origin.serves("/a")
+    with ThreadPoolExecutor(2) as pool, origin.holding("/a", "body") as held:
+        fetched = pool.submit(log.fetch, "/a")
+        held.wait()
+        reloaded = pool.submit(nginx.reload)
+        held.release()
+        assert fetched.result().outcome is FetchOutcome.STORED
+        reloaded.result()
+
+    nginx.get("/a").hit("v1")
+
+
+def test_a_worker_without_room_answers_for_each_of_them(origin, make):
+    """Those that found no connection are told to have failed; the rest are stored, and later there is room again."""
+    _, log = make(kind=Crowded)
+    wanted = [Fetch(0, "http", SITE, f"/{n}") for n in range(64)]
+    for fetch in wanted:
+        origin.serves(fetch.target)
+    answers: dict[int, Fetched | Trouble] = {}
+    log.status()
+    assert log.run(log.driver.fetch_each(wanted, answers.__setitem__)) is None
+
+    assert len(answers) == len(wanted)
+    stored = [at for at, each in answers.items() if isinstance(each, Fetched) and each.outcome is FetchOutcome.STORED]
+    assert 0 < len(stored) < len(wanted)
+    assert all(log.probe(f"/{at}").said.startswith("stored") for at in stored)
+    for at in range(len(wanted)):
+        assert log.fetch(f"/{at}").outcome is FetchOutcome.STORED
