@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -504,6 +505,59 @@ def test_more_memory_after_a_reload(origin, make):
     never_again(nginx, "/a", "v1")
     assert log.status().synced
     nginx.get("/b").hit("v1")
+
+
+def test_tags_of_before_a_reload_that_changed_their_memory(origin, make):
+    """What an old worker fetches while it goes is not judged by what only the new ones know of its URL's tags."""
+    nginx, log = make("proxy_intercept_errors on; error_page 404 = /instead;", tags_size="1m")
+    french, english = {"Accept-Language": "fr"}, {"Accept-Language": "en"}
+    origin.serves("/a", "gone", status=404, age=None)
+    origin.serves("/instead", "v1", tags="red", vary="Accept-Language")
+    old = set(nginx.workers())
+    with ThreadPoolExecutor(2) as pool, origin.holding("/a", "headers") as held:
+        visit = pool.submit(nginx.get, "/a", headers=french)
+        held.wait()
+        nginx.settings["tags_size"] = "2m"
+        reload = pool.submit(nginx.reload)
+        until(lambda: len(old & set(nginx.workers())) == 1)
+        log.refresh(Verb.FILE, b"/a")
+        held.release()
+        visit.result().fetched("v1 fr")
+        reload.result()
+    origin.serves("/a", "v1", vary="Accept-Language")
+    for _ in range(12):
+        nginx.get("/a", headers=english)
+    origin.serves("/a", "v2", tags="red", vary="Accept-Language")
+    log.refresh(Verb.TAG, b"red")
+
+    never_again(nginx, "/a", "v1 fr", **french)
+
+
+def test_a_reload_that_fails_leaves_the_tags_as_they_were(origin, make):
+    """It has set up other memory for them by then; nobody goes by that, and nobody is served by the origin for it."""
+    nginx, log = make(tags_size="1m")
+    origin.serves("/a", "v1", tags="red")
+    origin.serves("/b", "v1", tags="blue")
+    log.refresh(Verb.FILE, b"/a")
+    nginx.get("/a")
+    nginx.get("/b")
+    nginx.settings["tags_size"] = "2m"
+    nginx.configure()
+    file = nginx.root / "nginx.conf"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"listen {nginx.site};"
+        file.write_text(file.read_text().replace(listen, f"{listen} listen 127.0.0.1:{taken.getsockname()[1]};"))
+        os.kill(nginx.pid, signal.SIGHUP)
+        until(lambda: "still could not bind" in nginx.errors)
+    for _ in range(12):
+        nginx.get("/a").hit("v1")
+    log.refresh(Verb.TAG, b"blue")
+    for _ in range(12):
+        nginx.get("/a").hit("v1")
+
+    log.refresh(Verb.TAG, b"red")
+    origin.serves("/a", "v2", tags="red")
+    never_again(nginx, "/a", "v1")
 
 
 # Without a lease

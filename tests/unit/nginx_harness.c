@@ -287,6 +287,7 @@ main(int argc, char **argv)
 	state_open(shared(sizeof *state));
 	table_open(shared(rules), rules, 1);
 	tags_open(shared(tags), tags, 1);
+	tags_take_up();
 	freshline_rename();
 	freshline_renew();
 	state->generation = state->serving;

@@ -243,6 +243,14 @@ look_up(struct memo *m, uint64_t host_key, const struct host *h, struct slice ta
 	return (1);
 }
 
+/* Are rules and tags those of now? A reload may have changed either. */
+static int
+fits(void)
+{
+
+	return (table_fits() && tags_fit());
+}
+
 static struct memo *
 remembered(uint64_t url)
 {
@@ -289,7 +297,7 @@ epoch_of(struct slice host, struct slice target)
 		memset(&m, 0, sizeof m);
 		if (slot != NULL && slot->url == url)
 			m = *slot;
-		if (!table_fits())
+		if (!fits())
 			break;
 		bump = LOAD(&state->bump);
 		if (m.bump != bump || m.generation != LOAD(&state->serving))
@@ -305,7 +313,7 @@ epoch_of(struct slice host, struct slice target)
 			m.position = m.by_rules = m.seen = 0;
 		else if ((m.url == 0 || m.host_version != host_version) && !look_up(&m, host_key, h, target, &certain))
 			continue;
-		if (!table_same(removals) || LOAD(&state->serving) != m.generation || !table_fits())
+		if (!table_same(removals) || LOAD(&state->serving) != m.generation || !fits())
 			continue;
 		if (slot != NULL && certain) {
 			m.url = url;

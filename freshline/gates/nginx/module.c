@@ -427,7 +427,9 @@ withhold(ngx_http_request_t *r, const context_t *context)
 
 	if (context->lapsed || context->epoch.torn || host_tag(host_key) <= context->epoch.position)
 		return (0);
-	if (tags_recall(context->epoch.generation, tags_url(host_key, target.at, target.size), &answer) == KNOWN &&
+	/* After a reload that changed the memory, what is known here is not what its new processes learn. */
+	if (tags_fit() &&
+	    tags_recall(context->epoch.generation, tags_url(host_key, target.at, target.size), &answer) == KNOWN &&
 	    answer.position == context->epoch.position && !answer.late)
 		return (0);
 	read_answer(r, &answer, host_key);
@@ -616,6 +618,7 @@ init_process(ngx_cycle_t *cycle)
 	(void)open_state(conf->state, ALREADY);
 	(void)open_rules(conf->rules, ALREADY);
 	(void)open_tags(conf->tags, ALREADY);
+	tags_take_up();
 	lease_set_lapse((enum lapse)conf->lapse);
 	pattern_steps((uint32_t)conf->match_limit);
 	return (NGX_OK);

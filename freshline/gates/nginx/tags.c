@@ -35,6 +35,7 @@ struct page {
 
 _Static_assert(sizeof(struct page) == PAGE, "pages");
 
+static uint64_t *number;	/* of this memory: its first page has nothing else */
 static struct page *pages;
 static size_t n_pages;
 
@@ -42,10 +43,32 @@ void
 tags_open(void *memory, size_t size, int fresh)
 {
 
-	pages = memory;
-	n_pages = size / PAGE;
+	number = memory;
+	pages = (struct page *)memory + 1;
+	n_pages = size / PAGE - 1;
 	if (fresh)
-		state_raise(&state->unlearnt, LOAD(&state->reach) + 1);
+		*number = ++state->tags_made;
+}
+
+void
+tags_take_up(void)
+{
+
+	if (LOAD(&state->tags_settled) >= *number)
+		return;
+	state_raise(&state->tags, *number);
+	freshline_changed(0);
+	/* Whoever took a key by the memory before has taken one that is not beyond that. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	state_raise(&state->unlearnt, LOAD(&state->reach) + 1);
+	state_raise(&state->tags_settled, *number);
+}
+
+int
+tags_fit(void)
+{
+
+	return (LOAD(&state->tags) == *number);
 }
 
 uint64_t

@@ -26,7 +26,14 @@ struct record {
 
 enum recalled { UNKNOWN, KNOWN, BUSY };	/* BUSY: unknown, and next time perhaps not */
 
+/*
+ * In this process. A reload may change the memory. It counts from when a process that serves takes it up, so one that is
+ * opened by a reload that fails never does; from then on those who still have another give nobody's keys, and of what
+ * was fetched under theirs nothing is learnt.
+ */
 void tags_open(void *memory, size_t size, int fresh);
+void tags_take_up(void);
+int tags_fit(void);
 
 uint64_t tags_url(uint64_t host_key, const char *target, size_t size);
 enum recalled tags_recall(uint64_t generation, uint64_t url, struct record *to);

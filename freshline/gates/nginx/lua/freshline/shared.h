@@ -39,6 +39,8 @@ struct freshline_state {
 	uint64_t lease;			/* milliseconds on the clock that nobody sets */
 	uint64_t late;			/* until when somebody may wait for a fetch that brought tags too late */
 	uint64_t unlearnt;		/* of what was fetched under a lower epoch, tags may have been forgotten */
+	uint64_t tags, tags_settled;	/* the number of the memory for tags that answers are given by; and `unlearnt` says so */
+	uint64_t tags_made;		/* so many there were, a failed reload's among them */
 	uint64_t seed[2];		/* for the hashes of names */
 	char boot[FRESHLINE_NAME];	/* the name of the clock of leases */
 	char token[FRESHLINE_NAME];	/* what a fetch of the gate's own is known by */
