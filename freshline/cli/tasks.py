@@ -159,7 +159,7 @@ def _listed(sitemaps: Sequence[str]) -> list[str]:
         found = list(dict.fromkeys(url for each in sitemaps for url in sitemap.urls(each)))
     except sitemap.BadSitemap as error:
         fail(str(error), 2)
-    objects = [url for url in found if not url.partition("?")[0].endswith("/")]
+    objects = [url for url in found if not any(part.endswith("/") for part in (url, url.partition("?")[0]))]
     if sitemaps and not objects:
         fail(f"{', '.join(sitemaps)}: no URL of an object among {len(found)}", 2)
     if len(objects) < len(found):

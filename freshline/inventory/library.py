@@ -140,6 +140,6 @@ def _object(url: str) -> target.Target:
         at = target.parse(url)
     except target.BadTarget as wrong:
         raise ValueError(f"{url!r} is no URL: {wrong}") from None
-    if not at.scheme or at.path.endswith("/"):
-        raise ValueError(f"{url!r}: a play URL begins with http:// or https:// and names one object")
+    if not at.scheme or at.path.endswith("/") or url.endswith("/"):  # which a prefetch would not take
+        raise ValueError(f"{url!r}: a play URL begins with http:// or https:// and does not end with /")
     return at

@@ -143,7 +143,7 @@ async def one_by_one(desk: Desk, call: Call, kind: Kind, urls: Sequence[str]) ->
 
     :param kind: files to be refreshed, or prefetches
     """
-    together = _wishes(desk, call, kind, urls, within=frozenset(map(READERS[kind], urls)))
+    together = _wishes(desk, call, kind, urls, within=frozenset(map(target.domain, urls)))
     if kind.is_prefetch:
         backlog.check_prefetches(desk, call, len(urls))
     else:

@@ -492,12 +492,13 @@ def test_a_warm_list_goes_on_where_it_was_broken_off(cli: Cli, tmp_path: Path) -
     """1,000 of 1,050 objects of a sitemap are allowed a day: what is taken is told, and which line goes on."""
     key = newcomer(cli, "warmer.test")
     pages = "".join(f"<url><loc>http://warmer.test/{at}</loc></url>" for at in range(1050))
-    (tmp_path / "map.xml").write_text(f"<urlset>{pages}<url><loc>http://warmer.test/</loc></url></urlset>")
+    left_out = "".join(f"<url><loc>http://warmer.test/{at}</loc></url>" for at in ("", "go?to=/"))
+    (tmp_path / "map.xml").write_text(f"<urlset>{pages}{left_out}</urlset>")
     listed = ["prefetch", "--sitemap", tmp_path / "map.xml"]
 
     said = cli(*listed, **key)
     assert said.code == 1
-    assert said.err.splitlines()[0] == "freshline: left out 1 URLs that end with /"
+    assert said.err.splitlines()[0] == "freshline: left out 2 URLs that end with /"
     for words in ("QuotaExceeded.Preload", "1000 of 1050 lines were taken", "--skip 1000 goes on with"):
         assert words in said.err.splitlines()[1]
     ids = said.out.split()

@@ -175,6 +175,18 @@ async def test_nothing_of_a_medium_is_asked_for(it: Caller) -> None:
     assert it.urls() == []
 
 
+async def test_what_no_prefetch_may_name(it: Caller) -> None:
+    """A play URL that ends with / is told by the job; a refresh takes it."""
+    play = Play(f"{AT}.mp4?of=/", "mp4", "HD", "video")
+    it.service.books.library["film"] = replace(it.service.books.library["film"], plays=(play,))
+    (refreshed,) = await it.jobs(await it.submit())
+    (told,) = await it.jobs(await it.submit(type="Preload"))
+
+    assert refreshed["Status"] == "success"
+    assert (told["Status"], told["ErrorCode"]) == ("fail", "InvalidObjectPath.Malformed")
+    assert told["ErrorMessage"] == "The specified ObjectPath is invalid."
+
+
 async def test_a_task_that_failed(it: Caller) -> None:
     """The job follows its tasks: one that failed is no success, and its description is told."""
     job = await it.submit()
