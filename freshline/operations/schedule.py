@@ -221,8 +221,9 @@ async def run_due(desk: Desk) -> None:
         call = Call(
             owner.account, "", now, desk.ambient.monotonic(), Principal(owner.account, Kind.ROOT, owner.account)
         )
+        hosts = frozenset(map(target.domain, lines))  # of one site, however many
         try:
-            made = await submit.prefetch(desk, call, PrefetchArgs(lines, submit.AS_BROWSERS))
+            made = await submit.prefetch(desk, call, PrefetchArgs(lines, submit.AS_BROWSERS, within=hosts))
         except Refused as refused:
             if refused.fault in PASSING:
                 desk.schedule.put_off(plan)
@@ -261,8 +262,9 @@ def _wrong(desk: Desk, plan: Plan) -> str | None:
         return "EndTime is earlier than StartTime"
     if not 1 <= plan.interval_seconds <= 86_400:
         return "Interval is not between 1 and 86400"
-    if not 1 <= plan.slice <= desk.limits.per_call["preload"]:
-        return f"SliceLen is not between 1 and {desk.limits.per_call['preload']}"
+    most = min(desk.limits.per_call["preload"], desk.limits.urls_per_call)
+    if not 1 <= plan.slice <= most:
+        return f"SliceLen is not between 1 and {most}"
     return None
 
 

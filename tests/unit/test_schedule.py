@@ -159,6 +159,32 @@ async def test_no_room(limits: Limits, status: str, trouble: str) -> None:
         assert await it.after(120) == URLS[:4]
 
 
+async def test_many_hosts(it: Scheduler) -> None:
+    """A slice may name more hosts than a call of strangers' lines: they are all of one site."""
+    hosts = [f"h{n}.e.com" for n in range(12)]
+    for host in hosts:
+        it.service.books.add_domain(host, "1", "main")
+    job = await it.job(*(f"http://{host}/a" for host in hosts))
+    await it.plan(job, SliceLen=12)
+
+    assert await it.after(0) == [f"http://{host}/a" for host in hosts]
+    assert await it.status(job) == ["finished"]
+
+
+async def test_a_slice_is_a_call(it: Scheduler) -> None:
+    """No plan is made whose slices no call could have."""
+    it.service.app = App(
+        model.load(), it.service.log, it.service.books, it.service.clock,
+        limits=replace(UNTHROTTLED, urls_per_call=3), schedule=it.service.schedule,
+    )  # fmt: skip
+    job = await it.job(*URLS)
+    slots = [{"Interval": 60, "SliceLen": 3}, {"Interval": 60, "SliceLen": 4}]
+    made = await it.said("CreateScheduledPreloadExecutions", Id=job, Executions=json.dumps(slots))
+
+    assert made["FailedMessages"] == ["SliceLen is not between 1 and 3"]
+    assert await it.after(0) == URLS[:3]
+
+
 async def test_a_domain_that_is_gone(it: Scheduler) -> None:
     """What is no longer the caller's when its time comes is not fetched."""
     job = await it.job(*URLS)
