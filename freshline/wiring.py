@@ -241,7 +241,7 @@ def home(settings: Settings) -> Path:
 async def _run_due(desk: Desk) -> None:
     while True:
         try:
-            await run_due(desk)
+            await run_due(desk, lambda: asyncio.sleep(0))
         except Exception:
             logger.exception("scheduled prefetches failed; trying again in %g s", LOOK_SECONDS)
         await asyncio.sleep(LOOK_SECONDS)

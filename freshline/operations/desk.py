@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -22,7 +22,7 @@ from freshline.media.base import MediaJobs
 from freshline.media.memory import MemoryMediaJobs
 from freshline.operations.shown import AsOf, Shown
 from freshline.operations.states import Standing
-from freshline.schedule.base import Schedule
+from freshline.schedule.base import Schedule, Slice
 from freshline.schedule.memory import MemorySchedule
 
 
@@ -39,6 +39,7 @@ class Desk:
     minutes: Throttle = field(default_factory=Throttle)  #: lines a minute and domain
     entering: Counter[tuple[str, bool]] = field(default_factory=Counter)
     """Rows on their way into the log, by account and whether they are prefetches: not in it, and yet in the queue."""
+    unnoted: deque[Slice] = field(default_factory=deque)  #: that the schedule could not be told of
 
     shown: Shown = field(init=False)
     _standings: dict[Audience, tuple[int, Topology, Standing]] = field(default_factory=dict)

@@ -6,7 +6,7 @@ A slice goes the way of any prefetch, with its quota, queue and checks, at the m
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from freshline.operations import submit
 from freshline.operations.desk import Call, Desk
 from freshline.operations.sites import SITE, hosts_of
 from freshline.operations.submit import PrefetchArgs
-from freshline.schedule.base import URLS, Full, Job, Plan, State
+from freshline.schedule.base import URLS, Full, Job, Plan, Slice, State
 from freshline.wire import times
 from freshline.wire.slots import Slot
 
@@ -182,7 +182,7 @@ def change_plan(desk: Desk, call: Call, args: UpdateArgs) -> dict[str, Any]:
         mine,
         start=start,
         end=end,
-        due=start,
+        due=max(start, int(call.now)),
         interval_seconds=mine.interval_seconds if args.interval is None else args.interval,
         slice=mine.slice if args.slice is None else args.slice,
     )
@@ -197,43 +197,55 @@ def remove_plan(desk: Desk, call: Call, args: IdArgs) -> dict[str, Any]:
 
 
 # -- when the time comes ----------------------------------------------------------
-async def run_due(desk: Desk) -> None:
+async def run_due(desk: Desk, turn: Callable[[], Awaitable[None]] | None = None) -> None:
     """Submit every slice that is due.
 
     A slice is a task before the schedule knows. If we die in between it is submitted again; what is fresh by then is
-    not fetched twice.
+    not fetched twice. While the schedule cannot be written nothing is submitted.
+
+    :param turn: lets others have theirs, after each plan
     """
+    _note(desk)
+    for plan in desk.schedule.due(desk.ambient.now()):
+        if desk.schedule.plan(plan.id) == plan:  # while others were written, it may have been stopped or changed
+            await _run(desk, plan)
+        if turn is not None:
+            await turn()
+
+
+async def _run(desk: Desk, plan: Plan) -> None:
     now = desk.ambient.now()
-    for found in desk.schedule.due(now):
-        plan = desk.schedule.plan(found.id)  # while the one before was written, it may have been stopped or removed
-        if plan is None or plan.status not in OPEN:
-            continue
-        owner = desk.schedule.job(plan.job)
-        assert owner is not None, "plans go with their jobs"
-        account = desk.inventory.account(owner.account)
-        if account is None or not account.enabled:
-            desk.schedule.failed(plan, OTHER)
-            continue
-        lines = owner.left[: plan.slice]
-        if not lines or (plan.end is not None and plan.end < now):
-            desk.schedule.finished(plan)
-            continue
-        call = Call(
-            owner.account, "", now, desk.ambient.monotonic(), Principal(owner.account, Kind.ROOT, owner.account)
-        )
-        hosts = frozenset(map(target.domain, lines))  # of one site, however many
-        try:
-            made = await submit.prefetch(desk, call, PrefetchArgs(lines, submit.AS_BROWSERS, within=hosts))
-        except Refused as refused:
-            if refused.fault in PASSING:
-                desk.schedule.put_off(plan)
-            else:
-                desk.schedule.failed(plan, TROUBLES.get(refused.fault, OTHER))
-        except LogUnavailable as trouble:
-            LOGGER.warning("plan %s put off: %s", plan.id, trouble)
+    owner = desk.schedule.job(plan.job)
+    assert owner is not None, "plans go with their jobs"
+    account = desk.inventory.account(owner.account)
+    if account is None or not account.enabled:
+        desk.schedule.failed(plan, OTHER)
+        return
+    lines = owner.left[: plan.slice]
+    if not lines or (plan.end is not None and plan.end < now):
+        desk.schedule.finished(plan)
+        return
+    call = Call(owner.account, "", now, desk.ambient.monotonic(), Principal(owner.account, Kind.ROOT, owner.account))
+    hosts = frozenset(map(target.domain, lines))  # of one site, however many
+    try:
+        made = await submit.prefetch(desk, call, PrefetchArgs(lines, submit.AS_BROWSERS, within=hosts))
+    except Refused as refused:
+        if refused.fault in PASSING:
+            desk.schedule.put_off(plan, plan.after(now))
         else:
-            tasks = made["task_ids"].count(",") + 1
-            desk.schedule.took(plan, len(lines), tasks, last=len(lines) == len(owner.left))
+            desk.schedule.failed(plan, TROUBLES.get(refused.fault, OTHER))
+    except LogUnavailable as trouble:
+        LOGGER.warning("plan %s put off: %s", plan.id, trouble)
+    else:
+        desk.unnoted.append(Slice(plan, plan.after(now), owner, len(lines), made["task_ids"].count(",") + 1))
+        _note(desk)
+
+
+def _note(desk: Desk) -> None:
+    """Tell the schedule of slices that are tasks. One it could not be told of would be submitted every second."""
+    while desk.unnoted:
+        desk.schedule.took(desk.unnoted[0])
+        desk.unnoted.popleft()
 
 
 # -- inside -----------------------------------------------------------------------
@@ -254,7 +266,8 @@ def _own_plan(desk: Desk, call: Call, id_: str) -> Plan:
 
 def _planned(desk: Desk, call: Call, of: Job, slot: Slot) -> Plan:
     start = int(call.now) if slot.start is None else slot.start
-    return Plan(desk.ambient.token(12), of.id, start, slot.end, slot.interval, slot.slice_len, State.WAITING, start)
+    due = max(start, int(call.now))
+    return Plan(desk.ambient.token(12), of.id, start, slot.end, slot.interval, slot.slice_len, State.WAITING, due)
 
 
 def _wrong(desk: Desk, plan: Plan) -> str | None:

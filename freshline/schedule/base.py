@@ -54,6 +54,25 @@ class Plan:
     status: State
     due: int  #: when the next slice is
 
+    def after(self, now: float) -> int:
+        """When the slice after one that is taken now is due. What was missed meanwhile is not made up for."""
+        return self.due + ((int(now) - self.due) // self.interval_seconds + 1) * self.interval_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """URLs of a job that became tasks."""
+
+    plan: Plan  #: as it was found
+    due: int  #: when the next are
+    job: Job  #: as it was before
+    count: int
+    tasks: int
+
+    @property
+    def last(self) -> bool:
+        return self.job.done + self.count == len(self.job.urls)
+
 
 class Full(ValueError):
     """There are as many as there may be."""
@@ -89,7 +108,10 @@ class Schedule(Protocol):
         ...
 
     def due(self, now: float) -> Sequence[Plan]:
-        """The plans that have something to do."""
+        """The plans that have something to do.
+
+        Also those that run and were put off for longer than their interval: by a clock that was set back since.
+        """
         ...
 
     def add_plan(self, plan: Plan) -> None:
@@ -100,12 +122,13 @@ class Schedule(Protocol):
 
     def remove_plan(self, id_: str) -> None: ...
 
-    # The four ways in which a slice ends. A plan that was stopped or removed meanwhile stays so.
-    def took(self, plan: Plan, count: int, tasks: int, *, last: bool) -> None:
-        """So many URLs became so many tasks."""
+    # The four ways in which a slice ends. A plan is given as it was found: one that was stopped, changed or removed
+    # meanwhile stays so.
+    def took(self, taken: Slice) -> None:
+        """A slice became tasks. A job that was reset meanwhile stays so, and the plan goes on."""
         ...
 
-    def put_off(self, plan: Plan) -> None:
+    def put_off(self, plan: Plan, due: int) -> None:
         """There was no room; it is tried again when the next is due."""
         ...
 

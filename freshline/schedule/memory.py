@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from freshline.schedule.base import JOBS, PLANS, Full, Job, Plan, State
+from freshline.schedule.base import JOBS, PLANS, Full, Job, Plan, Slice, State
 
 OPEN = (State.WAITING, State.RUNNING)
 
@@ -45,7 +45,7 @@ class MemorySchedule:
         )
 
     def due(self, now: float) -> Sequence[Plan]:
-        found = (plan for plan in self._plans.values() if plan.status in OPEN and plan.due <= now)
+        found = (plan for plan in self._plans.values() if plan.status in OPEN and _is_due(plan, int(now)))
         return sorted(found, key=lambda plan: (plan.due, plan.id))
 
     def add_plan(self, plan: Plan) -> None:
@@ -60,23 +60,29 @@ class MemorySchedule:
     def remove_plan(self, id_: str) -> None:
         del self._plans[id_]
 
-    def took(self, plan: Plan, count: int, tasks: int, *, last: bool) -> None:
-        if (job := self._jobs.get(plan.job)) is not None:
-            self._jobs[job.id] = replace(job, done=job.done + count, tasks=job.tasks + tasks)
-        self._move(plan, State.FINISHED if last else State.RUNNING)
+    def took(self, taken: Slice) -> None:
+        now, last = self._jobs.get(taken.job.id), False
+        if now is not None and now.done == taken.job.done:
+            self._jobs[now.id] = replace(now, done=now.done + taken.count, tasks=now.tasks + taken.tasks)
+            last = taken.last
+        self._move(taken.plan, State.FINISHED if last else State.RUNNING, taken.due)
 
-    def put_off(self, plan: Plan) -> None:
-        self._move(plan, State.RUNNING)
+    def put_off(self, plan: Plan, due: int) -> None:
+        self._move(plan, State.RUNNING, due)
 
     def failed(self, plan: Plan, trouble: str) -> None:
         if (job := self._jobs.get(plan.job)) is not None:
             self._jobs[job.id] = replace(job, trouble=trouble)
-        self._move(plan, State.FAILED)
+        self._move(plan, State.FAILED, plan.due)
 
     def finished(self, plan: Plan) -> None:
-        self._move(plan, State.FINISHED)
+        self._move(plan, State.FINISHED, plan.due)
 
-    def _move(self, plan: Plan, status: State) -> None:
+    def _move(self, plan: Plan, status: State, due: int) -> None:
         now = self._plans.get(plan.id)
-        if now is not None and now.status in OPEN:
-            self._plans[plan.id] = replace(now, status=status, due=plan.due + plan.interval_seconds)
+        if now is not None and now.status in OPEN and now.due == plan.due:
+            self._plans[plan.id] = replace(now, status=status, due=due)
+
+
+def _is_due(plan: Plan, now: int) -> bool:
+    return plan.due <= now or (plan.status is State.RUNNING and plan.due > now + plan.interval_seconds)

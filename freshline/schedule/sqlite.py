@@ -8,7 +8,7 @@ import sqlite3
 from pathlib import Path
 
 from freshline import datafile
-from freshline.schedule.base import JOBS, PLANS, Full, Job, Plan, State
+from freshline.schedule.base import JOBS, PLANS, Full, Job, Plan, Slice, State
 
 VERSION = 1  #: of the schema
 
@@ -85,7 +85,11 @@ class SqliteSchedule:
         return self._plans("WHERE job = ? ORDER BY start, id", job)
 
     def due(self, now: float) -> list[Plan]:
-        return self._plans("WHERE status IN ('waiting', 'running') AND due <= ? ORDER BY due, id", int(now))
+        return self._plans(
+            "WHERE status IN ('waiting', 'running') AND due <= ?1 "
+            "OR status = 'running' AND due > ?1 + interval_seconds ORDER BY due, id",
+            int(now),
+        )
 
     def add_plan(self, plan: Plan) -> None:
         if self._count("plan WHERE job = ?", plan.job) >= PLANS:
@@ -100,40 +104,47 @@ class SqliteSchedule:
         self._change("DELETE FROM plan WHERE id = ?", (id_,))
 
     # -- a slice --------------------------------------------------------------
-    def took(self, plan: Plan, count: int, tasks: int, *, last: bool) -> None:
+    def took(self, taken: Slice) -> None:
+        job = taken.job
         with self._db:  # all of it, or nothing
             self._db.execute("BEGIN IMMEDIATE")
-            self._change("UPDATE job SET done = done + ?, tasks = tasks + ? WHERE id = ?", (count, tasks, plan.job))
-            self._move(plan, State.FINISHED if last else State.RUNNING)
+            noted = self._change(
+                "UPDATE job SET done = done + ?, tasks = tasks + ? WHERE id = ? AND done = ?",
+                (taken.count, taken.tasks, job.id, job.done),
+            )
+            self._move(taken.plan, State.FINISHED if noted and taken.last else State.RUNNING, taken.due)
 
-    def put_off(self, plan: Plan) -> None:
-        self._move(plan, State.RUNNING)
+    def put_off(self, plan: Plan, due: int) -> None:
+        self._move(plan, State.RUNNING, due)
 
     def failed(self, plan: Plan, trouble: str) -> None:
         with self._db:  # all of it, or nothing
             self._db.execute("BEGIN IMMEDIATE")
             self._change("UPDATE job SET trouble = ? WHERE id = ?", (trouble, plan.job))
-            self._move(plan, State.FAILED)
+            self._move(plan, State.FAILED, plan.due)
 
     def finished(self, plan: Plan) -> None:
-        self._move(plan, State.FINISHED)
+        self._move(plan, State.FINISHED, plan.due)
 
     # -- inside ---------------------------------------------------------------
     def _put(self, plan: Plan) -> None:
         values = (plan.id, plan.job, plan.start, plan.end, plan.interval_seconds, plan.slice, plan.status, plan.due)
         self._change("INSERT OR REPLACE INTO plan VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
 
-    def _move(self, plan: Plan, status: State) -> None:
-        """The slice after this one is due an interval later. What was stopped or removed meanwhile stays so."""
+    def _move(self, plan: Plan, status: State, due: int) -> None:
+        """What was stopped, changed or removed meanwhile stays so."""
         self._change(
-            "UPDATE plan SET status = ?, due = ? WHERE id = ? AND status IN ('waiting', 'running')",
-            (status, plan.due + plan.interval_seconds, plan.id),
+            "UPDATE plan SET status = ?, due = ? WHERE id = ? AND status IN ('waiting', 'running') AND due = ?",
+            (status, due, plan.id, plan.due),
         )
 
-    def _change(self, statement: str, values: tuple[object, ...]) -> None:
-        """:raises Lost: the file is gone"""
+    def _change(self, statement: str, values: tuple[object, ...]) -> int:
+        """How many rows it changed.
+
+        :raises Lost: the file is gone
+        """
         self._place.check()
-        self._db.execute(statement, values)
+        return self._db.execute(statement, values).rowcount
 
     def _count(self, of: str, value: str) -> int:
         count: int = self._db.execute(f"SELECT count(*) FROM {of}", (value,)).fetchone()[0]  # noqa: S608 - our own words

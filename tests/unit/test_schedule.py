@@ -12,6 +12,7 @@ import pytest
 
 from freshline.access.limits import Limits
 from freshline.api.app import App
+from freshline.datafile import Lost
 from freshline.operations.schedule import run_due
 from freshline.schedule.memory import MemorySchedule
 from freshline.schedule.sqlite import SqliteSchedule
@@ -135,6 +136,97 @@ async def test_an_end(it: Scheduler) -> None:
     assert await it.after(60) == URLS[:2]
     assert await it.status(job) == ["finished"]
     assert (await it.said("GetScheduledPreloadJob", Id=job))["UrlSubmitted"] == 2
+
+
+async def test_what_was_missed(it: Scheduler) -> None:
+    """A service that was away makes up for nothing: the interval spares the origin, then too."""
+    job = await it.job(*URLS)
+    await it.plan(job, SliceLen=1)
+
+    assert await it.after(0) == URLS[:1]
+    assert await it.after(610) == URLS[:2]
+    assert await it.after(611) == URLS[:2]
+    assert await it.after(660) == URLS[:3]
+
+
+async def test_a_start_that_is_past(it: Scheduler) -> None:
+    """It begins at once, and not with all that it would have done by now."""
+    job = await it.job(*URLS)
+    await it.plan(job, SliceLen=1, StartTime=times.write(int(NOON) - 3600))
+
+    assert await it.after(0) == URLS[:1]
+    assert await it.after(1) == URLS[:1]
+    assert await it.after(60) == URLS[:2]
+
+
+async def test_a_clock_that_ran_ahead(it: Scheduler) -> None:
+    """Nothing is put off for longer than its interval, however far ahead the clock was when it was noted."""
+    job = await it.job(*URLS)
+    await it.plan(job, SliceLen=1)
+    later = await it.plan(job, StartTime=times.write(int(NOON) + 3 * 86_400))
+
+    assert await it.after(0) == URLS[:1]
+    assert await it.after(86_400) == URLS[:2]
+    assert await it.after(70) == URLS[:3]
+    assert await it.after(71) == URLS[:3]
+    assert await it.after(120) == URLS[:4]
+    assert it.service.schedule.plan(later).status == "waiting"
+
+
+async def test_changed_while_a_slice_is_written(it: Scheduler, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a caller says of a job or a plan in the middle of a slice is not undone by its end."""
+    job, append = await it.job(*URLS), it.service.log.append
+    plan = await it.plan(job)
+
+    def meanwhile(action: str, **params: str) -> None:
+        async def appended(*wishes: Any, **more: Any) -> Any:
+            made = await append(*wishes, **more)
+            await it.said(action, **params)
+            return made
+
+        monkeypatch.setattr(it.service.log, "append", appended)
+
+    meanwhile("UpdateScheduledPreloadExecution", Id=plan, StartTime=times.write(int(NOON) + 600))
+    assert await it.after(0) == URLS[:2]
+    monkeypatch.undo()
+    assert await it.after(599) == URLS[:2]
+    assert await it.after(600) == URLS[:4]
+
+    meanwhile("ResetScheduledPreloadJob", Id=job)
+    assert await it.after(660) == URLS
+    monkeypatch.undo()
+    assert (await it.said("GetScheduledPreloadJob", Id=job))["UrlSubmitted"] == 0
+    assert await it.after(720) == URLS + URLS[:2]
+
+
+async def test_others_have_their_turn(it: Scheduler) -> None:
+    """Between plans that are due, whether they submit anything or not."""
+    job, seen = await it.job(*URLS), list[int]()
+    for _ in range(4):
+        await it.plan(job)
+
+    async def turn() -> None:
+        seen.append(len(it.service.log.read(0, 1000)))
+
+    await run_due(it.service.app.desk, turn)
+    assert seen == [1, 2, 3, 3]
+
+
+async def test_a_schedule_that_takes_nothing(tmp_path: Path) -> None:
+    """A slice that cannot be noted is not submitted again and again: nothing is, until it is noted."""
+    it = Scheduler(Service())
+    it.service.schedule = SqliteSchedule.open(tmp_path / "schedule.db")
+    _serve(it.service)
+    await it.plan(await it.job(*URLS))
+    (tmp_path / "schedule.db").rename(tmp_path / "away.db")
+    for second in range(3):
+        with pytest.raises(Lost):
+            await it.after(second)
+
+    assert len(it.service.log.read(0, 1000)) == 1
+    (tmp_path / "away.db").rename(tmp_path / "schedule.db")
+    assert await it.after(60) == URLS[:4]
+    it.service.schedule.close()
 
 
 @pytest.mark.parametrize(
