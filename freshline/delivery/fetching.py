@@ -54,7 +54,8 @@ class Fetching:
         self._several = driver if isinstance(driver, Several) else None
         self._direct = driver if isinstance(driver, Direct) else None
         self._asked: dict[Errand, Asked] = {}
-        self._doing: dict[asyncio.Task[None], Sequence[Errand]] = {}
+        self._together: dict[Errand, tuple[Asked, Sequence[Errand]]] = {}  #: by the first of them
+        self._doing: dict[asyncio.Task[None], Errand] = {}
 
     def go(self, fetches: Sequence[Fetch]) -> None:
         """Begin all of these. Each has a place."""
@@ -63,11 +64,9 @@ class Fetching:
         for at in range(0, len(errands), size):
             together = errands[at : at + size]
             if self._several is not None and len(together) > 1:
-                self._start(self._each(self._several, together), together)
-            elif self._direct is not None:
-                self._ask(self._direct, together[0], together[0].fetch)
+                self._each(self._several, together)
             else:
-                self._start(self._one(together[0], together[0].fetch), together)
+                self._begin(together[0], together[0].fetch, REDIRECTS)
 
     def keep(self, owed: Container[int]) -> bool:
         """One that is owed no more, by its position, gives its place to one that somebody waits for.
@@ -75,41 +74,54 @@ class Fetching:
         :return: whether there was any
         """
         gone = False
-        for doing, errands in list(self._doing.items()):
-            for errand in errands:
-                if errand.fetch.position not in owed:
-                    self._give_back(errand)
-                    gone = True
-            if not any(errand.waits for errand in errands):
+        for doing, errand in list(self._doing.items()):
+            if errand.fetch.position not in owed:
+                self._give_back(errand)
+                gone = True
                 doing.cancel()
 
         for errand in [errand for errand in self._asked if errand.fetch.position not in owed]:
             self._asked.pop(errand).abandon()
             self._give_back(errand)
             gone = True
+
+        for first, (asked, errands) in list(self._together.items()):
+            for errand in errands:
+                if errand.fetch.position not in owed:
+                    self._give_back(errand)
+                    gone = True
+            if not any(errand.waits for errand in errands):
+                del self._together[first]
+                asked.abandon()
         return gone
 
     async def close(self) -> None:
         for errand, asked in self._asked.items():
             asked.abandon()
             self._give_back(errand)
-        self._asked = {}
+        for asked, errands in self._together.values():
+            asked.abandon()
+            for errand in errands:
+                self._give_back(errand)
+        self._asked, self._together = {}, {}
         doing = list(self._doing)
         for each in doing:
             each.cancel()
         await asyncio.gather(*doing, return_exceptions=True)
 
-    def _start(self, what: Coroutine[Any, Any, None], errands: Sequence[Errand]) -> None:
-        doing = asyncio.get_running_loop().create_task(what)
-        self._doing[doing] = errands
+    def _begin(self, errand: Errand, what: Fetch, redirects: int) -> None:
+        if self._direct is not None:
+            self._ask(self._direct, errand, what, redirects)
+            return
+        doing = asyncio.get_running_loop().create_task(self._one(errand, what, redirects))
+        self._doing[doing] = errand
         doing.add_done_callback(self._over)
 
     def _over(self, doing: asyncio.Task[None]) -> None:
         """Also of one that was cancelled before it had begun."""
-        for errand in self._doing.pop(doing):
-            self._give_back(errand)
+        self._give_back(self._doing.pop(doing))
 
-    def _ask(self, direct: Direct, errand: Errand, what: Fetch, redirects: int = REDIRECTS) -> None:
+    def _ask(self, direct: Direct, errand: Errand, what: Fetch, redirects: int) -> None:
         """Without a task: thousands a second are asked for."""
 
         def done(answer: Answer) -> None:
@@ -125,7 +137,7 @@ class Fetching:
         except Exception as error:
             self._end(errand, self._broke(error))
 
-    async def _one(self, errand: Errand, what: Fetch, redirects: int = REDIRECTS) -> None:
+    async def _one(self, errand: Errand, what: Fetch, redirects: int) -> None:
         while True:
             answer = await self._call(self._driver.fetch(what))
             assert answer is not None, "a fetch without an answer"
@@ -135,7 +147,9 @@ class Fetching:
             what, redirects = there, redirects - 1
         self._end(errand, answer)
 
-    async def _each(self, driver: Several, errands: Sequence[Errand]) -> None:
+    def _each(self, driver: Several, errands: Sequence[Errand]) -> None:
+        """Without a task, likewise."""
+
         def ended(number: int, answer: Answer) -> None:
             errand = errands[number]
             there = self._onward(errand.fetch, answer)
@@ -144,12 +158,21 @@ class Fetching:
                 return
             led = Errand(errand.fetch)  # it has the place from here
             errand.waits = False
-            self._start(self._one(led, there, REDIRECTS - 1), [led])
+            self._begin(led, there, REDIRECTS - 1)
 
-        trouble = await self._call(driver.fetch_each([errand.fetch for errand in errands], ended))
-        if trouble is not None:
+        def over(trouble: Trouble | None) -> None:
+            del self._together[errands[0]]
+            if trouble is not None:
+                for errand in errands:
+                    self._end(errand, trouble)
+
+        try:
+            asked = driver.fetch_each_then([errand.fetch for errand in errands], ended, over)
+        except Exception as error:
             for errand in errands:
-                self._end(errand, trouble)
+                self._end(errand, self._broke(error))
+        else:
+            self._together[errands[0]] = asked, errands
 
     def _onward(self, what: Fetch, answer: Answer) -> Fetch | None:
         return onward(what, answer.status, answer.location) if self._follow and isinstance(answer, Fetched) else None

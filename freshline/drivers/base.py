@@ -166,13 +166,17 @@ class Several(Protocol):
 
     fetches_at_once: int  #: as the edge said last; it may have a gate that takes no more than one
 
-    async def fetch_each(
-        self, whats: Sequence[Fetch], ended: Callable[[int, Fetched | Trouble], None]
-    ) -> Trouble | None:
+    def fetch_each_then(
+        self,
+        whats: Sequence[Fetch],
+        ended: Callable[[int, Fetched | Trouble], None],
+        over: Callable[[Trouble | None], None],
+    ) -> Asked:
         """Bring them all into the cache.
 
         :param ended: called once for each, with its index, as soon as it has ended
-        :return: what befell all that it was not called for
+        :param over: called once, in a later turn of the loop, unless it is given up before: with what befell all that
+            ``ended`` was not called for
         """
         ...
 

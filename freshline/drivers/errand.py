@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from freshline.domain.action import Fetch
+from freshline.domain.edge import Edge
 from freshline.domain.run import escape
 from freshline.drivers import lines
-from freshline.drivers.base import Fault, Fetched, FetchOutcome, Gate, Lease, Presence, Probed, Trouble
-from freshline.drivers.gate import GateDriver, understood
-from freshline.drivers.http import Reply
+from freshline.drivers.base import Asked, Fault, Fetched, FetchOutcome, Gate, Lease, Presence, Probed, Trouble
+from freshline.drivers.gate import GateDriver, telling, understood
+from freshline.drivers.http import Done, Piece, Reply, opening
+from freshline.drivers.patience import USUAL, Patience
 
+FETCH = "/freshline/fetch"
 REDIRECTS = "redirects to "
 OUTCOMES = {
     "stored": FetchOutcome.STORED,
@@ -29,6 +32,10 @@ class ErrandDriver(GateDriver):
 
     fetches_at_once = 1
 
+    def __init__(self, edge: Edge, patience: Patience = USUAL) -> None:
+        super().__init__(edge, patience)
+        self._fetching = opening("POST", FETCH, self._headers)
+
     def ask(self, lease: Lease | None, done: Callable[[Gate | Trouble], None]) -> None:
         def stands(gate: Gate | Trouble) -> None:
             if isinstance(gate, Gate):
@@ -43,17 +50,26 @@ class ErrandDriver(GateDriver):
         return understood(reply, _probed)
 
     async def fetch(self, what: Fetch) -> Fetched | Trouble:
-        reply = await self._ask("POST", "/freshline/fetch", _body("fetch", what), self._patience.fetch_seconds)
+        reply = await self._ask("POST", FETCH, _body("fetch", what), self._patience.fetch_seconds)
         return understood(reply, _fetched)
 
-    async def fetch_each(
-        self, whats: Sequence[Fetch], ended: Callable[[int, Fetched | Trouble], None]
-    ) -> Trouble | None:
+    # -- :class:`freshline.drivers.base.Direct`
+    def fetch_then(self, what: Fetch, done: Callable[[Fetched | Trouble], None]) -> Asked:
+        return self._send(_body("fetch", what), telling(_fetched, done))
+
+    # -- :class:`freshline.drivers.base.Several`
+    def fetch_each_then(
+        self,
+        whats: Sequence[Fetch],
+        ended: Callable[[int, Fetched | Trouble], None],
+        over: Callable[[Trouble | None], None],
+    ) -> Asked:
         answers = Answers(len(whats), ended)
-        reply = await self._ask(
-            "POST", "/freshline/fetch", _body("fetch", *whats), self._patience.fetch_seconds, each=answers.take
-        )
-        return understood(reply, answers.end)
+        return self._send(_body("fetch", *whats), telling(answers.end, over), each=answers.take)
+
+    def _send(self, body: bytes, done: Done, each: Piece | None = None) -> Asked:
+        head = b"%bcontent-length: %d\r\n\r\n%b" % (self._fetching, len(body), body)
+        return self._client.send(head, b"", done, seconds=self._patience.fetch_seconds, each=each)
 
 
 class Answers:

@@ -692,7 +692,7 @@ def test_several_fetches_are_answered_one_by_one(origin, make):
     log.status()
     assert log.driver.fetches_at_once >= len(wanted)
     with origin.holding("/slow", "body") as held, ThreadPoolExecutor() as pool:
-        asked = pool.submit(log.run, log.driver.fetch_each(wanted, answers.__setitem__))
+        asked = pool.submit(log.fetch_each, wanted, answers.__setitem__)
         held.wait(1)
         until(lambda: len(answers) == 22)
         assert {answers[at].outcome for at in range(1, 21)} == {FetchOutcome.STORED}

@@ -193,7 +193,7 @@ def test_a_worker_without_room_answers_for_each_of_them(origin, make):
         origin.serves(fetch.target)
     answers: dict[int, Fetched | Trouble] = {}
     log.status()
-    assert log.run(log.driver.fetch_each(wanted, answers.__setitem__)) is None
+    assert log.fetch_each(wanted, answers.__setitem__) is None
 
     assert len(answers) == len(wanted)
     stored = [at for at, each in answers.items() if isinstance(each, Fetched) and each.outcome is FetchOutcome.STORED]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
 from freshline.domain.action import Command, Fetch, Verb
-from freshline.drivers.base import Adrift, Applied, Batch, Driver, Fetched, Gate, Lease, Probed, Trouble
+from freshline.drivers.base import Adrift, Applied, Batch, Driver, Fetched, Gate, Lease, Probed, Several, Trouble
 from tests.servers.base import SITE
 
 T = TypeVar("T")
@@ -83,6 +83,17 @@ class Steered:
         answer = self.run(self.driver.fetch(Fetch(self.position, "http", host, target, headers)))
         assert isinstance(answer, Fetched), answer
         return answer
+
+    def fetch_each(self, whats: Sequence[Fetch], ended: Callable[[int, Fetched | Trouble], None]) -> Trouble | None:
+        """In one request. What befell those that were not answered."""
+
+        async def asked() -> Trouble | None:
+            assert isinstance(self.driver, Several)
+            over: asyncio.Future[Trouble | None] = asyncio.get_running_loop().create_future()
+            self.driver.fetch_each_then(whats, ended, over.set_result)
+            return await over
+
+        return self.run(asked())
 
     def run(self, doing: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(doing)

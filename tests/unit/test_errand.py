@@ -83,7 +83,9 @@ async def asked(answer: Callable[[bytes], bytes], count: int = 3) -> tuple[Ended
     driver = NginxDriver(Edge("e", "nginx", "g", f"127.0.0.1:{port}", "127.0.0.1:2", "secret"))
     whats = [Fetch(n, "http", "a.test", f"/{n}", (("x-n", f"{n} %"),)) for n in range(count)]
     async with server:
-        trouble = await driver.fetch_each(whats, ended.__setitem__)
+        over: asyncio.Future[Trouble | None] = asyncio.get_running_loop().create_future()
+        driver.fetch_each_then(whats, ended.__setitem__, over.set_result)
+        trouble = await over
         await driver.close()
     return ended, trouble
 

@@ -186,11 +186,16 @@ class Many(Scripted):
         self.asked: list[list[str]] = []
         self.ended: dict[str, Callable[[Fetched | Trouble], None]] = {}
 
-    async def fetch_each(self, whats: Sequence[Fetch], ended: Callable[[int, Fetched | Trouble], None]) -> None:
+    def fetch_each_then(
+        self,
+        whats: Sequence[Fetch],
+        ended: Callable[[int, Fetched | Trouble], None],
+        over: Callable[[Trouble | None], None],
+    ) -> Asked:
         self.asked.append([what.target for what in whats])
         for number, what in enumerate(whats):
             self.ended[what.target] = partial(ended, number)
-        await asyncio.Event().wait()
+        return Given([], "")
 
     async def fetch(self, what: Fetch) -> Fetched:
         self.held.append(what)
