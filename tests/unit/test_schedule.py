@@ -263,6 +263,15 @@ async def test_many_hosts(it: Scheduler) -> None:
     assert await it.status(job) == ["finished"]
 
 
+async def test_hosts_of_a_job(it: Scheduler) -> None:
+    """Each is told once, however its URLs are written."""
+    for host in ("a.e.com", "b.e.com"):
+        it.service.books.add_domain(host, "1", "main")
+    job = await it.job("e.com/a", "http://a.e.com:80/a/b", "HTTPS://B.e.com/a?x=/y", "http://e.com/b/c", "a.e.com/x/y")
+
+    assert (await it.said("GetScheduledPreloadJob", Id=job))["Domains"] == "e.com,a.e.com,b.e.com"
+
+
 async def test_a_slice_is_a_call(it: Scheduler) -> None:
     """No plan is made whose slices no call could have."""
     it.service.app = App(
