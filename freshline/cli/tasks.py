@@ -199,7 +199,7 @@ def tasks(
     start
         Tasks accepted from then on, in UTC as above; goes with --end.
     end
-        Tasks accepted before; goes with --start.
+        Tasks accepted until then, that second too; goes with --start.
     page
         From 1.
     page_size
