@@ -25,6 +25,7 @@ from tests.servers.base import SITE, free_port
 CONNECTIONS = Pace().fetch_window  #: as many as prefetches are under way on one edge
 TASK_ROWS = 100
 MISSES_A_SECOND = 20_000  #: more than there ever are
+LOOK_SECONDS = 0.005  #: of a round of about one: a thousand looks a second would be a fiftieth of a core
 COUNTED = 300  #: objects, for the bytes
 
 
@@ -72,7 +73,7 @@ async def _prefetch(server: Server, pid: int, first: int, count: int) -> Sample:
         async with inside.service(Path(home) / "books", [server.edge]) as (made, log):
             await log.append(_wishes(made.account, server.edge, first, count), now=time.time())
             begun, spent, edge = time.perf_counter(), time.process_time(), cpu(pid)
-            await inside.settled(log, [server.edge], log.head)
+            await inside.settled(log, [server.edge], log.head, LOOK_SECONDS)
             took = time.perf_counter() - begun
             _check(log.progress(server.edge.name))
             more = {"service_cpu_us": (time.process_time() - spent) / count * 1e6}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +30,17 @@ class Crowded(Nginx):
         super().configure()
         file = self.root / "nginx.conf"
         file.write_text(file.read_text().replace("worker_connections 512", "worker_connections 24"))
+
+
+class Watched(Nginx):
+    """Under valgrind."""
+
+    @property
+    def found(self) -> str:
+        return "".join(file.read_text() for file in self.root.glob("valgrind.*"))
+
+    def _command(self) -> list[str]:
+        return ["valgrind", "-q", "--smc-check=all", f"--log-file={self.root}/valgrind.%p", *super()._command()]
 
 
 @pytest.fixture
@@ -201,3 +213,30 @@ def test_a_worker_without_room_answers_for_each_of_them(origin, make):
     assert all(log.probe(f"/{at}").said.startswith("stored") for at in stored)
     for at in range(len(wanted)):
         assert log.fetch(f"/{at}").outcome is FetchOutcome.STORED
+
+
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="no valgrind")
+def test_no_visit_touches_memory_that_is_not_its_own(origin, make, monkeypatch):
+    """However it ends, and whether anybody waits for it still."""
+    monkeypatch.setattr("tests.servers.nginx.WORKERS", 1)
+    nginx, log = make("if ($uri = /shut) { return 444; }", kind=Watched, fetch_seconds=1)
+    origin.serves("/large", "l" * 300_000, chunked=True)
+    origin.serves("/cut", "c" * 10_000, cut=True)
+    origin.serves("/varies", vary="Accept-Language")
+    origin.serves("/held")
+    for path in ("/large", "/large", "/cut", "/varies", "/shut", "/missing"):
+        log.fetch(path)
+    for n in range(40):
+        origin.serves(f"/{n}")
+    answers: dict[int, Fetched | Trouble] = {}
+    log.status()
+    log.fetch_each([Fetch(0, "http", SITE, f"/{n}") for n in range(40)], answers.__setitem__)
+    with origin.holding("/held", "headers") as held:
+        assert "timeout" in log.fetch("/held").said
+        held.release()
+    until(lambda: log.probe("/held").said.startswith("stored"))
+    nginx.stop()
+
+    assert len(answers) == 40 and {each.said for each in answers.values()} == {"fetched"}
+    assert nginx.found == ""
+    nginx.start()
