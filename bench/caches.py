@@ -177,10 +177,9 @@ def target(number: int) -> str:
 def fill(server: Server, pid: int, first: int, count: int) -> None:
     """Have these objects in the cache."""
     requests = [get(SITE, target(number)) for number in range(first, first + count)]
-    seconds = max(1, count // 3_000)
-    for _ in range(20):
+    for _ in range(40):
         # Beside purges of the same objects a few may be refused; what is not there is asked for again.
-        got = wrk(server.edge.site, requests, seconds=seconds, connections=16, pid=pid, may_refuse=True)
+        got = wrk(server.edge.site, requests, seconds=1, connections=16, pid=pid, may_refuse=True)
         if got.refused > got.requests // 1_000:
             raise Unmeasured(f"{server.edge.kind} refused {got.refused} of {got.requests}")
         if got.requests >= count:  # each was asked for once at least
