@@ -6,8 +6,6 @@ import random
 import secrets
 import time
 
-VARIANT = dict(zip("0123456789ABCDEF", 4 * "89AB", strict=True))
-
 
 class Ambient:
     """The real world. A test or a simulation hands in one of its own."""
@@ -26,8 +24,8 @@ class Ambient:
 
     def request_id(self) -> str:
         """An upper-case UUID (CONTRACT 3.3)."""
-        word = f"{random.getrandbits(128):032X}"  # RFC 9562 section 5.4, for a fifth of what the library takes
-        return f"{word[:8]}-{word[8:12]}-4{word[13:16]}-{VARIANT[word[16]]}{word[17:20]}-{word[20:]}"
+        bits = random.getrandbits  # RFC 9562 section 5.4, for an eighth of what the library takes
+        return f"{bits(32):08X}-{bits(16):04X}-4{bits(12):03X}-{0x8000 | bits(14):04X}-{bits(48):012X}"
 
     def token(self, bytes_: int = 8) -> str:
         """Unguessable hex, two digits a byte."""

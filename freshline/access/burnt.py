@@ -73,7 +73,8 @@ class Burnt:
         except OSError as trouble:
             LOGGER.warning("nonces are no longer kept, calls could be replayed after a restart: %s", trouble)
             self._give_up()
-        self._newest[1] = max(self._newest[1], said)
+        if said > self._newest[1]:
+            self._newest[1] = said
 
     def close(self) -> None:
         if self._stretch is not None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from freshline.access.burnt import Burnt
 
@@ -38,6 +37,7 @@ class Nonces:
         self._generations: list[_Generation] = []  #: oldest first
         self._burnt = burnt
         self._count = 0  #: nonces in all of them
+        self._last = "", "", 0  #: which was looked up, and its mark: it is burnt next
         self.horizon = 0  #: what was signed at or before this time (Unix seconds) may have been used
         if burnt is not None:
             self.horizon = burnt.horizon
@@ -51,7 +51,7 @@ class Nonces:
 
     def knows(self, key_id: str, nonce: str) -> bool:
         """Whether a nonce was used before."""
-        mark = _mark(key_id, nonce)
+        self._last = key_id, nonce, (mark := _mark(key_id, nonce))
         return any([mark in generation.marks for generation in self._generations])
 
     def burn(self, key_id: str, nonce: str, *, said: int, now: float, monotonic: float) -> bool:
@@ -66,8 +66,12 @@ class Nonces:
             return False
         if not self._generations or monotonic >= self._generations[-1].ends:
             self._generations.append(_Generation(monotonic + self._span))
-        newest, mark = self._generations[-1], _mark(key_id, nonce)
-        newest.newest = max(newest.newest, said)
+        looked_up, known_as, mark = self._last
+        if nonce is not known_as or key_id is not looked_up:
+            mark = _mark(key_id, nonce)
+        newest = self._generations[-1]
+        if said > newest.newest:
+            newest.newest = said
         self._count += mark not in newest.marks
         newest.marks.add(mark)
         if self._burnt is not None:
@@ -91,7 +95,6 @@ class Nonces:
         self._count = sum(len(generation.marks) for generation in kept)
 
 
-@lru_cache(16)  # it is asked for when a nonce is looked up, and again when it is burnt
 def _mark(key_id: str, nonce: str) -> int:
     """Eight bytes instead of the text: what is remembered has a bound. No key, since nobody burns but their own."""
     text = f"{key_id} {nonce}".encode("utf-8", "surrogatepass")

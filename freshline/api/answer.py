@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from freshline.api.exchange import Exchange
 from freshline.domain.errors import Fault, Refused, Unavailable
@@ -36,8 +37,7 @@ def lines(headers: Sequence[tuple[bytes, bytes]]) -> bytes:
 _CORS_LINES = lines(CORS)
 
 
-@dataclass(slots=True)
-class Answer:
+class Answer(msgspec.Struct):
     status: int
     content: bytes
     format: Format

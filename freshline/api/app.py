@@ -36,7 +36,7 @@ from freshline.operations.desk import Call, Desk
 from freshline.operations.registry import bind
 from freshline.schedule.base import Schedule
 from freshline.schedule.memory import MemorySchedule
-from freshline.spec.model import Spec
+from freshline.spec.model import Operation, Spec
 from freshline.wire import render, signature
 from freshline.wire.render import Format
 from freshline.wire.request import Request, merge_headers
@@ -119,6 +119,7 @@ class App:
         )
         self._calls, self._under_way = calls, 0
         self._trail = trail
+        self._noted = frozenset(op for op in spec if changes(op)) if trail is not None else frozenset[Operation]()
         self._steps: list[Callable[[Exchange], None]] = [
             self._read_claim,
             self._authenticate,
@@ -265,17 +266,18 @@ class App:
 
     def _ended(self, exchange: Exchange, answer: Answer) -> Answer:
         """Written down and counted, before the caller hears of it."""
-        if self._trail is not None:
+        operation = exchange.bound.operation if exchange.bound is not None else None
+        if operation in self._noted:
             self._note(exchange, answer.status, answer.content)
         if self._observe is not None:
-            action = exchange.bound.operation.action if exchange.bound else "-"
+            action = operation.action if operation is not None else "-"
             self._observe(action, answer.status, self._ambient.monotonic() - exchange.monotonic)
         return answer
 
     def _note(self, exchange: Exchange, status: int, content: bytes) -> None:
-        """Calls of somebody we know, for something that would change anything."""
+        """Calls of somebody we know, for something that would change anything (``_noted``)."""
         bound = exchange.bound
-        if self._trail is not None and bound is not None and changes(bound.operation):
+        if self._trail is not None and bound is not None:
             self._trail.note(
                 bound.operation,
                 exchange.caller.principal,

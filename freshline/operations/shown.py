@@ -55,7 +55,7 @@ class Kept:
         return self.items
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Told:
     """What was answered to a question of which nothing was missing."""
 
@@ -63,6 +63,7 @@ class _Told:
     as_of: AsOf
     first: int  #: the lowest id
     created: int  #: when the oldest task was
+    again: bool = False  #: it was asked for again since it was last looked at whether to drop it
 
 
 class Shown:
@@ -83,7 +84,7 @@ class Shown:
             return None
         if told.as_of[0] != as_of[0] or told.as_of[1] is not as_of[1]:
             return None
-        self._told.move_to_end((account, ids))
+        told.again = True  # to move it to the end would be to hash all the ids once more
         return told.items
 
     def tell(self, account: str, ids: Sequence[int], items: Items, tasks: Sequence[Task], as_of: AsOf) -> None:
@@ -96,8 +97,12 @@ class Shown:
         first, created = min(task.id for task in tasks), min(task.created for task in tasks)
         self._told[account, ids] = _Told(items, as_of, first, created)
         while self._told_rows > TOLD_ROWS:
-            _, oldest = self._told.popitem(last=False)
-            self._told_rows -= len(oldest.items)
+            key, oldest = self._told.popitem(last=False)
+            if oldest.again:
+                oldest.again = False
+                self._told[key] = oldest
+            else:
+                self._told_rows -= len(oldest.items)
 
     def find(self, ids: Sequence[int]) -> list[Kept]:
         """Those of these tasks that the log still holds, in the order asked."""

@@ -85,7 +85,7 @@ class Shape:
         object.__setattr__(self, "plain", tuple((each.name, each.source) for each in self.fields) if plain else None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Operation:
     action: str
     product: Product

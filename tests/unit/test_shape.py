@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import random
 import re
 import socket
 import time
 from collections.abc import Callable
+from typing import Any
 
 import httptools
 import pytest
@@ -192,22 +195,105 @@ def test_a_call_counts_once_on_a_connection_that_knows_it() -> None:
         assert _answers(service, [*asked, asked[5]]) == [200, 200, 200, 200, 400, 200, 400]
 
 
-_ANSWER = re.compile(rb"(?s).*content-length: (\d+).*?\r\n\r\n(.*)")
+@pytest.mark.parametrize("before", [b"content-length: %d\r\n\r\n", b"x: "], ids=["body", "head"])
+def test_a_call_in_another_is_none(before: bytes) -> None:
+    """Though it stands there whole, in a piece of its own, and has a head that the connection knows."""
+    with running() as service, socket.create_connection(_place(service), timeout=10) as connection:
+        for at in range(4):
+            connection.sendall(call(f"n{at}", form=FORM, at=time.time()))
+            assert b'"Tasks"' in _next(connection, b"")[0]
+        hidden = call("n4", form=FORM, at=time.time())
+        connection.sendall(b"POST / HTTP/1.1\r\nhost: a\r\n" + before.replace(b"%d", b"%d" % len(hidden)))
+        time.sleep(0.1)  # or both would be read as one
+        connection.sendall(hidden)
+        answer, rest = _next(connection, b"")
+        connection.sendall(hidden)
+
+        assert b'"Tasks"' not in answer
+        assert b'"Tasks"' in _next(connection, rest)[0]
+
+
+def test_what_waits_for_the_disk_and_what_does_not_are_answered_in_their_order() -> None:
+    """On a connection that knows both heads, sent without waiting for answers, and sent one by one."""
+    with running() as service:
+        append = service.log.append
+
+        async def slow_disk(*arguments: Any, **more: Any) -> Any:
+            await asyncio.sleep(0.1)
+            return await append(*arguments, **more)
+
+        service.log.append = slow_disk  # type: ignore[method-assign]
+
+        def asked(at: int) -> bytes:
+            refresh, to = at % 3 == 0, {"form": {"ObjectPath": f"http://img.test/{at}"}}
+            return (
+                call(f"{at:04}", action="RefreshObjectCaches", at=time.time(), **to)
+                if refresh
+                else (call(f"{at:04}", form={"TaskId": str(at // 3 + 1)}, at=time.time()))
+            )
+
+        with socket.create_connection(_place(service), timeout=10) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            said = []
+            for at in range(12):
+                connection.sendall(asked(at))
+                said.append(_next(connection, b"")[0])
+            for at in range(12, 18):
+                connection.sendall(asked(at))
+                time.sleep(0.01)  # each is read by itself
+            rest = b""
+            for _ in range(12, 18):
+                answer, rest = _next(connection, rest)
+                said.append(answer)
+
+        told = [json.loads(answer) for answer in said]
+        assert [each.get("RefreshTaskId") or each["Tasks"][0]["TaskId"] for each in told] == [
+            str(at // 3 + 1) for at in range(18)
+        ]
+
+
+def test_a_connection_that_is_used_is_not_closed() -> None:
+    """However long ago it was that a call waited for the disk."""
+    with running(keep_alive_seconds=1) as service, socket.create_connection(_place(service), timeout=10) as connection:
+        for at in range(8):
+            action = "RefreshObjectCaches" if at == 3 else "DescribeRefreshQuota"
+            form = {"ObjectPath": "http://img.test/a"}
+            connection.sendall(call(f"{at:04}", action=action, form=form, at=time.time()))
+            assert _next(connection, b"")[0]
+            time.sleep(0.4 if at > 3 else 0)
+
+        begun = time.monotonic()
+        assert connection.recv(1) == b"" and time.monotonic() - begun < 5
+
+
+_ANSWER = re.compile(rb"(?s)HTTP/1.1 ...(?:(?!\r\n\r\n).)*content-length: (\d+)(?:(?!\r\n\r\n).)*\r\n\r\n")
+
+
+def _place(service: Running) -> tuple[str, int]:
+    host, _, port = service.address.partition(":")
+    return host, int(port)
+
+
+def _next(connection: socket.socket, raw: bytes) -> tuple[bytes, bytes]:
+    """The content of the next answer, and what came after it."""
+    while (head := _ANSWER.match(raw)) is None or len(raw) < head.end() + int(head[1]):
+        more = connection.recv(1 << 16)
+        assert more, raw
+        raw += more
+    end = head.end() + int(head[1])
+    return raw[head.end() : end], raw[end:]
 
 
 def _answers(service: Running, requests: list[bytes]) -> list[int]:
     """The status of each; one that gets none ends the connection."""
-    host, _, port = service.address.partition(":")
     found = []
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection(_place(service), timeout=10) as connection:
         for at, request in enumerate(requests, 1):
             connection.sendall(request)
             if at == len(requests):
                 connection.shutdown(socket.SHUT_WR)
             raw = b""
-            while not (length := re.search(rb"(?s)content-length: (\d+).*\r\n\r\n(.*)", raw)) or len(length[2]) < int(
-                length[1]
-            ):
+            while (head := _ANSWER.match(raw)) is None or len(raw) < head.end() + int(head[1]):
                 if not (more := connection.recv(1 << 16)):
                     return found
                 raw += more
