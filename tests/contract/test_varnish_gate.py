@@ -379,6 +379,59 @@ def test_names_that_the_vcl_rewrites(origin, make):
         cache.get(asked).hit("new")
 
 
+def test_a_fetch_that_is_begun_again_knows_what_the_visitor_asked_for(origin, make, visitors):
+    """A forced refresh by the visitors' name, between two tries of a conditional fetch, takes its conditions away."""
+    cache, log = make(
+        operator="""
+        sub vcl_recv { set req.url = "/v2" + req.url; }
+        sub vcl_backend_response { if (beresp.status == 503 && bereq.retries == 0) { return (retry); } }"""
+    )
+    origin.serves("/v2/a", "v1", headers={"ETag": '"1"'})
+    cache.get("/a")
+    log.refresh(Verb.DIR, b"/v2/", force=False)
+    origin.serves("/v2/a", "", status=503)
+    with origin.holding("/v2/a", "headers") as held:
+        visitor = visitors.submit(cache.get, "/a", headers={"x-freshline-visited": "1 x /x"})
+        held.wait()
+        first = conditions(origin.log[-1])
+        log.refresh(Verb.FILE, b"/a")
+        origin.serves("/v2/a", "v2")
+        origin.lets_pass("/v2/a")
+        held.release()
+        visitor.result().fetched("v2")
+
+    assert first and not conditions(origin.log[-1])
+    assert not [name for name in origin.log[-1].headers if name.startswith("x-freshline")]
+
+
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [
+        ("http://www.test?x", SITE),
+        ("http://www.test?x/a", SITE),
+        ("/a", "www.test?x"),
+        ("/a", "www.test/a"),
+        ("/a", "www%2etest"),
+        ("/a", f"{'x' * 300}@www.test"),
+    ],
+)
+def test_what_is_called_as_no_site_is_fetched_whenever_anything_is_newer(origin, make, target, host):
+    """Varnish keeps objects of spellings that no refresh can name, and an origin may take them for the site."""
+    cache, log = make()
+    origin.serves("*", "v1")
+
+    def ask():
+        return send(cache.edge.site, "GET", target, {"Host": host})
+
+    ask()
+    ask().hit("v1")
+    origin.serves("*", "v2")
+    log.refresh(Verb.FILE, b"/?x")
+
+    ask().fetched("v2")
+    ask().hit("v2")
+
+
 def test_vcl_that_ends_its_subs_early_and_restarts(origin, make):
     """return in every sub, a hash of its own, a rollback and a restart leave the gate where it is."""
     cache, log = make(

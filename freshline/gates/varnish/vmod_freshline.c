@@ -32,11 +32,13 @@ void HSH_DerefBoc(struct worker *, struct objcore *);
 #define ANCHORED	0x80000000u	/* PCRE2_ANCHORED: vre.h hands options through and names only one */
 #define EXPIRED_TTL	1e-6		/* lookups pass over an object whose ttl is 0, even for a conditional fetch */
 #define TROUBLE_SIZE	200
+#define HOST_SIZE	255		/* bytes of a host; no site's name is as long */
 
 static const char H_STAMP[] = "\022x-freshline-stamp:";
 static const char H_LEASE[] = "\020freshline-lease:";
 static const char H_TAGS[] = "\021x-freshline-tags:";
 static const char H_TROUBLE[] = "\024x-freshline-trouble:";
+static const char H_VISITED[] = "\024x-freshline-visited:";
 
 /* ---- patterns ---- */
 
@@ -217,15 +219,27 @@ read_stamp(const char *text)
 	return (stamp);
 }
 
+/*
+ * Varnish looks up whatever a visitor sends: "www.test?x" for a host, or "http://www.test?x" for a URL, which an origin
+ * may well understand. What no site is called has no name, and is fetched whenever anything is newer.
+ */
 static struct name
 name_of(const struct http *http)
 {
+	static const char more[] = ".-_:@[]";
 	const char *host = NULL;
 	struct name name;
+	size_t i;
 
 	(void)http_GetHdr(http, H_Host, &host);
 	name.host = (struct slice){host, host == NULL ? 0 : strlen(host)};
 	name.url = (struct slice){http->hd[HTTP_HDR_URL].b, Tlen(http->hd[HTTP_HDR_URL])};
+	for (i = 0; i < name.host.size; i++)
+		if (!(host[i] >= 'a' && host[i] <= 'z') && !(host[i] >= '0' && host[i] <= '9') &&
+		    !(host[i] >= 'A' && host[i] <= 'Z') && strchr(more, host[i]) == NULL)
+			break;
+	if (i < name.host.size || i > HOST_SIZE || *name.url.at != '/')
+		name.host = (struct slice){NULL, 0};
 	return (name);
 }
 
@@ -248,6 +262,8 @@ names_of(struct name names[2], const struct http *now, const struct http *before
 	if (before == NULL)
 		return (1);
 	names[1] = name_of(before);
+	if (names[1].host.size == 0)
+		return (1);	/* nobody can mean it */
 	return (equal(names[0].url, names[1].url) && equal(names[0].host, names[1].host) ? 1 : 2);
 }
 
@@ -264,10 +280,8 @@ sight_of(struct worker *wrk, struct objcore *oc, const struct name *names, unsig
 }
 
 static enum verdict
-judge(struct worker *wrk, struct objcore *oc, const struct http *now, const struct http *before)
+judge(struct worker *wrk, struct objcore *oc, const struct name *names, unsigned n)
 {
-	struct name names[2];
-	unsigned n = names_of(names, now, before);
 	uint64_t sight = sight_of(wrk, oc, names, n);
 	struct slice tags;
 	const char *text;
@@ -277,6 +291,15 @@ judge(struct worker *wrk, struct objcore *oc, const struct http *now, const stru
 	text = HTTP_GetHdrPack(wrk, oc, H_TAGS);
 	tags = (struct slice){text, text == NULL ? 0 : strlen(text)};
 	return (rules_judge(sight, read_stamp(HTTP_GetHdrPack(wrk, oc, H_STAMP)), names, n, &tags));
+}
+
+static enum verdict
+judge_for(struct req *req, struct objcore *oc)
+{
+	struct name names[2];
+	unsigned n = names_of(names, req->http, req->http0);
+
+	return (judge(req->wrk, oc, names, n));
 }
 
 static int
@@ -295,6 +318,48 @@ expire(struct objcore *oc)
 		EXP_Rearm(oc, oc->t_origin, EXPIRED_TTL, 0., oc->ttl + oc->grace + oc->keep);
 }
 
+/*
+ * The fetch that an expired object begins does not know any more what the visitor asked for, and may be begun again long
+ * after the lookup. So where VCL has rewritten it, it goes along: "<size of the host> <host> <url>".
+ */
+static void
+pass_on_name(struct http *http, const struct name *visited)
+{
+
+	http_Unset(http, H_VISITED);
+	http_PrintfHeader(http, "x-freshline-visited: %zu %.*s %.*s", visited->host.size, (int)visited->host.size,
+	    visited->host.at, (int)visited->url.size, visited->url.at);
+}
+
+/* There may be more headers already than there is room for. */
+static int
+is_passed_on(const struct req *req)
+{
+	struct name names[2];
+	const char *text;
+
+	return (names_of(names, req->http, req->http0) < 2 || http_GetHdr(req->http, H_VISITED, &text));
+}
+
+static unsigned
+names_of_fetch(struct name names[2], const struct busyobj *bo)
+{
+	const char *text;
+	size_t size;
+	char *end;
+
+	names[0] = name_of(bo->bereq);
+	if (!http_GetHdr(bo->bereq0, H_VISITED, &text))
+		return (1);
+	size = strtoul(text, &end, 10);
+	names[1] = (struct name){{NULL, 0}, {NULL, 0}};
+	if (*end == ' ' && strlen(end) > size + 1) {
+		names[1].host = (struct slice){end + 1, size};
+		names[1].url = (struct slice){end + 2 + size, strlen(end + 2 + size)};
+	}
+	return (2);
+}
+
 /* Called for each object that fits the request, under the lock of its objhead. */
 static const struct vcf_return *
 guard(struct req *req, struct objcore **ocp, struct objcore **expired, int state)
@@ -306,9 +371,9 @@ guard(struct req *req, struct objcore **ocp, struct objcore **expired, int state
 	if (state != 0)
 		return (VCF_DEFAULT);
 	oc = *ocp;
-	verdict = judge(req->wrk, oc, req->http, req->http0);
+	verdict = judge_for(req, oc);
 	if (verdict == FRESH)
-		return (VCF_DEFAULT);
+		return (EXP_Ttl(req, oc) > req->t_req || is_passed_on(req) ? VCF_DEFAULT : VCF_CONTINUE);
 	if (verdict == GONE || is_marker(oc) || !ObjCheckFlag(req->wrk, oc, OF_IMSCAND)) {
 		VSLb(req->vsl, SLT_VCL_Log, "freshline: gone");
 		oc->flags |= OC_F_DYING;	/* as HSH_Lookup does with a banned one */
@@ -318,7 +383,7 @@ guard(struct req *req, struct objcore **ocp, struct objcore **expired, int state
 	VSLb(req->vsl, SLT_VCL_Log, "freshline: revalidate");
 	expire(oc);
 	/* A request older than the object, having waited for it, would still see it within its ttl: it fetches anew. */
-	return (oc->t_origin + oc->ttl < req->t_req ? VCF_DEFAULT : VCF_CONTINUE);
+	return (oc->t_origin + oc->ttl < req->t_req && is_passed_on(req) ? VCF_DEFAULT : VCF_CONTINUE);
 }
 
 static struct vcf guarded = {.magic = VCF_MAGIC, .func = guard};
@@ -337,7 +402,7 @@ look(struct req *req, struct objcore **ocp, struct objcore **expired, int state)
 	oc = *ocp;
 	if (is_marker(oc) || errand->presence == STORED)
 		return (VCF_CONTINUE);
-	if (judge(req->wrk, oc, req->http, req->http0) != FRESH) {
+	if (judge_for(req, oc) != FRESH) {
 		errand->presence = OBSOLETE;
 		errand->stamp = read_stamp(HTTP_GetHdrPack(req->wrk, oc, H_STAMP));
 	} else if (EXP_Ttl_grace(req, oc) >= req->t_req) {
@@ -370,11 +435,11 @@ vmod_guard(VRT_CTX)
 	CHECK_OBJ_NOTNULL(ctx->req, REQ_MAGIC);
 	errand = errand_of(ctx);
 	ctx->req->vcf = &guarded;
-	if (flights_under_way()) {
-		n = names_of(names, ctx->req->http, ctx->req->http0);
-		if (flight_overtake(names, n, (uint64_t)(VTIM_mono() * 1000.)))
-			ctx->req->hash_ignore_busy = 1;
-	}
+	n = names_of(names, ctx->req->http, ctx->req->http0);
+	if (n == 2)
+		pass_on_name(ctx->req->http, &names[1]);
+	if (flights_under_way() && flight_overtake(names, n, (uint64_t)(VTIM_mono() * 1000.)))
+		ctx->req->hash_ignore_busy = 1;
 	if (errand != NULL && errand->kind == PASSED)
 		errand->kind = VISIT;	/* a restart is judged anew */
 	if ((errand == NULL || errand->kind == VISIT) && lease_lapse() == LAPSE_BYPASS && lease_lapsed()) {
@@ -449,20 +514,21 @@ vmod_begin(VRT_CTX)
 {
 	struct busyobj *bo = ctx->bo;
 	struct fetch *fetch;
-	struct name name;
+	struct name names[2];
+	unsigned n;
 
 	CHECK_OBJ_NOTNULL(bo, BUSYOBJ_MAGIC);
 	if ((fetch = fetch_of(ctx)) == NULL)
 		return;
-	name = name_of(bo->bereq);
-	flight_begin(&fetch->flight, &name);
+	n = names_of_fetch(names, bo);
+	http_Unset(bo->bereq, H_VISITED);
+	flight_begin(&fetch->flight, &names[0]);
 	fetch->status = 0;
 	/*
 	 * A 304 would put the old body under the new stamp. That is what revalidating is for; but a command that came
 	 * between the lookup and here may want the object gone.
 	 */
-	if (bo->stale_oc != NULL &&
-	    judge(bo->wrk, bo->stale_oc, bo->bereq, bo->req != NULL ? bo->req->http0 : NULL) == GONE) {
+	if (bo->stale_oc != NULL && judge(bo->wrk, bo->stale_oc, names, n) == GONE) {
 		http_Unset(bo->bereq, H_If_None_Match);
 		http_Unset(bo->bereq, H_If_Modified_Since);
 	}
