@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -11,7 +12,7 @@ import pytest
 
 from freshline.domain.action import Fetch, Verb
 from freshline.drivers.base import Applied, Fetched, FetchOutcome, Lapse, Presence
-from tests.servers.base import SITE, send, until
+from tests.servers.base import SITE, free_port, send, until
 from tests.servers.origin import Origin
 from tests.servers.steered import Steered
 from tests.servers.trafficserver import Trafficserver
@@ -234,7 +235,7 @@ def test_https_is_prefetched_as_visitors_get_it(origin, serving):
 def test_the_stamp_is_ours(origin, serving):
     """Visitors do not see it, and an origin that sets it sets nothing."""
     cache, log = serving()
-    stamp = {"X-Freshline-Stamp": f"{log.status().detail['life']}.999999"}
+    stamp = {"@Freshline-Stamp": f"{log.status().detail['life']}.999999"}
     origin.serves("/a", "v1", headers=stamp)
     for _ in range(2):
         seen = cache.get("/a", headers=stamp)
@@ -243,6 +244,22 @@ def test_the_stamp_is_ours(origin, serving):
     log.refresh(Verb.FILE, b"/a")
 
     cache.get("/a").fetched("v2")
+
+
+def test_over_http_2_the_stamp_is_not_seen_either(origin, serving, tmp_path):
+    """A server that speaks it writes headers by other code."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={SITE}"]
+    subprocess.run([*made, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    port = free_port()
+    cache, _ = serving(tls=(port, certificate, key))
+    origin.serves("/a", "v1")
+    cache.get("/a")
+    asked = ["curl", "-sSki", "--http2", "--resolve", f"{SITE}:{port}:127.0.0.1", f"https://{SITE}:{port}/a"]
+    for _ in range(2):
+        head, _, body = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.partition("\n\n")
+        assert head.startswith("HTTP/2 200") and body == "v1"
+        assert "freshline" not in head
 
 
 # Prefetches

@@ -88,6 +88,7 @@ class Trafficserver:
         records: Mapping[str, str | int] | None = None,
         remap: str | None = None,
         cache_size: str = "32M",
+        tls: tuple[int, Path, Path] | None = None,
         edge: Edge | None = None,
         plugin: str | None = None,
     ) -> None:
@@ -97,6 +98,7 @@ class Trafficserver:
         :param blind: with one that answers all it is told, and takes every object for fresh
         :param managed: under traffic_manager, which a reload needs and which takes its time
         :param records: of records.config, without ``proxy.config.``
+        :param tls: a port where it is spoken as well, the certificate and its key
         """
         self.name = "trafficserver-1"
         gate_at, site_at = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
@@ -108,7 +110,7 @@ class Trafficserver:
         self.read_timeout_seconds = read_timeout_seconds
         self._records = dict(records or {})
         self._remap = remap or f"map / http://{origin.address}/\n"
-        self._cache_size = cache_size
+        self._cache_size, self._tls = cache_size, tls
         self.environment: Mapping[str, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
         for name in ("etc", "run", "log", "cache", "gate"):
@@ -221,11 +223,16 @@ class Trafficserver:
             _put(etc / name, (ETC / name).read_text())
         for name in EMPTY:
             _put(etc / name, "")
+        if self._tls:
+            for name, path in zip(("site.pem", "site.key"), self._tls[1:], strict=True):
+                shutil.copy(path, etc / name)
+            line = f"dest_ip=* ssl_cert_name={etc}/site.pem ssl_key_name={etc}/site.key\n"
+            _put(etc / "ssl_multicert.config", line)
         shutil.copytree(ETC / "body_factory", etc / "body_factory", dirs_exist_ok=True)
         seconds = self.read_timeout_seconds
         records = {
             **RECORDS,
-            "http.server_ports": self._site.rpartition(":")[2],
+            "http.server_ports": self._site.rpartition(":")[2] + (f" {self._tls[0]}:ssl" if self._tls else ""),
             "http.transaction_no_activity_timeout_out": seconds,
             "admin.user_id": USER if os.getuid() == 0 else "#-1",
             **self._records,

@@ -8,8 +8,8 @@
  *    stale, and may not be served stale.
  * 3. What is being written while it is read carries the stamp of the fetch that brings it, and is judged like others.
  *
- * The stamp is a header of the stored response, and is taken out of what visitors get. A number goes with it that no
- * other response has, so that what was found of this one is remembered without a look at its tags.
+ * The stamp is a header of the stored response, of the kind that the server keeps to itself. A number goes with it that
+ * no other response has, so that what was found of this one is remembered without a look at its tags.
  */
 
 #ifndef _GNU_SOURCE
@@ -37,26 +37,28 @@
 #include "pattern.h"
 
 #define PLUGIN		"freshline"
-#define STAMP		"x-freshline-stamp"
+#define STAMP		"@freshline-stamp"	/* no name of a header's on any wire: the server neither reads nor writes it */
 #define WATCH_MS	500	/* between two looks whether the settings have changed */
 #define TAGS_SIZE	16384	/* bytes of tags of one object; one with more is covered by every tag */
 #define LABEL_SIZE	64	/* of a stamp, written */
 #define NAME_SIZE	65536	/* bytes of a URL; a longer one has no name, and is fetched whenever anything is newer */
 
-static int visit_index;
+static TSCont hooks;
+
+/* What is known of a transaction: of each the stamp of what it may fetch, in two words; of few more than that. */
+static int life_index, position_index, visit_index;
+_Static_assert(sizeof(void *) >= sizeof(uint64_t), "a stamp is kept in two pointers");
 
 /* Where the numbers of responses begin: elsewhere each time, so that none comes again. */
 static uint64_t first_serial;
 static _Atomic uint64_t serials;
 
-/* What is known of a transaction. */
 struct visit {
-	struct stamp stamp;	/* of what it may fetch */
-	int stamped;
 	int passing;		/* began without a lease */
 	int refused;
 	int ours;
 	int64_t id;		/* of a trip */
+	struct found found;	/* by it */
 };
 
 /* ---- settings ---- */
@@ -373,14 +375,36 @@ judge(TSHttpTxn txn, const struct label *label, TSMBuffer buffer, TSMLoc headers
 
 /* ---- a visit ---- */
 
+/* The hooks that no other transaction needs are its own, so that no hit pays for them. */
 static struct visit *
-visit_of(TSHttpTxn txn)
+new_visit(TSHttpTxn txn)
 {
-	struct visit *v = TSUserArgGet(txn, visit_index);
+	struct visit *v = calloc(1, sizeof *v);
 
-	if (v == NULL && (v = calloc(1, sizeof *v)) != NULL)
+	if (v != NULL) {
 		TSUserArgSet(txn, visit_index, v);
+		TSHttpTxnHookAdd(txn, TS_HTTP_SEND_RESPONSE_HDR_HOOK, hooks);
+		TSHttpTxnHookAdd(txn, TS_HTTP_TXN_CLOSE_HOOK, hooks);
+	}
 	return (v);
+}
+
+static struct stamp
+take_stamp(TSHttpTxn txn)
+{
+	struct stamp stamp = rules_stamp();
+
+	TSUserArgSet(txn, life_index, (void *)(uintptr_t)stamp.life);
+	TSUserArgSet(txn, position_index, (void *)(uintptr_t)stamp.position);
+	return (stamp);
+}
+
+/* A life of 0: it took none. */
+static struct stamp
+stamp_of(TSHttpTxn txn)
+{
+
+	return ((struct stamp){(uintptr_t)TSUserArgGet(txn, life_index), (uintptr_t)TSUserArgGet(txn, position_index)});
 }
 
 /* Where a redirect leads, as the origin wrote it; empty where there is no such header, or it does not fit a line. */
@@ -444,7 +468,7 @@ on_request(TSHttpTxn txn)
 	struct visit *v;
 
 	if (TSHttpTxnIsInternal(txn) && (tag = TSHttpTxnPluginTagGet(txn)) != NULL && strcmp(tag, TAG) == 0) {
-		if ((v = visit_of(txn)) == NULL)
+		if ((v = new_visit(txn)) == NULL)
 			return (TS_EVENT_HTTP_ERROR);
 		v->ours = 1;
 		v->id = take_round(txn);
@@ -452,7 +476,7 @@ on_request(TSHttpTxn txn)
 	}
 	if (!lease_lapsed())
 		return (TS_EVENT_HTTP_CONTINUE);
-	v = visit_of(txn);
+	v = new_visit(txn);
 	if (v != NULL && lease_lapse() == LAPSE_BYPASS) {
 		v->passing = 1;
 		return (TS_EVENT_HTTP_CONTINUE);
@@ -463,39 +487,55 @@ on_request(TSHttpTxn txn)
 	return (TS_EVENT_HTTP_ERROR);
 }
 
+/* What a transaction of ours is told of the object that its lookup found. */
+static void
+describe(TSHttpTxn txn, TSMBuffer buffer, TSMLoc headers, struct stamp stamp, int usable, struct found *found)
+{
+	TSMgmtInt writing = 0;
+
+	(void)TSHttpTxnInfoIntGet(txn, TS_TXN_INFO_CACHE_HIT_RWW, &writing);
+	found->what = usable ? USABLE : OLD;
+	found->stamp = stamp;
+	found->whole = !writing;
+	found->status = (int)TSHttpHdrStatusGet(buffer, headers);
+	found->length = length_of(buffer, headers);
+	read_location(buffer, headers, found->location);
+}
+
+/* Judges what was found. */
+static enum verdict
+look_at(TSHttpTxn txn, int is_fresh, struct found *found)
+{
+	struct label label;
+	enum verdict verdict;
+	TSMBuffer buffer;
+	TSMLoc headers;
+
+	if (TSHttpTxnCachedRespGet(txn, &buffer, &headers) != TS_SUCCESS)
+		return (GONE);
+	label = read_label(buffer, headers);
+	verdict = judge(txn, &label, buffer, headers);
+	if (found != NULL)
+		describe(txn, buffer, headers, label.stamp, verdict == FRESH && is_fresh, found);
+	TSHandleMLocRelease(buffer, TS_NULL_MLOC, headers);
+	return (verdict);
+}
+
 static TSEvent
 on_lookup(TSHttpTxn txn)
 {
-	struct found found = {.what = NOTHING, .length = -1};
-	struct visit *v = visit_of(txn);
-	struct label label;
-	enum verdict verdict = GONE;
-	TSMBuffer buffer;
-	TSMLoc headers;
-	TSMgmtInt writing = 0;
+	struct visit *v = TSUserArgGet(txn, visit_index);
+	/* Before the object is judged: of what comes later it must know nothing. */
+	struct stamp stamp = take_stamp(txn);
+	struct found *found = v != NULL && v->ours ? &v->found : NULL;
+	enum verdict verdict;
 	int lookup;
 
-	if (v != NULL) {	/* before the object is judged: of what comes later it must know nothing */
-		v->stamp = rules_stamp();
-		v->stamped = 1;
-	}
-	if (TSHttpTxnCacheLookupStatusGet(txn, &lookup) != TS_SUCCESS)
-		lookup = TS_CACHE_LOOKUP_MISS;
-	if (lookup == TS_CACHE_LOOKUP_HIT_FRESH || lookup == TS_CACHE_LOOKUP_HIT_STALE) {
-		if (v != NULL && !v->passing && TSHttpTxnCachedRespGet(txn, &buffer, &headers) == TS_SUCCESS) {
-			label = read_label(buffer, headers);
-			found.stamp = label.stamp;
-			verdict = judge(txn, &label, buffer, headers);
-			if (v->ours) {
-				(void)TSHttpTxnInfoIntGet(txn, TS_TXN_INFO_CACHE_HIT_RWW, &writing);
-				found.what = verdict == FRESH && lookup == TS_CACHE_LOOKUP_HIT_FRESH ? USABLE : OLD;
-				found.whole = !writing;
-				found.status = (int)TSHttpHdrStatusGet(buffer, headers);
-				found.length = length_of(buffer, headers);
-				read_location(buffer, headers, found.location);
-			}
-			TSHandleMLocRelease(buffer, TS_NULL_MLOC, headers);
-		}
+	if (found != NULL)
+		*found = (struct found){.what = NOTHING, .length = -1};
+	if (TSHttpTxnCacheLookupStatusGet(txn, &lookup) == TS_SUCCESS &&
+	    (lookup == TS_CACHE_LOOKUP_HIT_FRESH || lookup == TS_CACHE_LOOKUP_HIT_STALE)) {
+		verdict = v != NULL && v->passing ? GONE : look_at(txn, lookup == TS_CACHE_LOOKUP_HIT_FRESH, found);
 		if (verdict == GONE)
 			TSHttpTxnCacheLookupStatusSet(txn, TS_CACHE_LOOKUP_MISS);
 		else if (verdict == REVALIDATE) {
@@ -504,7 +544,7 @@ on_lookup(TSHttpTxn txn)
 			TSHttpTxnConfigIntSet(txn, TS_CONFIG_HTTP_CACHE_MAX_STALE_AGE, -1);
 		}
 	}
-	if (v != NULL && v->ours && !trip_looked(v->id, &found, v->stamp)) {
+	if (found != NULL && !trip_looked(v->id, found, stamp)) {
 		TSHttpTxnStatusSet(txn, TS_HTTP_STATUS_GATEWAY_TIMEOUT);
 		return (TS_EVENT_HTTP_ERROR);
 	}
@@ -515,6 +555,7 @@ static void
 on_response(TSHttpTxn txn)
 {
 	struct visit *v = TSUserArgGet(txn, visit_index);
+	struct stamp stamp = stamp_of(txn);
 	TSMBuffer buffer;
 	TSMLoc headers;
 	struct label label;
@@ -525,8 +566,8 @@ on_response(TSHttpTxn txn)
 	remove_all(buffer, headers, STAMP, sizeof STAMP - 1);
 	if (v != NULL && v->passing)
 		TSHttpTxnServerRespNoStoreSet(txn, 1);
-	if (v != NULL && v->stamped) {
-		label = (struct label){v->stamp, first_serial + atomic_fetch_add(&serials, 1)};
+	if (stamp.life != 0) {
+		label = (struct label){stamp, first_serial + atomic_fetch_add(&serials, 1)};
 		snprintf(text, sizeof text, "%016" PRIx64 ".%" PRIu64 ".%" PRIx64, label.stamp.life, label.stamp.position,
 		    label.serial);
 		set_header(buffer, headers, STAMP, sizeof STAMP - 1, text);
@@ -550,12 +591,11 @@ on_answer(TSHttpTxn txn)
 	TSMBuffer buffer;
 	TSMLoc headers;
 
-	if (TSHttpTxnClientRespGet(txn, &buffer, &headers) != TS_SUCCESS)
+	if (v == NULL || TSHttpTxnClientRespGet(txn, &buffer, &headers) != TS_SUCCESS)
 		return;
-	remove_all(buffer, headers, STAMP, sizeof STAMP - 1);
-	if (v != NULL && v->refused)
+	if (v->refused)
 		set_header(buffer, headers, "Retry-After", 11, "1");
-	if (v != NULL && v->ours)
+	if (v->ours)
 		trip_answered(v->id, (int)TSHttpHdrStatusGet(buffer, headers), TSHttpTxnServerStateGet(txn));
 	TSHandleMLocRelease(buffer, TS_NULL_MLOC, headers);
 }
@@ -653,7 +693,7 @@ TSPluginInit(int argc, const char *argv[])
 	TSPluginRegistrationInfo info = {.plugin_name = PLUGIN, .vendor_name = "freshline", .support_email = ""};
 	static struct door door;
 	const char *why;
-	TSCont cont, reload;
+	TSCont reload;
 
 	if (TSPluginRegister(&info) != TS_SUCCESS || argc != 2) {
 		TSEmergency("[" PLUGIN "] plugin.config must say: freshline.so <its configuration>");
@@ -682,13 +722,16 @@ TSPluginInit(int argc, const char *argv[])
 		TSEmergency("[" PLUGIN "] no thread");
 		return;
 	}
-	TSUserArgIndexReserve(TS_USER_ARGS_TXN, PLUGIN, "what freshline knows of a visit", &visit_index);
-	cont = TSContCreate(on_hook, NULL);
-	TSHttpHookAdd(TS_HTTP_READ_REQUEST_HDR_HOOK, cont);
-	TSHttpHookAdd(TS_HTTP_CACHE_LOOKUP_COMPLETE_HOOK, cont);
-	TSHttpHookAdd(TS_HTTP_READ_RESPONSE_HDR_HOOK, cont);
-	TSHttpHookAdd(TS_HTTP_SEND_RESPONSE_HDR_HOOK, cont);
-	TSHttpHookAdd(TS_HTTP_TXN_CLOSE_HOOK, cont);
+	if (TSUserArgIndexReserve(TS_USER_ARGS_TXN, PLUGIN, "what freshline knows of a visit", &visit_index) != TS_SUCCESS ||
+	    TSUserArgIndexReserve(TS_USER_ARGS_TXN, PLUGIN "-life", "a stamp's life", &life_index) != TS_SUCCESS ||
+	    TSUserArgIndexReserve(TS_USER_ARGS_TXN, PLUGIN "-position", "its position", &position_index) != TS_SUCCESS) {
+		TSEmergency("[" PLUGIN "] too many plugins that keep something with each transaction");
+		return;
+	}
+	hooks = TSContCreate(on_hook, NULL);
+	TSHttpHookAdd(TS_HTTP_READ_REQUEST_HDR_HOOK, hooks);
+	TSHttpHookAdd(TS_HTTP_CACHE_LOOKUP_COMPLETE_HOOK, hooks);
+	TSHttpHookAdd(TS_HTTP_READ_RESPONSE_HDR_HOOK, hooks);
 	reload = TSContCreate(on_reload, TSMutexCreate());
 	TSMgmtUpdateRegister(reload, PLUGIN);
 	(void)on_reload(reload, TS_EVENT_TIMEOUT, NULL);	/* it has been read as it is now */
