@@ -149,16 +149,16 @@ def _add_policies(out: Accounts, where: str, id_: str, documents: dict[str, dict
 
 
 def _add_users(out: Accounts, where: str, id_: str, users: list[UserOf]) -> None:
-    for count, user in enumerate(users):
+    for user in users:
         _check(out, f"{where}: user {user.name!r}", id_, user.policies, out.principals.user(id_, user.name))
-        made = User(f"2{int(id_) % 10**9:09}{count:08}", id_, user.name, tuple(user.policies))
+        made = User(f"2{len(out.principals.by_id):017}", id_, user.name, tuple(user.policies))
         out.principals.add(made)
         for key in user.keys:
             _add_key(out, f"{where}: user {user.name!r}", key, id_, made.id)
 
 
 def _add_roles(out: Accounts, where: str, id_: str, roles: list[RoleOf]) -> None:
-    for count, role in enumerate(roles):
+    for role in roles:
         at = f"{where}: role {role.name!r}"
         _check(out, at, id_, role.policies, out.principals.role(id_, role.name))
         trusted = tuple(role.trusted) or (f"acs:ram::{id_}:root",)
@@ -171,7 +171,7 @@ def _add_roles(out: Accounts, where: str, id_: str, roles: list[RoleOf]) -> None
             raise BadAccounts(
                 f"{at}: longest_seconds = {role.longest_seconds}: {SHORTEST_SECONDS} to {LONGEST_SECONDS}"
             )
-        number = f"3{int(id_) % 10**9:09}{count:08}"
+        number = f"3{len(out.principals.by_id):017}"
         out.principals.add(Role(number, id_, role.name, trusted, tuple(role.policies), role.longest_seconds))
 
 

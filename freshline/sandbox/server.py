@@ -19,6 +19,7 @@ from typing import Any
 import uvicorn
 
 from freshline.access.limits import Limits
+from freshline.access.nonces import Nonces
 from freshline.api.answer import Raw
 from freshline.api.app import App, ASGIApp, Receive, Scope, Send
 from freshline.api.connection import connections
@@ -103,7 +104,15 @@ class Sandbox:
         self._house = OpenHouse(self._read_accounts(self._first_accounts))
         self._began = self.clock.now()
         stage = Stage(self.script, self.clock)
-        self._app = App(model.load(), stage, self._house, self.clock, limits=self._limits, routes=self._routes)
+        self._app = App(
+            model.load(),
+            stage,
+            self._house,
+            self.clock,
+            limits=self._limits,
+            routes=self._routes,
+            nonces=Forgetful(CENTURY_SECONDS, self._limits.nonces),
+        )
 
     def _read_accounts(self, value: Any) -> Accounts:
         return accounts.read(value, accounts.Key(self.key_id, self.secret))
@@ -127,6 +136,16 @@ class Sandbox:
 
     def _reset(self, value: Any) -> None:
         self.reset()
+
+
+class Forgetful(Nonces):
+    """Begins anew when it is full: with a century's window none would ever be let go, and no call taken any more."""
+
+    def burn(self, key_id: str, nonce: str, *, said: int, now: float, monotonic: float) -> bool:
+        if not super().burn(key_id, nonce, said=said, now=now, monotonic=monotonic):
+            super().__init__(self._window_seconds, self._capacity)
+            super().burn(key_id, nonce, said=said, now=now, monotonic=monotonic)
+        return True
 
 
 class Moment(SandboxClock):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,12 @@ from alibabacloud_vod20170321 import models as vod_models
 from alibabacloud_vod20170321.client import Client as VodClient
 from Tea.exceptions import TeaException
 
+from freshline.access.limits import Limits
 from freshline.sandbox import script
 from freshline.sandbox.plugin import Endpoint
 from freshline.sandbox.script import BadScript
+from freshline.sandbox.server import Sandbox
+from freshline.wire.signature import Signed, sign_v3
 from tests.scenario.test_sdks import node_modules
 from tests.servers.base import free_port
 
@@ -233,6 +237,52 @@ def test_accounts_users_and_keys(freshline_endpoint: Endpoint, cdn: Client) -> N
     assert code(by(freshline_endpoint, "closedkey", "s"), "http://shop.test/a") == "OperationDenied.Suspended"
     freshline_endpoint.reset()
     assert code(shop, "http://shop.test/a") == "InvalidAccessKeyId.NotFound"
+
+
+def test_users_of_accounts_with_like_ids(freshline_endpoint: Endpoint) -> None:
+    """A user may do what their own policies allow, and not what those of another account's user do."""
+    held = {"1": [], "2": ["AliyunCDNFullAccess"]}
+    freshline_endpoint.accounts(
+        [
+            {"name": f"shop{first}", "id": f"{first}000000000000001", "domains": [f"{first}.test"],
+             "users": [{"name": "anna", "policies": policies, "keys": [{"id": first, "secret": "s"}]}]}
+            for first, policies in held.items()
+        ]
+    )  # fmt: skip
+
+    assert code(by(freshline_endpoint, "1", "s"), "http://1.test/a") == "Forbidden.RAM"
+    assert code(by(freshline_endpoint, "2", "s"), "http://2.test/a") == ""
+
+
+async def test_as_many_calls_as_a_test_likes() -> None:
+    """It forgets a nonce before it takes no more calls, since a clock that is moved by years lets none grow old."""
+    sandbox = Sandbox(limits=replace(Limits(), nonces=3))
+    sent = []
+    for number in range(10):
+        signed = sign_v3("GET", "x", "DescribeRefreshQuota", "2018-05-10", {}, key_id="testid", secret="testsecret",
+                         now=sandbox.clock.now(), nonce=f"nonce-{number}")  # fmt: skip
+        sent.append((await asked(sandbox, signed))["status"])
+        assert (await asked(sandbox, signed))["status"] == 400
+
+    assert sent == [200] * 10
+
+
+async def asked(sandbox: Sandbox, signed: Signed) -> dict[str, Any]:
+    """The beginning of the answer."""
+    said: list[dict[str, Any]] = []
+    scope = {
+        "type": "http", "method": signed.method, "path": "/", "query_string": signed.target[2:].encode(),
+        "headers": [(name.lower().encode(), value.encode()) for name, value in signed.headers.items()],
+    }  # fmt: skip
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request"}
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    await sandbox(scope, receive, send)
+    return said[0]
 
 
 def test_a_role_for_an_hour(freshline_endpoint: Endpoint) -> None:
