@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from freshline.domain.errors import Fault, Refused
 from freshline.domain.progress import RowState, percent
 from freshline.domain.task import Audience, Row, Status, Task
-from freshline.log.base import Query
+from freshline.log.base import Page, Query
 from freshline.operations import selection, shown
 from freshline.operations.desk import Call, Desk
 from freshline.operations.selection import FILTERS, Filter
@@ -37,17 +38,17 @@ class DetailArgs(msgspec.Struct, frozen=True):
 def tasks(desk: Desk, call: Call, args: TasksArgs) -> dict[str, Any]:
     """One page of rows, newest first, and how many there are in all."""
     selection.check(desk, call, args)
-    total = 0
-    rows: Sequence[Row] = ()
-    if chosen := selection.selections(desk, call, args):
-        offset = (args.page_number - 1) * args.page_size
+    offset = (args.page_number - 1) * args.page_size
+    page = Page(0, ())
+    if args.ids is not None and args.path is args.status is None:
+        page = _of_tasks(selection.named(desk, call, args), offset, args.page_size)
+    elif chosen := selection.selections(desk, call, args):
         page = desk.log.find(Query(call.account, chosen, args.path, offset, args.page_size))
-        total, rows = page.total, page.rows
     return {
         "page_number": args.page_number,
         "page_size": args.page_size,
-        "total": total,
-        "tasks": list(_listed(desk, rows)),
+        "total": page.total,
+        "tasks": list(_listed(desk, page.rows)),
     }
 
 
@@ -110,6 +111,22 @@ def preload_detail(desk: Desk, call: Call, args: DetailArgs) -> dict[str, Any]:
         ],
     }
     return {"total": 1, "details": [detail]}
+
+
+def _of_tasks(tasks: Sequence[Task], offset: int, limit: int) -> Page:
+    """A page of their rows. The tasks are at hand, so nothing is looked for in the log.
+
+    :param tasks: newest first
+    """
+    rows: list[Row] = []
+    skip = offset
+    for task in tasks:
+        paths = task.wish.paths
+        for at in range(len(paths) - 1 - skip, max(len(paths) - 1 - skip - (limit - len(rows)), -1), -1):
+            wish = task.wish if len(paths) == 1 else replace(task.wish, paths=(paths[at],))
+            rows.append(Row(task.id + at, task.id, task.created, wish))
+        skip = max(skip - len(paths), 0)
+    return Page(sum(len(task.wish.paths) for task in tasks), tuple(rows))
 
 
 def _listed(desk: Desk, rows: Sequence[Row]) -> Iterable[dict[str, Any]]:

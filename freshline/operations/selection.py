@@ -87,6 +87,17 @@ def own_tasks(desk: Desk, call: Call, ids: Sequence[int]) -> list[Task]:
     return [task for task in tasks if task.wish.account == call.account and task.created >= since]
 
 
+def named(desk: Desk, call: Call, wanted: Filter) -> list[Task]:
+    """The caller's tasks that are asked for by id and pass the filters that are the same for all rows, newest first."""
+    kinds = wanted.kinds
+    tasks = {
+        task.id: task
+        for task in own_tasks(desk, call, wanted.ids or ())
+        if holds(wanted, task) and (kinds is None or task.wish.kind.value in kinds)
+    }
+    return [tasks[id_] for id_ in sorted(tasks, reverse=True)]
+
+
 def holds(wanted: Filter, task: Task) -> bool:
     """Whether a task passes all filters that are the same for all its rows."""
     return (

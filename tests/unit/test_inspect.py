@@ -229,6 +229,21 @@ async def test_pages() -> None:
     assert [path for _, paths in pages for path in paths] == (await tasks(service, PageSize="100"))[1]
 
 
+async def test_pages_of_tasks_by_id() -> None:
+    """Named twice or in any order: each row once, newest first, cut into pages wherever a task ends."""
+    service = await filled()
+    pages = [await tasks(service, TaskId="5,1,4,1", PageNumber=str(page), PageSize="2") for page in (1, 2, 3, 4)]
+    early = await tasks(service, TaskId="4,5", StartTime="2026-11-21T12:00:00Z", EndTime="2026-11-21T12:00:01Z")
+
+    assert [(total, [path[-2:].strip("/") for path in paths]) for total, paths in pages] == [
+        (5, ["5", "4"]),
+        (5, ["3", "2"]),
+        (5, ["1"]),
+        (5, []),
+    ]
+    assert early == (1, ["far.test/4"])
+
+
 async def test_a_status_never_lies_about_a_row() -> None:
     """With a status asked for, every row printed is in it, for any state of the edges."""
     service = await filled()
