@@ -49,16 +49,18 @@ def bucket_of(digest: bytes) -> int:
     return number % BUCKETS
 
 
-def matches(entries: bytes | bytearray, digest: bytes, kinds: Collection[Kind]) -> Iterator[int]:
+def matches(entries: bytes | bytearray, digest: bytes, kinds: Collection[Kind]) -> list[int]:
     """Offsets from the day's first position, of one bucket's rows of these kinds that look like this digest."""
+    out: list[int] = []
     needle = digest[:BYTES]
     at = entries.find(needle)
     while at != -1:
         if at % ENTRY == 0:
             said = int.from_bytes(entries[at + BYTES : at + ENTRY], "little")
             if _KIND[said >> _PLACES] in kinds:
-                yield said & _PLACE
+                out.append(said & _PLACE)
         at = entries.find(needle, at + 1)
+    return out
 
 
 def blob_id(run: int, bucket: int, part: int = 0) -> int:

@@ -77,7 +77,6 @@ class _Thread:
         self.ids = json.dumps(ids)  # for SQL
         self.within = within
         self._many = frozenset(ids) if len(ids) > FEW_KEYS and not any_domain else None
-        self._upto: dict[int, int] = {}
 
     def upto(self, day: Day, position: int, *, ends: bool = False) -> int:
         """How many rows the day has up to a position.
@@ -86,14 +85,15 @@ class _Thread:
         """
         if position < day.first:
             return 0
-        count = self._upto.get(position)
+        known = self._view.kept.upto
+        count = known.get((self.ids, position))
         if count is None:
             first, last = (position, position) if ends else self._view.span_at(position)
             if position >= last:
                 count = self._counted(day, position)
             else:
                 count = self._counted(day, first - 1) + self._inside(day, first, position)
-            self._upto[position] = count
+            known.put((self.ids, position), count)
         return count
 
     def between(self, day: Day, first: int, last: int) -> int:
@@ -255,7 +255,7 @@ def _find_path(view: View, query: Query, path: str, tail: Tail) -> Page:
             hits = [at for at in tail.matches(digest, selection.kinds) if at >= view.oldest]
             for day in days:
                 for (entries,) in view.db.execute(day.sql["digests"], where):
-                    hits += (day.first + at for at in digests.matches(entries, digest, selection.kinds))
+                    hits += [day.first + at for at in digests.matches(entries, digest, selection.kinds)]
             found.update(at for at in hits if at <= view.head and at in selection.within)
     positions = sorted(found, reverse=True)[query.offset : query.offset + query.limit]
     rows = tuple(row for row in view.rows(positions) if row.path == path)

@@ -97,8 +97,10 @@ class Merging:
             laid.take(Chunk(first, created, packed))
         assert len(laid.paths) == whole.rows, "a segment and its chunks differ"
         db.execute(sql["drop_segments"], span)
+        db.execute(sql["drop_heads"], span)
         db.execute(sql["drop_chunks"], span)
-        db.execute(sql["insert_segment"], (whole.first, whole.last, whole.encode()))
+        db.execute(sql["insert_segment"], span)
+        db.execute(sql["insert_head"], (whole.first, whole.encode()))
         db.executemany(sql["insert_chunk"], laid.chunks(whole.first))
         for key, (count, share) in whole.shares(self._any_of).items():
             (before,) = db.execute(sql["before"], (key, *span)).fetchone()

@@ -20,6 +20,7 @@ from freshline.log.finding import find
 from freshline.log.statements import DAY_SECONDS, statements
 from freshline.log.view import Day, Kept, View
 
+DAYS = "SELECT head, day, first, digested FROM meta LEFT JOIN day ORDER BY day DESC"
 NEW_ROWS = 1 << 17  #: of the newest, callers ask for one beside the other; of older ones for one here and one there
 
 
@@ -150,21 +151,24 @@ class Reading:
 
     @contextmanager
     def _view(self) -> Iterator[View]:
-        db, ceiling = self._db, self._ceiling()
+        db = self._db
         db.execute("BEGIN")
         try:
-            (head,) = db.execute("SELECT head FROM meta").fetchone()
-            if ceiling is not None:
-                head = min(head, ceiling)
-            days: list[Day] = []
-            last = head
-            for number, first, digested in db.execute("SELECT day, first, digested FROM day ORDER BY day DESC"):
-                if first <= head:
-                    days.append(Day(number, first, last, digested, statements(number)))
-                    last = first - 1
-            yield View(db, self._kept, head, days[::-1])
+            yield View(db, self._kept, *self._days())
         finally:
             db.execute("COMMIT")
+
+    def _days(self) -> tuple[int, list[Day]]:
+        """The head, and the days up to it."""
+        found, ceiling = self._db.execute(DAYS).fetchall(), self._ceiling()
+        head = found[0][0] if ceiling is None else min(found[0][0], ceiling)
+        days: list[Day] = []
+        last = head
+        for _, number, first, digested in found:
+            if number is not None and first <= head:
+                days.append(Day(number, first, last, digested, statements(number)))
+                last = first - 1
+        return head, days[::-1]
 
 
 def _task(view: View, id_: int) -> Task | None:

@@ -21,12 +21,13 @@ from freshline.log.digest import Tail
 from freshline.log.group import Append, Drop, Forget, Op, Settle
 from freshline.log.reading import Reading, ReadOnlyLog
 from freshline.log.statements import script
-from freshline.log.view import Recent
+from freshline.log.view import Day, Recent
 from freshline.log.writer import Writer
 
-VERSION = 7  #: of the schema
+VERSION = 8  #: of the schema
 CHECKPOINT_PAGES = 4_000  #: the write-ahead log is folded into the file when it is this long
 MARKS_KEPT = 1_024  #: of the positions asked for last
+MOMENTS_KEPT = 1_024  #: likewise, of seconds
 WAL_BYTES = 64 << 20  #: what it may keep of the disk after it grew longer
 
 
@@ -42,6 +43,8 @@ class SqliteLog(Reading):
         self._lock = lock
         self._head: int | None = None
         self._oldest: int | None = None
+        self._known: tuple[int, list[Day]] | None = None
+        self._dropping = 0
         with self._view() as view:
             self._head = view.head
             tail = view.tail()
@@ -49,6 +52,7 @@ class SqliteLog(Reading):
         self._waiting: list[Op] = []  #: handed to the writer together, once per turn of the loop
         self._closed = False
         self._marks: Recent[int, str] = Recent(MARKS_KEPT)
+        self._moments: Recent[int, int] = Recent(MOMENTS_KEPT)
         self._writer = Writer(writing, tail, self._announce)
 
     @classmethod
@@ -102,8 +106,14 @@ class SqliteLog(Reading):
         await self._submit(Forget(edge, groups, joined, asyncio.get_running_loop().create_future()))
 
     async def drop_before(self, seconds: int) -> None:
-        await self._submit(Drop(seconds, asyncio.get_running_loop().create_future()))
-        self._oldest = None
+        self._known, self._dropping = None, self._dropping + 1
+        loop = asyncio.get_running_loop()
+        dropping = loop.create_task(self._submit(Drop(seconds, loop.create_future())))
+        dropping.add_done_callback(self._dropped)
+        await asyncio.shield(dropping)  # days may go after whoever waits has gone
+
+    def _dropped(self, _: asyncio.Task[list[Task]]) -> None:
+        self._oldest, self._dropping = None, self._dropping - 1
 
     def used(self, account: str, day: int) -> Mapping[str, int]:
         return dict(self._writer.store.used.get((account, day), {}))
@@ -138,6 +148,15 @@ class SqliteLog(Reading):
         if known is None and (known := super().mark(position)) is not None:
             self._marks.put(position, known)
         return known
+
+    def position_at(self, seconds: int) -> int:
+        """Asked for by every list, and the same for a second. What was found stays the first there is."""
+        known = self._moments.get(seconds)
+        if known is None:
+            known = super().position_at(seconds)
+            if known <= self.head:
+                self._moments.put(seconds, known)
+        return max(known, self.oldest)
 
     def on_append(self, wake: Callable[[], None]) -> None:
         self._wakes.append(wake)
@@ -176,6 +195,15 @@ class SqliteLog(Reading):
         self._head = head
         for wake in self._wakes:
             wake()
+
+    def _days(self) -> tuple[int, list[Day]]:
+        """The same until the head moves. While days are being dropped, the file says which are left."""
+        known = self._known
+        if known is None or known[0] != self._head:
+            known = super()._days()
+            if not self._dropping:
+                self._known = known
+        return known
 
     def _tail(self) -> Tail:
         return self._writer.store.tail

@@ -270,7 +270,8 @@ class Store:
             laid.add(wish.paths, self._shape(today, Shape.of(wish)), task.created)
             sizes.append((self._key(wish.account, wish.domain, wish.kind), len(wish.paths)))
         segment = Segment.of(tasks[0].id, sizes, secrets.token_hex(4))
-        self._db.execute(sql["insert_segment"], (segment.first, segment.last, segment.encode()))
+        self._db.execute(sql["insert_segment"], (segment.first, segment.last))
+        self._db.execute(sql["insert_head"], (segment.first, segment.encode()))
         self._db.executemany(sql["insert_chunk"], laid.chunks(segment.first))
         self._db.executemany(sql["insert_moment"], moments.items())
         parts = []

@@ -25,6 +25,7 @@ CHUNKS_KEPT_BYTES = 12 << 20
 SEGMENTS_KEPT = 256
 SHAPES_KEPT = 8_192
 COUNTS_KEPT = 2_048
+UPTO_KEPT = 4_096
 BITS_KEPT = 1_024  #: of some kilobyte at most, where segments are not of one long task
 
 K = TypeVar("K")
@@ -72,6 +73,8 @@ class Kept:
     #: How many rows of some keys lie in a run of positions. Rows never change, so that stays true, and the runs of a
     #: status are nearly the same from one query to the next.
     counts: Recent[tuple[str, int, int], int] = field(default_factory=lambda: Recent(COUNTS_KEPT))
+    #: How many rows of some keys a day has up to a position, likewise: the end of one hour is the beginning of another.
+    upto: Recent[tuple[str, int], int] = field(default_factory=lambda: Recent(UPTO_KEPT))
 
 
 @dataclass(frozen=True, slots=True)

@@ -258,6 +258,7 @@ async def test_position_at(log: Log) -> None:
     """A time becomes the first position created then or later."""
     await log.append([wish("/a", "/b")], now=NOON)
     await log.append([wish("/c")], now=NOON + 10)
+    assert log.position_at(NOON + 2 * DAY + 1) == 4
     await log.append([wish("/d")], now=NOON + 2 * DAY)
     at = [0, NOON, NOON + 1, NOON + 10, NOON + 11, NOON + DAY, NOON + 2 * DAY, NOON + 2 * DAY + 1]
 
@@ -328,7 +329,7 @@ async def test_whole_days_are_dropped(log: Log) -> None:
     await log.append([wish("/b")], [spend(1, day=20_001)], now=NOON + DAY)
     await log.settle("e", Progress(2), [Evidence("e", 1, 2, 0.0, 0.0, "both")])
     await log.drop_before(NOON + DAY // 2 - 1)
-    assert log.oldest == 1
+    assert (log.oldest, log.position_at(0)) == (1, 1)
 
     await log.drop_before(NOON + DAY)
     assert (log.oldest, log.head) == (2, 2)

@@ -1,7 +1,10 @@
 -- The statements on the tables of one day. Each begins with a line that names it.
 
 -- name: insert_segment
-INSERT INTO segment_$day VALUES (?, ?, ?)
+INSERT INTO segment_$day VALUES (?, ?)
+
+-- name: insert_head
+INSERT INTO head_$day VALUES (?, ?)
 
 -- name: insert_chunk
 INSERT INTO chunk_$day VALUES (?, ?, ?, ?)
@@ -56,13 +59,13 @@ DELETE FROM proof_$day WHERE number = ?
 SELECT first, last FROM segment_$day WHERE first <= ? ORDER BY first DESC LIMIT 1
 
 -- name: newest_head
-SELECT first, last, head FROM segment_$day ORDER BY first DESC LIMIT 1
+SELECT first, last, packed FROM segment_$day JOIN head_$day USING (first) ORDER BY first DESC LIMIT 1
 
 -- name: head
-SELECT head FROM segment_$day WHERE first = ?
+SELECT packed FROM head_$day WHERE first = ?
 
 -- name: segments_after
-SELECT first, last, head FROM segment_$day WHERE first > ? ORDER BY first LIMIT ?
+SELECT first, last, packed FROM segment_$day JOIN head_$day USING (first) WHERE first > ? ORDER BY first LIMIT ?
 
 -- name: chunk_at
 SELECT first, count, created, packed FROM chunk_$day WHERE first <= ? ORDER BY first DESC LIMIT 1
@@ -75,6 +78,9 @@ SELECT first, created, packed FROM chunk_$day WHERE first BETWEEN ? AND ? ORDER 
 
 -- name: drop_segments
 DELETE FROM segment_$day WHERE first BETWEEN ? AND ?
+
+-- name: drop_heads
+DELETE FROM head_$day WHERE first BETWEEN ? AND ?
 
 -- name: drop_chunks
 DELETE FROM chunk_$day WHERE first BETWEEN ? AND ?

@@ -1,7 +1,12 @@
 CREATE TABLE segment_$day (
     first INTEGER PRIMARY KEY,
-    last INTEGER NOT NULL,
-    head BLOB NOT NULL  -- segment.py
+    last INTEGER NOT NULL
+);
+
+-- What segments say (segment.py), apart from where they lie: that is asked with every count, and is a few pages in all.
+CREATE TABLE head_$day (
+    first INTEGER PRIMARY KEY,
+    packed BLOB NOT NULL
 );
 
 CREATE TABLE chunk_$day (
