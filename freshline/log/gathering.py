@@ -1,8 +1,9 @@
 """Runs of digests become one, in steps between commits: a look-up reads a blob of each run there is.
 
-Of the newest day some runs of one size become one of the next, so there are never many; what is left of a day that is
-over becomes one. While a run is being made its parts count, and it does not (its level is below 0); then they are
-dropped. What a crash leaves half made is dropped likewise, and made anew.
+Of the newest day some runs of one size become one of the next, so there are never many. What is left of a day that is
+over becomes one, and of the newest likewise when nothing is written for a while, unless most of it is in one run
+already. While a run is being made its parts count, and it does not (its level is below 0); then they are dropped. What
+a crash leaves half made is dropped likewise, and made anew.
 """
 
 from __future__ import annotations
@@ -29,17 +30,31 @@ class _Day:
     over: bool
     levels: dict[int, int]  #: of each run
 
-    def parts(self) -> tuple[list[int], int]:
-        """What is to become one next, and the level of that; nothing where nothing is."""
+    def parts(self, quiet: bool) -> tuple[list[int], int]:
+        """What is to become one next, and the level of that; nothing where nothing is.
+
+        :param quiet: nothing has been written for a while
+        """
+        sizes = {number: TOGETHER**level for number, level in self.levels.items()}
+        numbers: list[int] = []
         if self.over:
-            return (list(self.levels), 1 + max(self.levels.values())) if len(self.levels) > 1 else ([], 0)
-        alike = defaultdict[int, list[int]](list)
-        for number, level in self.levels.items():
-            alike[level].append(number)
-        for level, numbers in alike.items():
-            if len(numbers) >= TOGETHER:
-                return numbers[:TOGETHER], level + 1
-        return [], 0
+            numbers = list(sizes)
+        else:
+            for level in set(self.levels.values()):
+                alike = [number for number, of in self.levels.items() if of == level]
+                if len(alike) >= TOGETHER:
+                    numbers = alike[:TOGETHER]
+                    break
+            if quiet and sizes and not numbers:
+                *small, largest = sorted(sizes, key=sizes.__getitem__)
+                whole = TOGETHER * sum(sizes[number] for number in small) >= sizes[largest]
+                numbers = [*small, largest] if whole else small
+        if len(numbers) < 2:
+            return [], 0
+        size, level = sum(sizes[number] for number in numbers), 0
+        while TOGETHER ** (level + 1) <= size:
+            level += 1
+        return numbers, level
 
 
 @dataclass(slots=True)
@@ -61,18 +76,21 @@ class Gathering:
         self._jobs: list[_Job] = []  #: the last one is being done
         self._stale = True  #: the file has other runs than we know
         self._resting = False  #: the last step failed; wait until a commit has succeeded
+        self.quiet = False  #: nothing has been written for a while
 
     def grown(self, stored: bool) -> None:
         """A commit succeeded.
 
         :param stored: and may have stored a run, or dropped days
         """
-        self._resting = False
+        self._resting = self.quiet = False
         self._stale = self._stale or stored
 
     @property
     def due(self) -> bool:
-        return not self._resting and (self._stale or bool(self._jobs) or any(day.parts()[0] for day in self._days))
+        if self._resting:
+            return False
+        return self._stale or bool(self._jobs) or any(day.parts(self.quiet)[0] for day in self._days)
 
     @property
     def overdue(self) -> bool:
@@ -114,7 +132,7 @@ class Gathering:
 
     def _begin(self) -> None:
         for day in self._days:
-            parts, level = day.parts()
+            parts, level = day.parts(self.quiet)
             if parts:
                 sql = statements(day.number)
                 bits = self._bits(sql, parts)

@@ -19,6 +19,8 @@ from freshline.log.group import GROUP_ROWS, Group, Op
 from freshline.log.merging import Merging
 from freshline.log.store import Store
 
+QUIET_SECONDS = 60.0  #: nothing has been written for as long: what costs more than it is worth in a rush is done then
+
 
 class Writer:
     def __init__(self, connection: sqlite3.Connection, tail: Tail, announce: Callable[[int], None]) -> None:
@@ -79,7 +81,8 @@ class Writer:
         while True:
             with self._wake:
                 if not self._queue and not self._stopping and not self._merging.due and not self._gathering.due:
-                    self._wake.wait()
+                    woken = self._wake.wait(None if self._gathering.quiet else QUIET_SECONDS)
+                    self._gathering.quiet = not woken
                 ops = self._take()
                 if not ops and self._stopping:
                     return

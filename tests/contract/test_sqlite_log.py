@@ -17,12 +17,13 @@ from freshline.datafile import InUse, WrongFile
 from freshline.domain.edge import Evidence, Progress
 from freshline.domain.ranges import Ranges
 from freshline.domain.task import Kind, Task, Wish
-from freshline.log import digest, gathering, merging, store
+from freshline.log import digest, gathering, merging, store, writer
 from freshline.log.base import LogUnavailable, Overspent, Query, Selection, Spend
 from freshline.log.gathering import Gathering
 from freshline.log.sqlite import SqliteLog
 
 NOON = 20_000 * 86_400 + 43_200
+DAY = 86_400
 ALL = Ranges([(1, 1 << 40)])
 
 CHILD = """
@@ -259,6 +260,24 @@ async def test_a_caller_that_gives_up_spoils_nothing(file: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_days_go_though_whoever_dropped_them_has_gone(file: Path) -> None:
+    """What is dropped is not looked for, and what is left is found, whoever waited for it or did not."""
+    log = SqliteLog.open(file)
+    await log.append([wish("/a")], now=NOON)
+    await log.append([wish("/b")], now=NOON + DAY)
+    assert (log.oldest, log.position_at(0)) == (1, 1)
+    dropping = asyncio.create_task(log.drop_before(NOON + DAY))
+    await asyncio.sleep(0)
+    dropping.cancel()
+    query = Query("1", (Selection(None, tuple(Kind), ALL),))
+    await until(lambda: log.find(query).total == 1)
+
+    await until(lambda: log.oldest == 2)
+    assert (log.task(1), log.position_at(0)) == (None, 2)
+    assert [row.position for row in log.find(query).rows] == [2]
+    await log.close()
+
+
 async def test_nobody_waits_for_a_dead_writer(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the writing thread dies of a mistake of ours, every call is refused and what is stored can be read."""
     log = SqliteLog.open(file)
@@ -328,6 +347,36 @@ async def test_paths_are_found_wherever_they_lie(file: Path, monkeypatch: pytest
     await log.close()
 
 
+async def test_runs_become_one_when_it_is_quiet(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing comes for a while: a path is looked for in one run, or in two where most rows are in one already."""
+    monkeypatch.setattr(store, "TAIL_ROWS", 16)
+    monkeypatch.setattr(writer, "QUIET_SECONDS", 0.05)
+    log = SqliteLog.open(file)
+    query = Query("1", (Selection("a.test", (Kind.FILE,), ALL),), path="/4", limit=100)
+
+    def levels() -> list[int]:
+        return [level for (level,) in log._db.execute("SELECT level FROM run_20000 ORDER BY number")]
+
+    async def add(runs: int) -> None:
+        for at in range(16 * runs):
+            await log.append([wish(f"/{at % 8}")], now=NOON)
+
+    await add(7)
+    await until(lambda: levels() == [1])
+    assert log.find(query).total == 14
+    await add(3)
+    await until(lambda: levels() == [1])
+    assert log.find(query).total == 20
+    await add(12)
+    await until(lambda: levels() == [2])
+    await add(2)
+    await until(lambda: levels() == [2, 0])
+
+    assert log.find(query).total == 48
+    assert log._writer._gathering.quiet
+    await log.close()
+
+
 async def test_killed_while_runs_are_made_one(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run half made is dropped and made anew; no path is lost meanwhile, and none is found twice."""
     monkeypatch.setattr(store, "TAIL_ROWS", 16)
@@ -362,8 +411,8 @@ def test_digests_that_differ_by_one_shift() -> None:
     """A needle that only fits across two entries is not found."""
     entries = b"xabcd" + b"eabc" + b"d" + b"abcde" + b"abc" + b"abcde" + b"\7\0\0\0" + b"abcde" + b"\7\0\0\x20"
 
-    assert list(digest.matches(entries, b"abcde..", [Kind.FILE])) == [7]
-    assert list(digest.matches(entries, b"abcde..", [Kind.FILE, Kind.DIRECTORY])) == [7, 7]
+    assert digest.matches(entries, b"abcde..", [Kind.FILE]) == [7]
+    assert digest.matches(entries, b"abcde..", [Kind.FILE, Kind.DIRECTORY]) == [7, 7]
 
 
 def _segments(log: SqliteLog) -> int:
