@@ -60,6 +60,12 @@ class Books:
     rows: int = 0
     first: int = 0  #: when the oldest of them was made, Unix seconds
 
+    def read_through(self) -> None:
+        """Have the log's file in the machine's memory: some machines soon give up pages of files that nobody maps."""
+        with (self.home / "log.db").open("rb", buffering=0) as file:
+            while file.read(1 << 20):
+                pass
+
     def open_log(self) -> SqliteLog:
         return SqliteLog.open(self.home / "log.db")
 
