@@ -259,7 +259,6 @@ async def test_a_caller_that_gives_up_spoils_nothing(file: Path) -> None:
     await log.close()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 async def test_days_go_though_whoever_dropped_them_has_gone(file: Path) -> None:
     """What is dropped is not looked for, and what is left is found, whoever waited for it or did not."""
     log = SqliteLog.open(file)
@@ -278,6 +277,7 @@ async def test_days_go_though_whoever_dropped_them_has_gone(file: Path) -> None:
     await log.close()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 async def test_nobody_waits_for_a_dead_writer(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the writing thread dies of a mistake of ours, every call is refused and what is stored can be read."""
     log = SqliteLog.open(file)
