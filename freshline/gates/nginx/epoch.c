@@ -329,13 +329,19 @@ size_t
 epoch_word(const struct epoch *epoch, char to[FRESHLINE_NAME])
 {
 	static const char digits[] = "0123456789abcdef";
+	static uint64_t spelled;	/* mostly the same as before */
+	static char spelling[16];
 	char number[24];
 	uint64_t left = epoch->position;
 	size_t n = 0, size = 16;
 	int shift;
 
-	for (shift = 60; shift >= 0; shift -= 4)
-		to[15 - shift / 4] = digits[epoch->generation >> shift & 15];
+	if (epoch->generation != spelled) {
+		for (shift = 60; shift >= 0; shift -= 4)
+			spelling[15 - shift / 4] = digits[epoch->generation >> shift & 15];
+		spelled = epoch->generation;
+	}
+	memcpy(to, spelling, size);
 	to[size++] = '.';
 	do
 		number[n++] = (char)('0' + left % 10);

@@ -19,13 +19,14 @@ local function answer_to(object, come)
   return M.line(outcome, status, bytes, why)
 end
 
--- Each of the objects by itself; `say` gets the answers, some lines at a time. Returns when all have been said.
+-- Each of the objects by itself; `say` gets the answers, some lines at a time, and whether these are the last. Returns when
+-- all have been said.
 function M.each(objects, say)
   local lines, left, waiting = {}, #objects, false
   local function tell()
     local text = concat(lines)
     lines = {}
-    if text ~= "" then say(text) end
+    if text ~= "" then say(text, left == 0) end
   end
   local function add(number, line)
     lines[#lines + 1] = number .. " " .. line

@@ -311,7 +311,10 @@ ROUTES["POST /freshline/fetch"] = function()
   if not objects then return answer(400, "bad " .. why .. "\n") end
   if #objects > 1 then
     ngx.header.content_type = "text/plain"
-    errands.each(objects, function(text) ngx.print(text); ngx.flush() end)
+    errands.each(objects, function(text, last)
+      ngx.print(text)
+      if not last then ngx.flush() end                      -- or they leave with the end of the answer, as one piece
+    end)
     return ngx.exit(ngx.OK)
   end
   local object = objects[1]
