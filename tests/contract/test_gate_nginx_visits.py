@@ -13,7 +13,7 @@ import pytest
 
 from freshline.domain.action import Fetch
 from freshline.drivers.base import Fetched, FetchOutcome, Trouble
-from tests.servers.base import SECRET, SITE, until
+from tests.servers.base import SECRET, SITE, free_port, get, until
 from tests.servers.nginx import Nginx
 from tests.servers.origin import Origin
 from tests.servers.steered import Steered
@@ -30,6 +30,17 @@ class Crowded(Nginx):
         super().configure()
         file = self.root / "nginx.conf"
         file.write_text(file.read_text().replace("worker_connections 512", "worker_connections 24"))
+
+
+class Wide(Nginx):
+    """With more listeners."""
+
+    more = ""
+
+    def configure(self) -> None:
+        super().configure()
+        file = self.root / "nginx.conf"
+        file.write_text(file.read_text().replace(f"listen {self.site};", f"listen {self.site}; {self.more}"))
 
 
 class Watched(Nginx):
@@ -62,7 +73,8 @@ def make(tmp_path: Path, origin: Origin) -> Iterator[Make]:
 def connections(address: str) -> int:
     """To there, from here, that were not closed long ago."""
     port = int(address.rpartition(":")[2])
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    text = [Path(f"/proc/net/{table}").read_text() for table in ("tcp", "tcp6")]
+    rows = [line.split() for each in text for line in each.splitlines()[1:]]
     return sum(int(remote.partition(":")[2], 16) == port for _, _, remote, *_ in rows)
 
 
@@ -79,6 +91,37 @@ def test_a_site_of_its_own_is_come_to_as_by_a_visitor_without_a_socket(origin, m
     visited, fetched = (asked.headers for asked in origin.log)
     assert fetched["x-seen"] == visited["x-seen"]
     nginx.get("/fetched").hit("v1")
+
+
+@pytest.mark.parametrize(
+    ("listen", "host"), [("0.0.0.0:{port}", "127.0.0.1"), ("[::1]:{port}", "[::1]"), ("[::]:{port}", "[::1]")]
+)
+def test_whichever_of_its_listeners_it_is(origin, make, monkeypatch, listen, host):
+    """One for every address, and one that is not the first."""
+    port = free_port()
+    monkeypatch.setattr(Wide, "more", f"listen {listen.format(port=port)};")
+    nginx, log = make(f"proxy_set_header x-seen {SEEN};", kind=Wide, site=f"{host}:{port}")
+    origin.serves("/visited")
+    origin.serves("/fetched")
+    get(f"{host.strip('[]')}:{port}", "/visited")
+    before = connections(f"{host}:{port}")
+    assert log.fetch("/fetched").outcome is FetchOutcome.STORED
+
+    visited, fetched = (asked.headers for asked in origin.log)
+    assert fetched["x-seen"] == visited["x-seen"] and str(port) in fetched["x-seen"]
+    assert connections(f"{host}:{port}") == before
+    nginx.get("/fetched").hit("v1")
+
+
+@pytest.mark.parametrize("ways", ["proxy_protocol", "http2"])
+def test_a_listener_that_speaks_otherwise_is_not_come_through_without_a_socket(make, monkeypatch, ways):
+    """Nor through one: it is no door for a gate that speaks plain HTTP/1.1, and the answer says so."""
+    port = free_port()
+    monkeypatch.setattr(Wide, "more", f"listen 127.0.0.1:{port} {ways};")
+    _, log = make(kind=Wide, site=f"127.0.0.1:{port}")
+
+    assert log.fetch("/a").outcome is FetchOutcome.OTHER
+    assert log.status().synced
 
 
 def test_a_site_elsewhere_is_come_to_through_a_socket(origin, make, tmp_path):
