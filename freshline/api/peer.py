@@ -14,6 +14,8 @@ from freshline.api.asgi import Scope
 
 Network = IPv4Network | IPv6Network
 
+LONGEST = 64  #: characters of an address and the blanks around it; what is known of thousands is kept
+
 
 class Peers:
     def __init__(self, proxies: tuple[Network, ...] = ()) -> None:
@@ -28,7 +30,7 @@ class Peers:
             return peer
         hops = headers.get(b"x-forwarded-for", b"").decode("latin-1").split(",")
         for hop in reversed(hops):
-            address = _plain(hop.strip())
+            address = _plain(hop.strip()) if len(hop) <= LONGEST else ""
             if not address:
                 break
             peer = address
