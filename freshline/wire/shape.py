@@ -56,7 +56,8 @@ class Shape:
         if b"".join(values).translate(None, _PLAIN):
             return None
         headers = self._fixed_headers.copy()
-        headers.update(zip(self.varying, values, strict=True))
+        for name, value in zip(self.varying, values, strict=True):
+            headers[name] = value
         headers[b"authorization"] = self._credential + headers[b"authorization"]
         length = headers.get(b"content-length", b"0")
         return headers if length.isdigit() and int(length) == len(data) - size else None
