@@ -225,6 +225,35 @@ def test_more_hosts_than_there_is_room_for(gate: Remembering) -> None:
     gate._process.kill()
 
 
+def test_a_journal_keeps_its_rules_while_it_cannot_be_begun_anew(gate: Remembering) -> None:
+    """With too many hosts and a disk that fails, what is stored is still of the old life, and stays refreshed."""
+    old = gate.stamp()
+    first = (Command(at, True, Verb.FILE, f"h{at}.test", b"/a") for at in range(1, 65_537))
+    assert gate.told(65_536, *first)[0] == 200
+    in_the_way = gate.journal.with_name("journal.new")
+    in_the_way.mkdir()
+    assert gate.told(65_537, Command(65_537, True, Verb.FILE, "one-more.test", b"/a"))[0] == 500
+    in_the_way.rmdir()
+    resource.prlimit(gate._process.pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    assert gate.told(65_538, file(65_538, "/" + "x" * 8192))[0] == 500
+    gate = gate.killed()
+    at = int(gate.status()["position"])
+    gate.told(at, after=at)
+
+    assert gate.judge(old, b"/a", host=b"h1.test") == "gone"
+    gate._process.kill()
+
+
+def test_a_journal_with_a_line_that_is_no_rule_is_none(gate: Remembering) -> None:
+    """Another version's command, say: a rule less would be a stale object more."""
+    gate.told(1, file(1, "/a"))
+    assert gate.ask("append", 2, "m2", b"2 1 prefix h.test /b\n") == ["ok"]
+    gate = gate.killed()
+
+    assert gate.status()["log"] == "-"
+    gate._process.kill()
+
+
 def test_one_process_has_the_journal(gate: Remembering) -> None:
     """Another waits until it has ended: so a server that is restarted in haste finds all that its predecessor wrote."""
     gate.told(1, file(1, "/a"))

@@ -5,6 +5,7 @@
  *	host <hex>				-> <hex>
  *	bounds <rules> <seconds>		-> ok
  *	remember <path in hex>			-> ok, or why not in hex; needs an argument, any
+ *	append <position> <mark> <hex>		-> ok; a line of the journal, as it is
  *	now <seconds>				-> ok
  *	batch <hex>, flush <hex>, status -, fresh -	-> <status> <hex>
  *	fetch <hex>				-> <headers> <what is refused of them, in hex>, or bad <why in hex>
@@ -32,6 +33,7 @@
 #include "errand.h"
 #include "flights.h"
 #include "gate.h"
+#include "journal.h"
 #include "lease.h"
 
 static void *
@@ -152,6 +154,7 @@ static void
 storm(int batches)
 {
 	char body[1024], clock[LEASE_CLOCK_SIZE];
+	struct answer answer;
 	pthread_t threads[3];
 	int i, size;
 
@@ -162,10 +165,13 @@ storm(int batches)
 		pthread_create(&threads[i], NULL, look, NULL);
 	for (i = 0; i < batches; i++) {
 		size = snprintf(body, sizeof body,
-		    "batch storm %d %d m 1\n%d 1 file h.test /d/%d\n%d 0 dir h.test /d/\n%d 1 regex h.test /d/%d$\n"
-		    "%d 1 tag h.test red\nend\n", 4 * i, 4 * i + 4, 4 * i + 1, i % 50, 4 * i + 2, 4 * i + 3, i % 50,
-		    4 * i + 4);
-		free(gate_batch(body, (size_t)size, (uint64_t)i).text);
+		    "batch storm %d %d m 1\nrun %d 1 1 file h.test\n/d/%d\nrun %d 1 0 dir h.test\n/d/\n"
+		    "run %d 1 1 regex h.test\n/d/%d$\nrun %d 1 1 tag h.test\nred\nend\n", 4 * i, 4 * i + 4, 4 * i + 1, i % 50,
+		    4 * i + 2, 4 * i + 3, i % 50, 4 * i + 4);
+		answer = gate_batch(body, (size_t)size, (uint64_t)i);
+		if (answer.status != 200)
+			abort();
+		free(answer.text);
 		free(gate_status().text);
 		lease_clock(clock);
 		snprintf(body, sizeof body, "%s %d %d", clock, i, 4 * i);
@@ -224,6 +230,11 @@ main(int argc, char **argv)
 				put_hex(why, strlen(why));
 			free(to);
 			free((char *)(uintptr_t)path.at);
+		} else if (strcmp(field[0], "append") == 0) {
+			struct slice line = unhex(field[3]);
+
+			puts(journal_append(line, strtoull(field[1], NULL, 10), field[2]) == NULL ? "ok" : "no");
+			free((char *)(uintptr_t)line.at);
 		} else if (strcmp(field[0], "now") == 0) {
 			now = strtoull(field[1], NULL, 10);
 			puts("ok");

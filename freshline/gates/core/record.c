@@ -12,6 +12,7 @@
 #define POSITION_LIMIT	(UINT64_C(1) << 53)
 
 static uint64_t replay_now, pass;
+static int unread;
 
 struct lines {
 	char *at;
@@ -139,7 +140,8 @@ replay(struct slice line)
 		rules_open();
 		rules_add(c.verb, c.force, c.host, c.what, c.compiled, c.position, replay_now);
 		rules_close();
-	}
+	} else
+		unread = 1;
 	free(c.text);
 	free(room);
 }
@@ -150,8 +152,13 @@ record_read(struct stance *found, uint64_t now)
 	const char *why;
 
 	replay_now = now;
+	unread = 0;
 	if ((why = journal_read(found, replay)) != NULL || found->log[0] == '\0')
 		return (why);
+	if (unread) {		/* a rule less would be a stale object more: as good as no journal */
+		found->log[0] = '\0';
+		return (NULL);
+	}
 	rules_open();
 	rules_complete(found->position);
 	rules_close();

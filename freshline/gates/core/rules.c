@@ -893,7 +893,7 @@ rules_needed(enum verb verb, int force, struct slice host_name, struct slice wha
 	pthread_rwlock_rdlock(&lock);
 	if ((at = find_host(host_key)) == NONE) {
 		pthread_rwlock_unlock(&lock);
-		return (GOES);
+		return (STAYS);		/* everything was forgotten, and what is stored was not told so yet */
 	}
 	host = &hosts[at];
 	if (position <= host->floor) {
