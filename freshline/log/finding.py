@@ -248,7 +248,7 @@ def _locate(view: View, day: Day, strands: list[_Strand], skip: int) -> tuple[in
 def _find_path(view: View, query: Query, path: str, tail: Tail) -> Page:
     found: set[int] = set()
     for selection in query.selections:
-        days = [day for day in view.days if next(selection.within.within(day.first, day.last), None) is not None]
+        days = [day for day in view.days if selection.within.touches(day.first, day.last)]
         for domain in [selection.domain] if selection.domain else view.domains(query.account):
             (digest,) = digests.digests(query.account, domain, [path])
             where = digests.BUCKETS, digests.bucket_of(digest), digest[0], digests.PARTS
@@ -258,5 +258,5 @@ def _find_path(view: View, query: Query, path: str, tail: Tail) -> Page:
                     hits += [day.first + at for at in digests.matches(entries, digest, selection.kinds)]
             found.update(at for at in hits if at <= view.head and at in selection.within)
     positions = sorted(found, reverse=True)[query.offset : query.offset + query.limit]
-    rows = tuple(row for row in view.rows(positions) if row.path == path)
+    rows = tuple(row for row in view.rows(positions, alone=True) if row.path == path)
     return Page(len(found) - len(positions) + len(rows), rows)

@@ -21,7 +21,6 @@ from freshline.log.statements import DAY_SECONDS, statements
 from freshline.log.view import Day, Kept, View
 
 DAYS = "SELECT head, day, first, digested FROM meta LEFT JOIN day ORDER BY day DESC"
-NEW_ROWS = 1 << 17  #: of the newest, callers ask for one beside the other; of older ones for one here and one there
 
 
 class Reading:
@@ -174,7 +173,7 @@ class Reading:
 def _task(view: View, id_: int) -> Task | None:
     if not view.holds(id_):
         return None
-    chunk = view.chunk_at(id_, again=id_ > view.head - NEW_ROWS)
+    chunk = view.chunk_at(id_, alone=True)
     place = chunk.place(id_)
     return view.task(chunk, place) if chunk.span(place)[0] == id_ else None
 

@@ -22,6 +22,7 @@ from freshline.log.segment import ANY_DOMAIN, Segment
 from freshline.log.statements import Statements
 
 CHUNKS_KEPT_BYTES = 12 << 20
+NEW_ROWS = 1 << 17  #: of the newest, callers ask for one beside the other; of older ones for one here and one there
 SEGMENTS_KEPT = 256
 SHAPES_KEPT = 8_192
 COUNTS_KEPT = 2_048
@@ -122,10 +123,11 @@ class View:
             segment = self.kept.segments.put(span, Segment.decode(span[0], head))
         return segment
 
-    def chunk_at(self, position: int, *, again: bool = True) -> Chunk:
+    def chunk_at(self, position: int, *, alone: bool = False) -> Chunk:
         """The chunk that holds a position.
 
-        :param again: others will want rows of it
+        :param alone: a row is wanted here and one there. Such a chunk is kept only where it is new; else it would cost
+            more to push another one out, which nobody has touched for long, than to unpack it again
         """
         chunk = self._chunk
         if chunk is not None and chunk.first <= position <= chunk.last:
@@ -134,7 +136,7 @@ class View:
         chunk = self.kept.chunks.get((first, count))
         if chunk is None:
             chunk = Chunk(first, created, packed)
-            if again:
+            if not alone or position > self.head - NEW_ROWS:
                 self.kept.chunks.put((first, count), chunk)
         self._chunk = chunk
         return chunk
@@ -200,10 +202,10 @@ class View:
                 yield task
                 position = task.last + 1
 
-    def rows(self, positions: Sequence[int]) -> list[Row]:
+    def rows(self, positions: Sequence[int], *, alone: bool = False) -> list[Row]:
         out = []
         for position in positions:
-            chunk = self.chunk_at(position)
+            chunk = self.chunk_at(position, alone=alone)
             place = chunk.place(position)
             number, created = chunk.of(place)
             wish = self._shape(position, number).wish((chunk.path(position),))
