@@ -10,7 +10,8 @@ import pytest
 
 from freshline.domain.action import Fetch, Verb
 from freshline.drivers.base import Applied, Fault, FetchOutcome, Lease, Presence, Trouble
-from tests.servers.base import get, until
+from freshline.drivers.lines import KEY_HEADER
+from tests.servers.base import SECRET, get, send, until
 from tests.servers.origin import Origin
 from tests.servers.squid import MEMORY, ROCK, UFS, Squid
 from tests.servers.steered import Steered
@@ -183,6 +184,24 @@ def test_forgotten_tags_are_any_tag(origin, make):
     origin.serves("*", "v1", tags="many")
     for n in range(60):
         squid.get(f"/more/{n}")
+    origin.serves("/a", "v1", tags="blue", vary="Accept-Language")
+    squid.get("/a", headers={"Accept-Language": "fr"})
+    origin.serves("/a", "v2", tags="red", vary="Accept-Language")
+    log.refresh(Verb.TAG, b"red")
+
+    never_again(squid, "/a", "v1 en", **{"Accept-Language": "en"})
+
+
+def test_tags_that_were_handed_over_and_forgotten_are_any_tag(origin, make):
+    """A helper that has asked for little yet still knows how far the one before it had come."""
+    squid, log = make(tags=20)
+    log.refresh(Verb.TAG, b"any")
+    origin.serves("/a", "v1", tags="red", vary="Accept-Language")
+    squid.get("/a", headers={"Accept-Language": "en"})
+    squid.rotate()
+    origin.serves("*", "v1", tags="many")
+    for n in range(60):
+        squid.get(f"/more/{n}", "other.test")
     origin.serves("/a", "v1", tags="blue", vary="Accept-Language")
     squid.get("/a", headers={"Accept-Language": "fr"})
     origin.serves("/a", "v2", tags="red", vary="Accept-Language")
@@ -423,6 +442,16 @@ def test_https_is_brought_without_tls(origin, make):
     assert not isinstance(fetched, Trouble) and fetched.outcome is FetchOutcome.STORED
     assert not isinstance(probed, Trouble) and probed.presence is Presence.STORED
     assert log.probe("/a").presence is Presence.ABSENT
+
+
+@pytest.mark.parametrize("errand", ["probe", "fetch"])
+def test_a_host_that_is_longer_than_any(origin, make, errand):
+    """It is refused, and the helper goes on."""
+    squid, log = make()
+    body = f"{errand} http {'x' * 200_000} /a\nend\n".encode()
+
+    assert send(squid.edge.gate, "POST", f"/freshline/{errand}", {KEY_HEADER: SECRET}, body).status == 400
+    assert log.status().synced
 
 
 def test_the_door_is_the_helpers_alone(origin, make):

@@ -165,6 +165,7 @@ epoch_write(const char *path, uint64_t mark)
 		return (-1);
 	pthread_mutex_lock(&turn);
 	fwrite(&mark, sizeof mark, 1, file);
+	fwrite(&reach, sizeof reach, 1, file);
 	done = tags_write(file);
 	pthread_mutex_unlock(&turn);
 	return (fclose(file) == 0 ? done : -1);
@@ -180,7 +181,7 @@ epoch_read(const char *path, uint64_t mark)
 	if (file == NULL)
 		return (-1);
 	pthread_mutex_lock(&turn);
-	if (fread(&written, sizeof written, 1, file) == 1 && written == mark)
+	if (fread(&written, sizeof written, 1, file) == 1 && written == mark && fread(&reach, sizeof reach, 1, file) == 1)
 		done = tags_read(file);
 	pthread_mutex_unlock(&turn);
 	fclose(file);

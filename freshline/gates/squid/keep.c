@@ -91,7 +91,8 @@ applied(uint64_t upto, int live)
 {
 	const char *why;
 
-	if (flushing) {		/* nothing that anybody could find is stored */
+	if (flushing) {		/* nothing that anybody could find is stored; what was learned while it went is of no use */
+		epoch_forget_all();
 		life = rules_life();
 		flushing = 0;
 		shared->synced = 1;

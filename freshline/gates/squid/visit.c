@@ -24,6 +24,7 @@
 #define ROUNDS		5		/* how often a fetch that a refresh overtook is begun again */
 #define HEAD_SIZE	(128u << 10)	/* bytes of an answer's head */
 #define REQUEST_SIZE	(64u << 10)	/* bytes of a request */
+#define HOST_SIZE	255		/* bytes of a host */
 #define PIECE		65536
 
 /* What the controller wants brought, or to know of. Its fields point into the body. */
@@ -78,7 +79,9 @@ static int
 is_host(const char *text)
 {
 
-	return (*text != '\0' && strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789._-") == strlen(text));
+	size_t size = strlen(text);
+
+	return (size > 0 && size <= HOST_SIZE && strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789._-") == size);
 }
 
 /* Decodes in place; 0 if a % begins no escape. Returns with the size, as the value may hold a NUL. */
