@@ -37,7 +37,7 @@ def show(lines: Sequence[str], kind: Kind, place: Place, json: bool) -> None:
 def _row(inventory: SqliteInventory, line: str, kind: Kind) -> dict[str, Any]:
     """:param line: of a tag, the domain"""
     try:
-        name = line if kind is Kind.TAG else READERS[kind](line)
+        name = line.lower() if kind is Kind.TAG else READERS[kind](line)
     except BadTarget as error:
         fail(f"{line!r} is no {kind.value}: {error}", 2)
     domain = inventory.domain(name)

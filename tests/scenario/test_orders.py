@@ -154,7 +154,7 @@ def test_a_plan_asks_for_nothing(
     assert [row["stored"] for row in rows] == ["1 of 2", "0 of 2"]
     assert sorted(rows[0]["edges"]) == sorted(cache.name for cache in caches)
     caches[1].get("/a").hit("v1")
-    (row,) = operator("refresh", "--domain", SITE, "--tag", "red", "--plan", "--json").json
+    (row,) = operator("refresh", "--domain", SITE.upper(), "--tag", "red", "--plan", "--json").json
     assert (row["group"], row["stored"]) == ("default", "-")
     assert "nobody.test is no domain" in operator("refresh", "http://nobody.test/a", "--plan").err
 
