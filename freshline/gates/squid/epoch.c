@@ -12,6 +12,7 @@
 #include "tags.h"
 
 #define MEMO_SLOTS	65536
+#define LAYOUT		2	/* of what is handed over: a helper of another version learns anew */
 
 /* What covered a name while the rules were complete up to `at`. */
 static struct memo {
@@ -159,12 +160,13 @@ int
 epoch_write(const char *path, uint64_t mark)
 {
 	FILE *file = fopen(path, "we");
+	uint64_t written = mark ^ LAYOUT;
 	int done;
 
 	if (file == NULL)
 		return (-1);
 	pthread_mutex_lock(&turn);
-	fwrite(&mark, sizeof mark, 1, file);
+	fwrite(&written, sizeof written, 1, file);
 	fwrite(&reach, sizeof reach, 1, file);
 	done = tags_write(file);
 	pthread_mutex_unlock(&turn);
@@ -181,7 +183,8 @@ epoch_read(const char *path, uint64_t mark)
 	if (file == NULL)
 		return (-1);
 	pthread_mutex_lock(&turn);
-	if (fread(&written, sizeof written, 1, file) == 1 && written == mark && fread(&reach, sizeof reach, 1, file) == 1)
+	if (fread(&written, sizeof written, 1, file) == 1 && written == (mark ^ LAYOUT) &&
+	    fread(&reach, sizeof reach, 1, file) == 1)
 		done = tags_read(file);
 	pthread_mutex_unlock(&turn);
 	fclose(file);
