@@ -288,6 +288,23 @@ def test_a_killed_helper_hands_over_nothing_and_misses_nothing(origin, make):
     never_again(squid, "/a", "v1 en", **{"Accept-Language": "en"})
 
 
+@pytest.mark.parametrize(
+    "target", ["/a%20b", "/a%2520b", "/a%23b.1", "/a,,b;c", "/%22a%5C'?b=%25,{c}|", "/a?b=http://c/d", "/a#b"]
+)
+def test_an_object_is_known_by_its_tags_whatever_its_url_holds(origin, make, target):
+    """Squid hands back the key that it was given, in writing of its own: what is learned is of no other URL."""
+    squid, log = make()
+    origin.serves("*", "v1", tags="red")
+    squid.get(target)
+    log.refresh(Verb.TAG, b"blue")
+    squid.get(target).hit("v1")
+    assert log.probe(target).stamp == 0
+    origin.serves("*", "v2", tags="red")
+    log.refresh(Verb.TAG, b"red")
+
+    squid.get(target).fetched("v2")
+
+
 def test_refreshes_and_visits_go_on_while_helpers_change(origin, make):
     """Through reloads, rotations and kills no page is older than a refresh that was answered. (Squid's own reload ends
     fetches with 502, with or without us.)"""
@@ -429,6 +446,17 @@ def test_rules_beyond_the_bound_cost_fetches_and_leave_nothing_old(origin, make)
 
 
 # Prefetching
+
+
+def test_the_controllers_fetches_need_no_lease(origin, make):
+    """The helper tells them by the port where Squid was asked, which it is told where visitors may lack a lease."""
+    squid, log = make(lapse="bypass")
+    origin.serves("/a", "v1")
+
+    assert log.fetch("/a").outcome is FetchOutcome.STORED
+    assert log.probe("/a").presence is Presence.STORED
+    for _ in range(2):
+        squid.get("/a").fetched("v1")
 
 
 def test_https_is_brought_without_tls(origin, make):

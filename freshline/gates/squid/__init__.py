@@ -106,6 +106,8 @@ def render(settings: Settings) -> dict[str, str]:
         "SETTINGS": f"{s.home.rstrip('/')}/gate.conf",
         "CONCURRENCY": str(CONCURRENCY),
         "DOOR": s.door,
+        "DOORPORT": s.door.rpartition(":")[2],
+        "EXTRAS": "" if s.lapse == "serve" else "%lp",  # who asks matters where a visitor may lack a lease
         "TOKEN": token(s.secret),
         "LAPSE": _REFUSE.format(refused=f"{TO_ROOT}{s.home.rstrip('/')}/refused.html") if s.lapse == "refuse" else "",
     }

@@ -266,6 +266,18 @@ drain_chunks(struct stream *s, uint64_t *bytes)
 	return (line == NULL ? "cut off" : NULL);
 }
 
+/* "<learned> <epoch>", and a hyphen for what the request lacked. */
+static void
+read_epoch(struct reply *r, const char *value)
+{
+	const char *space = strchr(value, ' ');
+
+	if (space == NULL)
+		return;
+	r->learned = *value != '-';
+	snprintf(r->epoch, sizeof r->epoch, "%s", space + 1);
+}
+
 static void
 read_answer(struct stream *s, int has_body, struct reply *r)
 {
@@ -287,14 +299,12 @@ read_answer(struct stream *s, int has_body, struct reply *r)
 			measured = 1;
 		} else if (strcasecmp(line, "transfer-encoding") == 0)
 			chunked = strcasecmp(value, "chunked") == 0;
-		else if (strcasecmp(line, "freshline-learned") == 0)
-			r->learned = strcmp(value, "-") != 0;
 		else if (strcasecmp(line, "x-squid-error") == 0)
 			snprintf(r->error, sizeof r->error, "%.*s", (int)strcspn(value, " "), value);
 		else if (strcasecmp(line, "location") == 0 && is_printable(value) && strlen(value) < sizeof r->location)
 			snprintf(r->location, sizeof r->location, "%s", value);
 		else if (strcasecmp(line, "freshline-epoch") == 0)
-			snprintf(r->epoch, sizeof r->epoch, "%s", value);
+			read_epoch(r, value);
 	}
 	r->status = status;
 	if (line == NULL) {
