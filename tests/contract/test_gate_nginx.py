@@ -66,6 +66,25 @@ def waiting(nginx: Nginx) -> int:
     return sum(int(local.partition(":")[2], 16) == port and state == "01" for _, local, _, state, *_ in rows)
 
 
+@pytest.mark.parametrize("host", ["me@www.test", "www.test?x", "www%2etest", f"{'x' * 300}@www.test"])
+def test_what_is_called_as_no_site_is_fetched_whenever_anything_is_newer(origin, make, host):
+    """nginx keeps objects of hosts that no refresh can name, and an origin may take them for the site."""
+    nginx, log = make()
+    origin.serves("/a", "v1")
+
+    def ask():
+        return send(nginx.site, "GET", "/a", {"Host": host})
+
+    ask()
+    ask().hit("v1")
+    for n, command in enumerate([(Verb.DIR, b"/"), (Verb.FILE, b"/b"), (Verb.TAG, b"t")], 2):
+        origin.serves("/a", f"v{n}")
+        log.refresh(*command)
+
+        ask().fetched(f"v{n}")
+        ask().hit(f"v{n}")
+
+
 # The journal
 
 

@@ -217,6 +217,19 @@ def test_what_this_server_folds_is_refreshed_all_the_same(origin, serving, targe
     assert cache.get(target).body == "v2"
 
 
+def test_what_is_called_as_no_site_is_fetched_whenever_anything_is_newer(origin, serving):
+    """The server keeps objects of hosts that no refresh can name, and an origin may take them for the site."""
+    cache, log = serving()
+    origin.serves("/a", "v1")
+    cache.get("/a", host="www%2etest")
+    cache.get("/a", host="www%2etest").hit("v1")
+    origin.serves("/a", "v2")
+    log.refresh(Verb.DIR, b"/")
+
+    cache.get("/a", host="www%2etest").fetched("v2")
+    cache.get("/a", host="www%2etest").hit("v2")
+
+
 def test_https_is_prefetched_as_visitors_get_it(origin, serving):
     """The object of the https URL, which may be mapped elsewhere than that of the http URL."""
     to = f"http://{origin.address}"

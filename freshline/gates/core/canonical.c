@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#define HOST_LENGTH	255	/* bytes; no site's name is as long */
+
 static int
 hex(char c)
 {
@@ -113,4 +115,17 @@ canonical_host(char *to, const char *host, size_t size)
 	for (i = 0; i < size; i++)
 		to[i] = host[i] >= 'A' && host[i] <= 'Z' ? (char)(host[i] - 'A' + 'a') : host[i];
 	return (size);
+}
+
+int
+is_site_name(struct slice host)
+{
+	static const char more[] = {'.', '-', '_', ':', '[', ']'};
+	size_t i;
+
+	for (i = 0; i < host.size; i++)
+		if (!(host.at[i] >= 'a' && host.at[i] <= 'z') && !(host.at[i] >= '0' && host.at[i] <= '9') &&
+		    !(host.at[i] >= 'A' && host.at[i] <= 'Z') && memchr(more, host.at[i], sizeof more) == NULL)
+			return (0);
+	return (i > 0 && i <= HOST_LENGTH);
 }

@@ -24,4 +24,7 @@ size_t canonical_url(char *to, const char *url, size_t size, size_t *path_size);
 /* Lower case, no port, no trailing dot. `to` must hold `size` bytes; returns the new size. */
 size_t canonical_host(char *to, const char *host, size_t size);
 
+/* May a site be called that? What an origin takes for a site all the same, no command can mean. */
+int is_site_name(struct slice host);
+
 #endif

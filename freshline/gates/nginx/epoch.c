@@ -288,7 +288,7 @@ epoch_of(struct slice host, struct slice target)
 	uint64_t url = url_of(host, target), version, bump, removals, host_key = 0, host_version;
 	struct memo *slot = remembered(url), m;
 	const struct host *h;
-	int tries, certain;
+	int tries, certain, named;
 
 	for (tries = 0; tries < TRIES; tries++) {
 		version = LOAD(&state->version);
@@ -306,10 +306,13 @@ epoch_of(struct slice host, struct slice target)
 		removals = table_removals();
 		if (host_key == 0)
 			host_key = table_host_key(host);
-		h = table_host(host_key);
+		named = is_site_name(host);
+		h = named ? table_host(host_key) : NULL;
 		host_version = h == NULL ? 0 : LOAD(&h->version);
 		certain = 1;
-		if (h == NULL)
+		if (!named)		/* after the version: what came with that is not beyond it */
+			m.position = LOAD(&state->reach);
+		else if (h == NULL)
 			m.position = m.by_rules = m.seen = 0;
 		else if ((m.url == 0 || m.host_version != host_version) && !look_up(&m, host_key, h, target, &certain))
 			continue;

@@ -1,6 +1,7 @@
 /*
  * Under which key a URL is looked up: the generation in use, and the position of the newest refresh that covers the URL.
- * Each process remembers what it worked out, and that holds while nothing has changed.
+ * Each process remembers what it worked out, and that holds while nothing has changed. nginx takes nearly anything for a
+ * host, and an origin may well understand "www.test?x": what no site is called is covered by every refresh.
  */
 
 #ifndef FRESHLINE_EPOCH_H

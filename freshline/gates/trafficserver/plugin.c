@@ -185,7 +185,7 @@ add_name(struct named *n, struct slice host, struct slice path, struct slice par
 	size_t size = path.size + params.size + query.size + 3, written = 0;
 
 	*name = (struct name){{NULL, 0}, {NULL, 0}};	/* counts as covered by whatever is newer */
-	if (size <= NAME_SIZE &&
+	if (is_site_name(host) && size <= NAME_SIZE &&
 	    (size <= sizeof n->room[0] || (to = n->more[n->n] = malloc(size)) != NULL)) {
 		to[written++] = '/';
 		memcpy(to + written, path.at, path.size);
