@@ -24,7 +24,7 @@ from tests.servers.base import SITE, free_port
 
 CONNECTIONS = Pace().fetch_window  #: as many as prefetches are under way on one edge
 TASK_ROWS = 100
-MISSES_A_SECOND = 20_000  #: more than there ever are
+MISSES_A_SECOND = 60_000  #: more than there ever are, or the rest would be hits
 LOOK_SECONDS = 0.005  #: of a round of about one: a thousand looks a second would be a fiftieth of a core
 COUNTED = 300  #: objects, for the bytes
 

@@ -24,10 +24,11 @@
 #include "door.h"
 
 #define TICK_MS		1000
-#define LOOK_MS		50	/* between two looks for an object that is being written */
-#define LOOKS		20	/* until it should be there, once it has been written */
-#define AGAIN_MS	200	/* before it is asked for again */
-#define ASKS		5
+#define LOOK_MS		64	/* at most, between two looks for an object that is being written; the first come faster */
+#define FIRST_LOOKS	7	/* until it should be there, once it has been written: 200 ms. Now and then a write is lost */
+#define LOOKS		22	/* after it was asked for again: a second. Somebody else may be writing it */
+#define AGAIN_MS	200	/* before it is asked for once more */
+#define ASKS		6
 
 /* What the hooks tell of a round. */
 struct told {
@@ -47,7 +48,7 @@ struct trip {
 	struct errand *errand;
 	struct told told;
 	int asking;			/* this round may go to the origin */
-	int asks, looks;
+	int asks, looks, waits;
 	int status;			/* of the last time it was asked for */
 	TSCont cont;
 	TSVConn connection;
@@ -310,12 +311,19 @@ go(struct trip *t, int asking)
 		wake_in(t, TICK_MS);
 }
 
+static unsigned
+until_next_look(int looks)
+{
+
+	return (looks < 6 ? 1u << looks : LOOK_MS);
+}
+
 /* A usable object was found. */
 static void
 take_found(struct trip *t, const struct told *told)
 {
 	if (!told->found.whole)
-		wake_in(t, LOOK_MS);	/* somebody is writing it; then it is looked for again */
+		wake_in(t, until_next_look(++t->waits));	/* somebody is writing it; then it is looked for again */
 	else if (success(told->found.status))
 		fetched(t, "stored", told->found.status, told->found.length, t->status != 0 ? "fetched" : "already");
 	else if (told->found.status >= 500)
@@ -348,7 +356,7 @@ weigh(struct trip *t, const struct told *told)
 		fetched(t, "other", told->status, 0, "it may not be stored");
 	else {
 		t->status = told->status;
-		t->looks = 0;
+		t->looks = t->waits = 0;
 		go(t, 0);	/* is it there? */
 	}
 }
@@ -358,11 +366,11 @@ static void
 look_again(struct trip *t)
 {
 
-	if (t->looks++ < LOOKS)
-		wake_in(t, LOOK_MS);
+	if (t->looks++ < (t->asks == 1 ? FIRST_LOOKS : LOOKS))
+		wake_in(t, until_next_look(t->looks));
 	else if (t->asks < ASKS) {
 		t->looks = -1;	/* ask next */
-		wake_in(t, AGAIN_MS);
+		wake_in(t, t->asks == 1 ? 1 : AGAIN_MS);
 	} else
 		fetched(t, "other", t->status, 0, "not stored: cut off, or others keep on writing it");
 }
