@@ -38,6 +38,7 @@ static _Atomic unsigned open_now;
 struct caller {
 	int fd;
 	int known;		/* has shown the secret */
+	int door;		/* our connection to Squid for what it asks, or -1 */
 	char head[HEAD_SIZE + 1];
 	size_t size;		/* bytes read, of the head and what follows it */
 };
@@ -215,7 +216,7 @@ route_of(const struct request *r)
 }
 
 static struct answer
-carry_out(enum route route, const struct request *r, char *body, size_t size)
+carry_out(enum route route, const struct request *r, char *body, size_t size, int *door)
 {
 
 	switch (route) {
@@ -226,9 +227,9 @@ carry_out(enum route route, const struct request *r, char *body, size_t size)
 	case FLUSH:
 		return (keep_flush(body, size, r->lease));
 	case PROBE:
-		return (visit_probe(body, size));
+		return (visit_probe(body, size, door));
 	case FETCH:
-		return (visit_fetch(body, size));
+		return (visit_fetch(body, size, door));
 	default:
 		return (say(404, ""));
 	}
@@ -295,7 +296,7 @@ serve_one(struct caller *c)
 			free(body);
 			return (0);
 		}
-		answer = carry_out(route, &r, body, size);
+		answer = carry_out(route, &r, body, size, &c->door);
 		free(body);
 	}
 	if (!consumed)
@@ -320,6 +321,8 @@ serve(void *with)
 	while (serve_one(c))
 		;
 	close(c->fd);
+	if (c->door >= 0)
+		close(c->door);
 	free(c);
 	atomic_fetch_sub(&open_now, 1);
 	return (NULL);
@@ -352,6 +355,7 @@ run(void *unused)
 		/* An answer is sent in two parts: without this the second waits until the first is acknowledged, 40 ms. */
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 		c->fd = fd;
+		c->door = -1;
 		atomic_fetch_add(&open_now, 1);
 		if (pthread_create(&thread, &attributes, serve, c) != 0) {
 			close(fd);

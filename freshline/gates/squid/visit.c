@@ -44,6 +44,7 @@ struct reply {
 	char error[64], epoch[100];	/* which error page of Squid's it may be, and what it was asked under */
 	int learned;		/* it is an answer of the origin's, of now */
 	char location[1000];	/* where it redirects to; empty where it does not say, or that does not fit a line */
+	int ends;		/* nothing more comes on this connection */
 };
 
 /* ---- lines ---- */
@@ -190,7 +191,7 @@ struct stream {
 	int fd;
 	char *at;
 	size_t size, used, room;
-	int timed_out;
+	int timed_out, heard;
 };
 
 static int
@@ -212,6 +213,7 @@ fill(struct stream *s)
 	if (n <= 0)
 		return (0);
 	s->size += (size_t)n;
+	s->heard = 1;
 	return (1);
 }
 
@@ -299,6 +301,8 @@ read_answer(struct stream *s, int has_body, struct reply *r)
 			measured = 1;
 		} else if (strcasecmp(line, "transfer-encoding") == 0)
 			chunked = strcasecmp(value, "chunked") == 0;
+		else if (strcasecmp(line, "connection") == 0)
+			r->ends = strcasecmp(value, "close") == 0;
 		else if (strcasecmp(line, "x-squid-error") == 0)
 			snprintf(r->error, sizeof r->error, "%.*s", (int)strcspn(value, " "), value);
 		else if (strcasecmp(line, "location") == 0 && is_printable(value) && strlen(value) < sizeof r->location)
@@ -319,31 +323,78 @@ read_answer(struct stream *s, int has_body, struct reply *r)
 		r->why = drain_chunks(s, &r->bytes);
 	else if (measured) {
 		r->bytes = length;
-		if (!skip(s, length))
+		if (!r->learned && length > PIECE)
+			r->ends = 1;	/* it is there already: no need to read it */
+		else if (!skip(s, length))
 			r->why = "cut off";
 	} else
 		r->why = "an answer without a length";
 }
 
+static int
+send_all(int fd, const char *from, size_t size)
+{
+	ssize_t n;
+
+	for (; size > 0; from += n, size -= (size_t)n)
+		if ((n = send(fd, from, size, MSG_NOSIGNAL)) <= 0)
+			return (0);
+	return (1);
+}
+
+static void
+hang_up(int *door)
+{
+
+	if (*door >= 0)
+		close(*door);
+	*door = -1;
+}
+
+/* A connection that was kept may have been closed meanwhile; then the request is made anew. */
 static struct reply
-ask(const struct object *o, const char *method, const char *more, unsigned seconds)
+converse(int *door, char *at, const char *request, size_t size, unsigned seconds, int has_body)
 {
 	struct timeval patience = {.tv_sec = (time_t)seconds};
-	struct reply r = {0};
-	struct stream s = {.room = HEAD_SIZE};
-	size_t at, size;
-	ssize_t n;
-	char *request = malloc(REQUEST_SIZE);
+	struct stream s;
+	struct reply r;
+	int kept;
 
-	s.at = malloc(s.room + 1);
-	s.fd = connect_to(settings.door, CONNECT_SECONDS);
-	if (request == NULL || s.at == NULL || s.fd < 0) {
-		r.why = s.fd < 0 ? "the site does not answer" : "no memory";
+	do {
+		s = (struct stream){.at = at, .room = HEAD_SIZE};
+		r = (struct reply){0};
+		kept = *door >= 0;
+		if (!kept)
+			*door = connect_to(settings.door, CONNECT_SECONDS);
+		if (*door < 0) {
+			r.why = "the site does not answer";
+			return (r);
+		}
+		s.fd = *door;
+		setsockopt(s.fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+		setsockopt(s.fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+		if (send_all(s.fd, request, size))
+			read_answer(&s, has_body, &r);
+		else
+			r.why = "the site hung up";
+		if (r.status == 0 || r.why != NULL || r.ends || s.used != s.size)
+			hang_up(door);
+	} while (kept && !s.heard && !s.timed_out);
+	return (r);
+}
+
+static struct reply
+ask(const struct object *o, const char *method, const char *more, unsigned seconds, int *door)
+{
+	struct reply r = {0};
+	size_t size;
+	char *request = malloc(REQUEST_SIZE), *answer = malloc(HEAD_SIZE + 1);
+
+	if (request == NULL || answer == NULL) {
+		r.why = "no memory";
 		goto out;
 	}
-	setsockopt(s.fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-	setsockopt(s.fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-	size = (size_t)snprintf(request, REQUEST_SIZE / 2, "%s http%s://%s%s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n"
+	size = (size_t)snprintf(request, REQUEST_SIZE / 2, "%s http%s://%s%s HTTP/1.1\r\nHost: %s\r\n"
 	    "freshline-fetch: %s\r\n%s", method, o->https ? "s" : "", o->host, o->target, o->host,
 	    settings.token, more);
 	if (o->headers_size > 0)
@@ -351,28 +402,21 @@ ask(const struct object *o, const char *method, const char *more, unsigned secon
 	size += o->headers_size;
 	memcpy(request + size, "\r\n", 2);
 	size += 2;
-	for (at = 0; at < size; at += (size_t)n)
-		if ((n = send(s.fd, request + at, size - at, MSG_NOSIGNAL)) <= 0) {
-			r.why = "the site hung up";
-			goto out;
-		}
-	read_answer(&s, strcmp(method, "HEAD") != 0, &r);
+	r = converse(door, answer, request, size, seconds, strcmp(method, "HEAD") != 0);
 	if (r.status != 0 && *r.epoch == '\0')
 		r.why = "the site's answer did not pass through the gate";
 out:
-	if (s.fd >= 0)
-		close(s.fd);
-	free(s.at);
+	free(answer);
 	free(request);
 	return (r);
 }
 
 /* Squid answers from its cache or not at all: 504 where it is not there, or has expired. */
 static struct reply
-look(const struct object *o)
+look(const struct object *o, int *door)
 {
 
-	return (ask(o, "HEAD", "Cache-Control: only-if-cached\r\n", PROBE_SECONDS));
+	return (ask(o, "HEAD", "Cache-Control: only-if-cached\r\n", PROBE_SECONDS, door));
 }
 
 static int
@@ -392,7 +436,7 @@ position_of(const struct reply *r)
 }
 
 struct answer
-visit_probe(char *body, size_t size)
+visit_probe(char *body, size_t size, int *door)
 {
 	struct answer answer;
 	struct object o;
@@ -402,7 +446,7 @@ visit_probe(char *body, size_t size)
 	if ((why = read_object(body, size, "probe", &o)) != NULL)
 		answer = say(400, "bad %s\n", why);
 	else {
-		r = look(&o);
+		r = look(&o, door);
 		if (r.why != NULL)
 			answer = say(500, "failed %s\n", r.why);
 		else if (is_stored(&r))
@@ -434,15 +478,12 @@ outcome(const char *word, int status, uint64_t bytes, const char *said)
 }
 
 static struct answer
-once(const struct object *o, int *again)
+once(const struct object *o, int *again, int *door)
 {
-	struct reply there, r = look(o);
+	struct reply there, r = ask(o, "GET", "", (unsigned)settings.fetch_seconds, door);
 	char text[sizeof r.location + 20];
 
 	*again = 0;
-	if (is_stored(&r) && r.status >= 200 && r.status <= 299)
-		return (outcome("stored", r.status, r.bytes, "already"));
-	r = ask(o, "GET", "", (unsigned)settings.fetch_seconds);
 	if (r.status == 0)
 		return (outcome(strstr(r.why, "in time") != NULL ? "origin-timeout" : "other", 0, 0, r.why));
 	if (*r.epoch == '\0')
@@ -467,14 +508,14 @@ once(const struct object *o, int *again)
 		*again = 1;
 		return (outcome("other", r.status, r.bytes, "refreshed meanwhile"));
 	}
-	there = look(o);
+	there = look(o, door);
 	if (!is_stored(&there) || there.status != r.status)
 		return (outcome("other", r.status, r.bytes, "not stored"));
-	return (outcome("stored", r.status, r.bytes, "fetched"));
+	return (outcome("stored", r.status, r.bytes, r.learned ? "fetched" : "already"));
 }
 
 struct answer
-visit_fetch(char *body, size_t size)
+visit_fetch(char *body, size_t size, int *door)
 {
 	struct answer answer;
 	struct object o;
@@ -486,9 +527,9 @@ visit_fetch(char *body, size_t size)
 	else if (o.refused != NULL)
 		answer = outcome("other", 0, 0, o.refused);
 	else
-		for (answer = once(&o, &again), round = 1; again && round < ROUNDS; round++) {
+		for (answer = once(&o, &again, door), round = 1; again && round < ROUNDS; round++) {
 			free(answer.text);
-			answer = once(&o, &again);
+			answer = once(&o, &again, door);
 		}
 	free(o.headers);
 	return (answer);

@@ -7,8 +7,10 @@
 
 #include "gate.h"
 
-/* Bodies as in docs/gates.md, "Probe and fetch". */
-struct answer visit_probe(char *body, size_t size);
-struct answer visit_fetch(char *body, size_t size);
+/*
+ * Bodies as in docs/gates.md, "Probe and fetch". The connection to Squid is kept for the caller's next one; -1: there is none.
+ */
+struct answer visit_probe(char *body, size_t size, int *door);
+struct answer visit_fetch(char *body, size_t size, int *door);
 
 #endif
