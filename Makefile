@@ -15,7 +15,7 @@ run:
 	@exec $(VENV)/bin/freshline demo --port "$(PORT)" --run-dir "$(RUN_DIR)"
 
 test: setup-test lint types layers
-	$(VENV)/bin/pytest -n 2 --dist loadfile
+	$(VENV)/bin/pytest -n 3 --dist loadfile
 
 .PHONY: setup-test
 setup-test:

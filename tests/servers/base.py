@@ -20,8 +20,8 @@ SITE = "www.test"  #: the host that tests ask for where they do not say another
 SECRET = "a-secret-of-the-tests-0123456789"
 PATIENCE_SECONDS = 30.0
 
-_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 2
-PORTS = 11_000
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PORTS = 22_000 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 LOWEST_PORT = 10_000 + _worker * PORTS
 _ports = itertools.count(random.randrange(PORTS))
 
