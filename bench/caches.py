@@ -180,7 +180,7 @@ def fill(server: Server, pid: int, first: int, count: int) -> None:
     for _ in range(40):
         # Beside purges of the same objects a few may be refused; what is not there is asked for again.
         got = wrk(server.edge.site, requests, seconds=1, connections=16, pid=pid, may_refuse=True)
-        if got.refused > got.requests // 1_000:
+        if got.refused > got.requests // 100:
             raise Unmeasured(f"{server.edge.kind} refused {got.refused} of {got.requests}")
         if got.requests >= count:  # each was asked for once at least
             return

@@ -45,6 +45,7 @@ def run(bench: Bench) -> list[Line]:
         with Bare(Path(home), headers, body) as bare:
 
             def side(server: Service | Bare, calls: Callable[[], Iterator[bytes]]) -> Sample:
+                books.read_through()
                 return wrk(
                     server.address, calls(), seconds=bench.seconds, connections=CONNECTIONS, pid=server.pid
                 ).sample()
