@@ -88,6 +88,7 @@ def environ(service: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     }
     for name, value in ours.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)  # where a gate that is built for this machine is put
     return ours
 
 
