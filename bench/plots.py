@@ -18,13 +18,17 @@ matplotlib.rcParams["svg.fonttype"] = "none"
 DONE, SHORT, PLAIN = "#2a7f4f", "#b5462f", "#5b6b7b"
 
 
-def draw(results: Sequence[dict[str, Any]], home: Path) -> None:
+def draw(results: Sequence[dict[str, Any]], home: Path) -> list[str]:
+    """
+    :return: the cases whose rounds were drawn
+    """
     home.mkdir(parents=True, exist_ok=True)
     lines = [line for result in results for line in result["lines"] if line.reach]
     _reaches(lines, home / "reach.svg")
-    for result in results:
-        if any(len(line.rounds) > 1 for line in result["lines"]):
-            _rounds(result["lines"], home / f"{result['case']}.svg")
+    drawn = [result for result in results if any(len(line.rounds) > 1 for line in result["lines"])]
+    for result in drawn:
+        _rounds(result["lines"], home / f"{result['case']}.svg")
+    return [str(result["case"]) for result in drawn]
 
 
 def _reaches(lines: Sequence[Line], file: Path) -> None:

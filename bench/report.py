@@ -44,14 +44,17 @@ def write() -> None:
     page = PAGE.read_text()
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n\n{_table(found)}\n{END}{after}")
     from bench import plots
 
-    plots.draw(found, PLOTS)
+    drawn = plots.draw(found, PLOTS)
+    PAGE.write_text(f"{before}{BEGIN}\n\n{_table(found, drawn)}\n{END}{after}")
     print(f"wrote {PAGE.relative_to(ROOT)}")
 
 
-def _table(found: Sequence[dict[str, Any]]) -> str:
+def _table(found: Sequence[dict[str, Any]], drawn: Sequence[str]) -> str:
+    """
+    :param drawn: cases whose rounds there is a plot of
+    """
     machine = found[-1]["machine"] if found else {}
     out = [
         f"{machine.get('cpu')}, {machine.get('cores')} cores, Linux {machine.get('kernel')}, Python "
@@ -69,10 +72,13 @@ def _table(found: Sequence[dict[str, Any]]) -> str:
             by_cpu = number(line.cpu) if line.cpu is not None else ""
             value = f"**{number(line.value)}{unit}**{spread}"
             out.append(f"| {line.what} | {line.against} | {value} | {by_cpu} | {reach} | {MARKS[line.reached]} |")
+    rounds = ", ".join(f"[{name}]({PLOTS.name}/{name}.svg)" for name in drawn)
+    out += ["", f"![How far each line is beyond its reach]({PLOTS.name}/reach.svg)", "", f"Each round: {rounds}."]
     out += ["", "What was measured on both sides, in its own units:", "", "| | ours | floor | |", "|---|---|---|---|"]
     for result in found:
         for line in result["lines"]:
-            detail = dict(line.detail)
+            if not (detail := dict(line.detail)):
+                continue
             ours, floor, unit = (detail.pop(name, "") for name in ("ours", "floor", "unit"))
             rest = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in detail.items())
             out.append(f"| `{line.key}` | {_shown(ours)} {unit} | {_shown(floor)} {unit} | {rest} |")
