@@ -12,7 +12,7 @@ from freshline.drivers.base import Fault
 WORDS = {
     Fault.UNREACHABLE: "is out of reach: {said}",
     Fault.TIMEOUT: "is out of reach: {said}",
-    Fault.WRONG_SECRET: "refuses our secret ({said}): write its files anew with `freshline gate`, or tell the inventory"
+    Fault.DENIED: "refuses our secret ({said}): write its files anew with `freshline gate`, or tell the inventory"
     " the secret it has with `freshline edge set {edge} --secret-file FILE`",
     Fault.WRONG_KIND: "{said}: `freshline edge set {edge} --gate` if that is not its gate's address; if it is, remove"
     " it and add it with the right --kind",

@@ -8,109 +8,109 @@ there, and one code may have two messages, without a line of Python.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
+from enum import StrEnum, auto
 
 
 class Fault(StrEnum):
-    """Everything that can be wrong with a call. The values are the keys of the tables."""
+    """Everything that can be wrong with a call. The values, the names in lower case, are the keys of the tables."""
 
     # the call itself (CONTRACT 3.2)
-    HEAD_UNREADABLE = "head_unreadable"  #: no HTTP, or a target that is none
-    HEAD_TOO_LARGE = "head_too_large"
-    HEAD_TOO_SLOW = "head_too_slow"
-    HTTP_METHOD = "http_method"
-    NEEDS_TLS = "needs_tls"
-    BODY_TOO_LARGE = "body_too_large"
-    BODY_TOO_SLOW = "body_too_slow"
-    ACTION_UNKNOWN = "action_unknown"
-    VERSION_UNKNOWN = "version_unknown"
-    PARAMETER_MISSING = "parameter_missing"
-    PARAMETER_WRONG = "parameter_wrong"
-    PARAMETERS_GARBLED = "parameters_garbled"  #: one of them comes twice, or is not text
+    HEAD_UNREADABLE = auto()  #: no HTTP, or a target that is none
+    HEAD_TOO_LARGE = auto()
+    HEAD_TOO_SLOW = auto()
+    HTTP_METHOD = auto()
+    NEEDS_TLS = auto()
+    BODY_TOO_LARGE = auto()
+    BODY_TOO_SLOW = auto()
+    ACTION_UNKNOWN = auto()
+    VERSION_UNKNOWN = auto()
+    PARAMETER_MISSING = auto()
+    PARAMETER_WRONG = auto()
+    PARAMETERS_GARBLED = auto()  #: one of them comes twice, or is not text
 
     # who calls
-    KEY_UNKNOWN = "key_unknown"
-    KEY_INACTIVE = "key_inactive"
-    TIMESTAMP_MALFORMED = "timestamp_malformed"
-    TIMESTAMP_EXPIRED = "timestamp_expired"
-    NONCE_USED = "nonce_used"
-    SIGNATURE_WRONG = "signature_wrong"
-    SIGNATURE_INCOMPLETE = "signature_incomplete"
-    SIGNATURE_METHOD = "signature_method"
-    TOKEN_MALFORMED = "token_malformed"  # noqa: S105 - the name of a fault
-    TOKEN_MISMATCH = "token_mismatch"  # noqa: S105
-    TOKEN_EXPIRED = "token_expired"  # noqa: S105
-    ACCOUNT_SUSPENDED = "account_suspended"
-    SERVICE_CLOSED = "service_closed"
-    FORBIDDEN = "forbidden"  #: by policies
-    RATE = "rate"
+    KEY_UNKNOWN = auto()
+    KEY_INACTIVE = auto()
+    TIMESTAMP_MALFORMED = auto()
+    TIMESTAMP_EXPIRED = auto()
+    NONCE_USED = auto()
+    SIGNATURE_WRONG = auto()
+    SIGNATURE_INCOMPLETE = auto()
+    SIGNATURE_METHOD = auto()
+    TOKEN_MALFORMED = auto()
+    TOKEN_MISMATCH = auto()
+    TOKEN_EXPIRED = auto()
+    ACCOUNT_SUSPENDED = auto()
+    SERVICE_CLOSED = auto()
+    FORBIDDEN = auto()  #: by policies
+    RATE = auto()
 
     # us
-    UNAVAILABLE = "unavailable"
-    INTERNAL = "internal"
+    UNAVAILABLE = auto()
+    INTERNAL = auto()
 
     # what is asked for (CONTRACT Appendix A)
-    OVER_LIMIT = "over_limit"
-    TOO_MANY_URLS = "too_many_urls"
-    LINES_GARBLED = "lines_garbled"  #: the list of them is no text
-    PATH_MALFORMED = "path_malformed"
-    PATH_TOO_LONG = "path_too_long"
-    TYPE_WRONG = "type_wrong"
-    TYPE_NEEDED = "type_needed"
-    STATUS_WRONG = "status_wrong"
-    STATIONS_WRONG = "stations_wrong"
-    HEADERS_WRONG = "headers_wrong"
-    DOMAIN_WILDCARD = "domain_wildcard"
-    DOMAIN_UNKNOWN = "domain_unknown"
-    DOMAIN_OFFLINE = "domain_offline"
-    TOO_MANY_DOMAINS = "too_many_domains"
-    QUOTA_SPENT = "quota_spent"
-    MINUTE_SPENT = "minute_spent"
-    REFRESH_QUEUE_FULL = "refresh_queue_full"
-    PRELOAD_QUEUE_FULL = "preload_queue_full"
-    TASK_ID_MALFORMED = "task_id_malformed"
-    TASK_ID_COUNT = "task_id_count"
-    TIMES_UNPAIRED = "times_unpaired"
-    START_MALFORMED = "start_malformed"
-    START_UNREAL = "start_unreal"
-    END_MALFORMED = "end_malformed"
-    END_UNREAL = "end_unreal"
-    END_BEFORE_START = "end_before_start"
-    TOO_LONG_AGO = "too_long_ago"
+    OVER_LIMIT = auto()
+    TOO_MANY_URLS = auto()
+    LINES_GARBLED = auto()  #: the list of them is no text
+    PATH_MALFORMED = auto()
+    PATH_TOO_LONG = auto()
+    TYPE_WRONG = auto()
+    TYPE_NEEDED = auto()
+    STATUS_WRONG = auto()
+    STATIONS_WRONG = auto()
+    HEADERS_WRONG = auto()
+    DOMAIN_WILDCARD = auto()
+    DOMAIN_UNKNOWN = auto()
+    DOMAIN_OFFLINE = auto()
+    TOO_MANY_DOMAINS = auto()
+    QUOTA_SPENT = auto()
+    MINUTE_SPENT = auto()
+    REFRESH_QUEUE_FULL = auto()
+    PRELOAD_QUEUE_FULL = auto()
+    TASK_ID_MALFORMED = auto()
+    TASK_ID_COUNT = auto()
+    TIMES_UNPAIRED = auto()
+    START_MALFORMED = auto()
+    START_UNREAL = auto()
+    END_MALFORMED = auto()
+    END_UNREAL = auto()
+    END_BEFORE_START = auto()
+    TOO_LONG_AGO = auto()
 
     # domains (CONTRACT 1.1, companion reads; help.aliyun.com/document_detail/91176.html)
-    PAGE_NUMBER_WRONG = "page_number_wrong"
-    PAGE_SIZE_WRONG = "page_size_wrong"
-    DOMAIN_NAME_WRONG = "domain_name_wrong"
-    DOMAIN_STATUS_WRONG = "domain_status_wrong"
-    DOMAIN_TYPE_WRONG = "domain_type_wrong"
-    SEARCH_WRONG = "search_wrong"
-    CHANGED_SINCE_WRONG = "changed_since_wrong"
-    CHANGED_UNTIL_WRONG = "changed_until_wrong"
-    SOURCES_WRONG = "sources_wrong"
-    SCOPE_WRONG = "scope_wrong"
-    GROUP_UNKNOWN = "group_unknown"
-    DOMAIN_TAKEN = "domain_taken"
-    DOMAIN_COUNT = "domain_count"
-    CHARGE_WRONG = "charge_wrong"
-    SITE_UNKNOWN = "site_unknown"
-    CONTENT_WRONG = "content_wrong"
-    INSERT_WAY_WRONG = "insert_way_wrong"
-    SLOT_WRONG = "slot_wrong"
-    SCHEDULE_UNKNOWN = "schedule_unknown"
-    SCHEDULE_STATE = "schedule_state"  #: not in the state it is in
-    SCHEDULE_FULL = "schedule_full"
-    CONTENT_MISSING = "content_missing"  #: no list of the type asked for, or an empty one
+    PAGE_NUMBER_WRONG = auto()
+    PAGE_SIZE_WRONG = auto()
+    DOMAIN_NAME_WRONG = auto()
+    DOMAIN_STATUS_WRONG = auto()
+    DOMAIN_TYPE_WRONG = auto()
+    SEARCH_WRONG = auto()
+    CHANGED_SINCE_WRONG = auto()
+    CHANGED_UNTIL_WRONG = auto()
+    SOURCES_WRONG = auto()
+    SCOPE_WRONG = auto()
+    GROUP_UNKNOWN = auto()
+    DOMAIN_TAKEN = auto()
+    DOMAIN_COUNT = auto()
+    CHARGE_WRONG = auto()
+    SITE_UNKNOWN = auto()
+    CONTENT_WRONG = auto()
+    INSERT_WAY_WRONG = auto()
+    SLOT_WRONG = auto()
+    SCHEDULE_UNKNOWN = auto()
+    SCHEDULE_STATE = auto()  #: not in the state it is in
+    SCHEDULE_FULL = auto()
+    CONTENT_MISSING = auto()  #: no list of the type asked for, or an empty one
 
     # sessions
-    ROLE_ARN_WRONG = "role_arn_wrong"
-    ROLE_UNKNOWN = "role_unknown"
-    ROLE_UNTRUSTING = "role_untrusting"
-    ROLE_FOR_USERS = "role_for_users"  #: the account itself takes none
-    SESSION_NAME_WRONG = "session_name_wrong"
-    DURATION_WRONG = "duration_wrong"
-    POLICY_WRONG = "policy_wrong"
-    POLICY_TOO_LONG = "policy_too_long"
+    ROLE_ARN_WRONG = auto()
+    ROLE_UNKNOWN = auto()
+    ROLE_UNTRUSTING = auto()
+    ROLE_FOR_USERS = auto()  #: the account itself takes none
+    SESSION_NAME_WRONG = auto()
+    DURATION_WRONG = auto()
+    POLICY_WRONG = auto()
+    POLICY_TOO_LONG = auto()
 
 
 class Refused(Exception):

@@ -84,7 +84,7 @@ class Adrift:
 class Fault(StrEnum):
     UNREACHABLE = "unreachable"  #: no connection
     TIMEOUT = "timeout"  #: it may or may not have happened
-    WRONG_SECRET = "wrong secret"  # noqa: S105 - the name of a fault
+    DENIED = "wrong secret"
     WRONG_KIND = "wrong kind"  #: a gate of ours, in another kind of server than the inventory says
     GARBAGE = "garbage"  #: something answered, and it is not our gate
     FAILED = "failed"  #: the gate says that it could not

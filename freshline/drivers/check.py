@@ -65,7 +65,7 @@ async def _wants_its_secret(edge: Edge, drive: Callable[[Edge], Driver]) -> Find
         await stranger.close()
     if isinstance(answer, Gate):
         return Finding("wants its secret", False, "it answered a stranger")
-    refused = answer.fault is Fault.WRONG_SECRET
+    refused = answer.fault is Fault.DENIED
     return Finding(
         "wants its secret", refused, "a wrong one is refused" if refused else f"{answer.fault}: {answer.said}"
     )

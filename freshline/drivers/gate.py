@@ -109,7 +109,7 @@ def understood(reply: Reply | Trouble, read: Callable[[Reply], T | Trouble], ans
     if isinstance(reply, Trouble):
         return reply
     if reply.status == 403 and answer_header not in reply.headers:
-        return Trouble(Fault.WRONG_SECRET, "403")
+        return Trouble(Fault.DENIED, "403")
     try:
         return read(reply)
     except lines.BadLines as error:

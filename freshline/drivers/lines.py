@@ -208,7 +208,7 @@ def _read_answer(status: int, body: bytes) -> Applied | Adrift | Trouble:
         case 500, ["failed", *_]:
             return Trouble(Fault.FAILED, said)
         case 403, _:
-            return Trouble(Fault.WRONG_SECRET, "403")
+            return Trouble(Fault.DENIED, "403")
         case _:
             raise BadLines(f"not a gate's answer: {said!r}")
 

@@ -163,7 +163,7 @@ class BanDriver(PurgeDriver):
 
 
 def _no(reply: Reply, method: str) -> Trouble:
-    fault = Fault.WRONG_SECRET if reply.status == 403 else Fault.FAILED
+    fault = Fault.DENIED if reply.status == 403 else Fault.FAILED
     return Trouble(fault, f"{method} answered {reply.status}")
 
 

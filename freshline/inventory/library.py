@@ -29,11 +29,12 @@ class Library:
         self._change = change
 
     def media(self, id_: str) -> Media | None:
-        return next(iter(self._read("WHERE media.id = ?", id_)), None)
+        return next(iter(self._read([id_])), None)
 
     def all(self, account: str | None = None) -> list[Media]:
         """The media of an account, or of all, by id."""
-        return self._read("WHERE media.account = ?", account) if account else self._read("")
+        rows = self._db.execute("SELECT id FROM media WHERE ?1 IS NULL OR account = ?1", (account,))
+        return self._read([id_ for (id_,) in rows])
 
     def add(
         self,
@@ -102,11 +103,11 @@ class Library:
             raise ValueError(f"these URLs are of several accounts: {', '.join(sorted(found))}")
         return found
 
-    def _read(self, where: str, *values: object) -> list[Media]:
+    def _read(self, ids: Sequence[str]) -> list[Media]:
         rows = self._db.execute(
-            "SELECT id, account, url, format, definition, stream_type, slices FROM media "  # noqa: S608 - our own words
-            f"JOIN play ON play.media = media.id {where} ORDER BY id, made",
-            values,
+            "SELECT id, account, url, format, definition, stream_type, slices FROM media "
+            "JOIN play ON play.media = media.id WHERE media.id IN (SELECT value FROM json_each(?)) ORDER BY id, made",
+            (json.dumps(ids),),
         )
         out: dict[str, Media] = {}
         for id_, account, url, format_, definition, stream_type, slices in rows:

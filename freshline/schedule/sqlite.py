@@ -57,13 +57,15 @@ class SqliteSchedule:
 
     # -- jobs -----------------------------------------------------------------
     def job(self, id_: str) -> Job | None:
-        return next(iter(self._jobs("WHERE id = ?", id_)), None)
+        return next(iter(self._jobs("SELECT * FROM job WHERE id = ?", id_)), None)
 
     def jobs(self, account: str, site: int) -> list[Job]:
-        return self._jobs("WHERE account = ? AND site = ? ORDER BY created DESC, id DESC", account, site)
+        return self._jobs(
+            "SELECT * FROM job WHERE account = ? AND site = ? ORDER BY created DESC, id DESC", account, site
+        )
 
     def add_job(self, job: Job) -> None:
-        if self._count("job WHERE account = ?", job.account) >= JOBS:
+        if self._count("SELECT count(*) FROM job WHERE account = ?", job.account) >= JOBS:
             raise Full
         values = (job.id, job.account, job.site, job.name, job.created, json.dumps(job.urls), 0, 0, "")
         self._change("INSERT INTO job VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
@@ -79,20 +81,20 @@ class SqliteSchedule:
 
     # -- plans ----------------------------------------------------------------
     def plan(self, id_: str) -> Plan | None:
-        return next(iter(self._plans("WHERE id = ?", id_)), None)
+        return next(iter(self._plans("SELECT * FROM plan WHERE id = ?", id_)), None)
 
     def plans(self, job: str) -> list[Plan]:
-        return self._plans("WHERE job = ? ORDER BY start, id", job)
+        return self._plans("SELECT * FROM plan WHERE job = ? ORDER BY start, id", job)
 
     def due(self, now: float) -> list[Plan]:
         return self._plans(
-            "WHERE status IN ('waiting', 'running') AND due <= ?1 "
+            "SELECT * FROM plan WHERE status IN ('waiting', 'running') AND due <= ?1 "
             "OR status = 'running' AND due > ?1 + interval_seconds ORDER BY due, id",
             int(now),
         )
 
     def add_plan(self, plan: Plan) -> None:
-        if self._count("plan WHERE job = ?", plan.job) >= PLANS:
+        if self._count("SELECT count(*) FROM plan WHERE job = ?", plan.job) >= PLANS:
             raise Full
         self._put(plan)
 
@@ -146,19 +148,19 @@ class SqliteSchedule:
         self._place.check()
         return self._db.execute(statement, values).rowcount
 
-    def _count(self, of: str, value: str) -> int:
-        count: int = self._db.execute(f"SELECT count(*) FROM {of}", (value,)).fetchone()[0]  # noqa: S608 - our own words
+    def _count(self, statement: str, value: str) -> int:
+        count: int = self._db.execute(statement, (value,)).fetchone()[0]
         return count
 
-    def _jobs(self, where: str, *values: object) -> list[Job]:
-        rows = self._db.execute(f"SELECT * FROM job {where}", values)  # noqa: S608
+    def _jobs(self, statement: str, *values: object) -> list[Job]:
+        rows = self._db.execute(statement, values)
         return [
             Job(id_, account, site, name, created, tuple(json.loads(urls)), done, tasks, trouble)
             for id_, account, site, name, created, urls, done, tasks, trouble in rows
         ]
 
-    def _plans(self, where: str, *values: object) -> list[Plan]:
-        rows = self._db.execute(f"SELECT * FROM plan {where}", values)  # noqa: S608
+    def _plans(self, statement: str, *values: object) -> list[Plan]:
+        rows = self._db.execute(statement, values)
         return [
             Plan(id_, job, start, end, interval_seconds, slice_, State(status), due)
             for id_, job, start, end, interval_seconds, slice_, status, due in rows

@@ -34,8 +34,9 @@ def read(text: str, *, fractions: bool = False) -> int:
     match = _FORM.fullmatch(text)
     if match is None or (match[7] and not fractions):
         raise Malformed(text)
+    year, month, day, hour, minute, second = map(int, match.groups()[:6])
     try:
-        return int(datetime(*map(int, match.groups()[:6]), tzinfo=UTC).timestamp())  # type: ignore[misc, arg-type]
+        return int(datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp())
     except ValueError:
         raise Unreal(text) from None
 

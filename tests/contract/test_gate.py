@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http.client import HTTPException
+from typing import Any
 
 import pytest
 
@@ -47,9 +48,9 @@ def visitors() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def never_again(cache: CacheServer, target: str, old: str, **more: object) -> None:
+def never_again(cache: CacheServer, target: str, old: str, **more: Any) -> None:
     for _ in range(ASKS):
-        seen = cache.get(target, **more)  # type: ignore[arg-type]
+        seen = cache.get(target, **more)
         assert not seen.body.startswith(old), seen
 
 
@@ -583,7 +584,7 @@ def test_a_wrong_secret_is_known_as_such(cache):
     steered.run(driver.close())
     steered.close()
 
-    assert [answer.fault for answer in answers if isinstance(answer, Trouble)] == [Fault.WRONG_SECRET] * 2
+    assert [answer.fault for answer in answers if isinstance(answer, Trouble)] == [Fault.DENIED] * 2
 
 
 GARBAGE = [
@@ -806,12 +807,11 @@ def test_a_gate_is_not_synced_by_old_news(origin, cache, log):
     origin.serves("/a", "v2")
     at = log.status().position
     log.accept((Verb.FILE, b"/c"), (Verb.FILE, b"/a"))
-    if log.status().log != log.log:
-        pytest.skip("this gate remembers nothing over a restart")
+    remembers = log.status().log == log.log
     answer = log.apply(log.batch(at, 2))
 
-    assert isinstance(answer, Applied)
-    assert not log.status().synced
+    assert isinstance(answer, Applied if remembers else Adrift)
+    assert not (remembers and log.status().synced)
     never_again(cache, "/a", "v1")
 
 

@@ -20,7 +20,7 @@ from freshline.drivers.base import Clock, Fault, Gate, Trouble
         (Gate(None, 0, None, True), "unbound", "bound to no log"),
         (Gate("b", 7, "m", True), "another log", "bound to b"),
         (Trouble(Fault.UNREACHABLE, "Connection refused"), "unreachable", "Connection refused"),
-        (Trouble(Fault.WRONG_SECRET, "403"), "wrong secret", "403"),
+        (Trouble(Fault.DENIED, "403"), "wrong secret", "403"),
         (Trouble(Fault.FAILED, "500 failed x"), "failed", "500 failed x"),
     ],
 )

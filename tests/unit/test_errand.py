@@ -112,7 +112,7 @@ async def test_all_go_out_in_one_request_each_with_its_headers() -> None:
         (b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n" + SAID[:40], [2], Fault.UNREACHABLE),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 31\r\n\r\n" + SAID[:31], [2], Fault.GARBAGE),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n" + SAID[:31] + b"what?\n", [2], Fault.GARBAGE),
-        (b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n", [], Fault.WRONG_SECRET),
+        (b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n", [], Fault.DENIED),
         (b"HTTP/1.1 400 Bad\r\ncontent-length: 8\r\n\r\nbad eggs", [], Fault.FAILED),
         (b"HTTP/1.1 400 Bad\r\ncontent-length: 31\r\n\r\n" + SAID[:31], [], Fault.GARBAGE),
     ],

@@ -126,7 +126,7 @@ def test_what_is_no_batch_is_refused_whole(body):
         (409, b"other -\n", Adrift("409 other -")),
         (400, b"bad no end\n", Trouble(Fault.FAILED, "400 bad no end")),
         (500, b"failed disk\n", Trouble(Fault.FAILED, "500 failed disk")),
-        (403, b"", Trouble(Fault.WRONG_SECRET, "403")),
+        (403, b"", Trouble(Fault.DENIED, "403")),
     ],
 )
 def test_answers_mean_what_the_protocol_says(status, body, means):

@@ -534,7 +534,7 @@ def test_each_kind_of_trouble_is_told_once_and_by_its_name() -> None:
     """Nobody looks for a broken line where a secret is wrong; and the end is told once for all."""
     book = Playbook([purge_1]) >> Grew(1, 1) << Ask()
     clock = 0.0
-    for fault, said in [(Fault.UNREACHABLE, "Connection refused")] * 4 + [(Fault.WRONG_SECRET, "403")] * 3:
+    for fault, said in [(Fault.UNREACHABLE, "Connection refused")] * 4 + [(Fault.DENIED, "403")] * 3:
         book >> Trouble(fault, said)
         clock += 10.0
         book.at(clock) >> Ticked()
