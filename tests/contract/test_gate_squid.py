@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -492,3 +493,27 @@ def test_the_door_is_the_helpers_alone(origin, make):
     seen = squid.get("/a", headers={"freshline-fetch": "x"})
     assert seen.status == 200 and not [name for name in seen.headers if name.startswith("freshline")]
     assert "freshline-fetch" not in origin.log[-1].headers
+
+
+def test_the_gate_asks_again_where_squid_hung_up(origin: Origin, make: Make) -> None:
+    """The connection on which it asks for objects is kept for the next, and Squid closes what is idle."""
+    cache, log = make("client_idle_pconn_timeout 1 second")
+    for page in ("/a", "/b"):
+        origin.serves(page, page * 1000)
+        fetched = log.fetch(page)
+        assert (fetched.outcome, fetched.said) == (FetchOutcome.STORED, "fetched")
+        time.sleep(2.5)
+    cache.get("/b").hit("/b" * 1000)
+
+
+def test_a_long_object_that_is_there_is_not_read(origin: Origin, make: Make) -> None:
+    """What is next is asked for on another connection, and not answered with the rest of it."""
+    cache, log = make()
+    origin.serves("/long", "x" * (2 << 20))
+    origin.serves("/a", "v1")
+    said = [log.fetch(page) for page in ("/long", "/long", "/a")]
+
+    assert [each.said for each in said] == ["fetched", "already", "fetched"]
+    assert [each.bytes for each in said] == [2 << 20, 2 << 20, 2]
+    assert origin.asked("/long") == 1
+    cache.get("/a").hit("v1")
