@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from http.client import HTTPException
 from pathlib import Path
 
 from freshline.domain.edge import Edge
@@ -200,11 +201,27 @@ class Squid:
         until(lambda: not any(alive(pid) for pid in helpers))
 
     def kill_helper(self) -> None:
-        """Squid starts another one."""
+        """Squid starts another one, or ends itself and is started again, as its master process or systemd would.
+
+        5.7 may write once more to a helper that is gone, which it asserts it never does, and it gives up where one dies
+        that has answered nothing yet.
+        """
         old = self.helpers()
         for pid in old:
             os.kill(pid, signal.SIGKILL)
-        self._until_replaced(old)
+        until(lambda: self._ended() or (self._replaced(old) and self._answers()))
+        if self._ended():
+            self.start()
+
+    def _ended(self) -> bool:
+        return self._process is not None and self._process.poll() is not None
+
+    def _answers(self) -> bool:
+        """Whether a visit gets through, which leaves the origin alone."""
+        try:
+            return self.get("/", headers={"Cache-Control": "only-if-cached"}).status == 504
+        except (OSError, HTTPException):
+            return False
 
     def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None
@@ -234,8 +251,11 @@ class Squid:
         self._until_replaced(old)
 
     def _until_replaced(self, old: list[int]) -> None:
-        until(lambda: self.helpers() and not set(old) & set(self.helpers()))
-        until(self._up)
+        until(lambda: self._up() and self._replaced(old))
+
+    def _replaced(self, old: list[int]) -> bool:
+        now = self.helpers()
+        return bool(now) and not set(old) & set(now)
 
     def helpers(self) -> list[int]:
         assert self._process is not None
