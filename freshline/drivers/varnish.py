@@ -1,7 +1,8 @@
 """Varnish with freshline's gate in it (freshline/gates/varnish).
 
-Probes and fetches go to the gate's listener under the site's own name, so the operator's VCL treats them as it treats
-a visitor; the gate answers in a header, and no body ever comes here.
+Probes go to the gate's listener under the site's own name, so the operator's VCL treats them as it treats a visitor;
+the gate answers in a header, and no body ever comes here. Fetches go there in the same way, or, where the gate takes
+several in one request, as lines: then it is the gate that asks its own server.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from dataclasses import dataclass
 from freshline.domain.action import Fetch
 from freshline.drivers import lines
 from freshline.drivers.base import Asked, Fetched, FetchOutcome, Presence, Probed, Trouble
-from freshline.drivers.gate import GateDriver, telling, understood
+from freshline.drivers.errand import ErrandDriver
+from freshline.drivers.gate import telling, understood
 from freshline.drivers.http import Reply, opening
 
 PROBE_HEADER = "freshline-probe"
@@ -57,11 +59,15 @@ OUTCOMES = {
 }
 
 
-class VarnishDriver(GateDriver):
+class VarnishDriver(ErrandDriver):
+    """Refreshes by batches; fetches by lines where the gate says how many it takes, else one by one."""
+
     async def probe(self, what: Fetch) -> Probed | Trouble:
         return understood(await self._head(what, PROBE_HEADER, self._patience.probe_seconds), _probed, PRESENCE_HEADER)
 
     async def fetch(self, what: Fetch) -> Fetched | Trouble:
+        if self.fetches_at_once > 1:
+            return await super().fetch(what)
         for name, value in what.headers:
             if (why := _refusal(name, value)) is not None:
                 return Fetched(FetchOutcome.OTHER, 0, 0, why)
@@ -69,6 +75,8 @@ class VarnishDriver(GateDriver):
 
     def fetch_then(self, what: Fetch, done: Callable[[Fetched | Trouble], None]) -> Asked:
         """:class:`freshline.drivers.base.Direct`"""
+        if self.fetches_at_once > 1:
+            return super().fetch_then(what, done)
         for name, value in what.headers:
             if (why := _refusal(name, value)) is not None:
                 return Later(asyncio.get_running_loop().call_soon(done, Fetched(FetchOutcome.OTHER, 0, 0, why)))
