@@ -18,6 +18,7 @@ import mmap
 import os
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 ENTRY = struct.Struct(">QQ")  #: timestamp and mark
@@ -112,7 +113,11 @@ class Burnt:
     def _give_up(self) -> None:
         """A file without its head tells the next process that something is missing."""
         if self._stretch is not None:
-            os.ftruncate(self._file, 0)
+            try:
+                os.ftruncate(self._file, 0)
+            except OSError:  # the disk that brought us here may not do that either; one that is not there tells as much
+                with suppress(OSError):
+                    self._newer.unlink()
             self.close()
 
     def _read(self, path: Path, since: int) -> bool:

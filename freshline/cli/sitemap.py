@@ -7,6 +7,7 @@ index leads to no other host than its own.
 from __future__ import annotations
 
 import http.client
+import itertools
 import urllib.request
 import zlib
 from collections.abc import Iterator
@@ -104,23 +105,41 @@ def _opener() -> urllib.request.OpenerDirector:
 
 def _unpacked(where: str, pieces: Iterator[bytes]) -> Iterator[bytes]:
     """Gzip is told by its first bytes, whatever the name or the header says."""
-    unpack = None
+    pieces = _bounded(where, pieces)
+    first = next(pieces, b"")
+    pieces = itertools.chain((first,), pieces)
+    if first[:2] != b"\x1f\x8b":
+        yield from pieces
+        return
+    try:
+        yield from _bounded(where, _inflated(pieces))
+    except zlib.error as error:
+        raise BadSitemap(f"{where}: broken gzip: {error}") from None
+
+
+def _bounded(where: str, pieces: Iterator[bytes]) -> Iterator[bytes]:
     size = 0
-    begun = False
     for piece in pieces:
-        if not begun:
-            begun = True
-            unpack = zlib.decompressobj(wbits=31) if piece[:2] == b"\x1f\x8b" else None
-        try:
-            out = unpack.decompress(piece, FILE_BYTES + 1) if unpack else piece
-        except zlib.error as error:
-            raise BadSitemap(f"{where}: broken gzip: {error}") from None
-        size += len(out)
+        size += len(piece)
         if size > FILE_BYTES:
             raise BadSitemap(f"{where}: longer than {FILE_BYTES:,} bytes")
-        yield out
-    if unpack is not None and not unpack.eof:
-        raise BadSitemap(f"{where}: cut off")
+        yield piece
+
+
+def _inflated(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Of each member in turn (RFC 1952, section 2.2); zeros after one fill a block of a tape."""
+    unpack = zlib.decompressobj(wbits=31)
+    for piece in pieces:
+        rest = piece
+        while rest:
+            if unpack.eof:
+                rest = rest.lstrip(b"\0")
+                unpack = zlib.decompressobj(wbits=31) if rest else unpack
+            else:
+                yield unpack.decompress(rest, FILE_BYTES + 1)
+                rest = unpack.unused_data
+    if not unpack.eof:
+        raise zlib.error("cut off")
 
 
 class _Reader:

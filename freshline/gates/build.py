@@ -14,6 +14,8 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from freshline.gates import fill
+
 BUILD_SECONDS = 120
 
 
@@ -87,7 +89,5 @@ def kept(target_dir: Path, name: str, recipe: str, files: Iterable[Path], make: 
 
 def bundle(script: Path, values: Mapping[str, str], files: Iterable[Path]) -> dict[str, str]:
     """The script, its ``@NAME@`` filled in, and what it builds from: each file by its name beside the gate's others."""
-    text = script.read_text()
-    for name, value in values.items():
-        text = text.replace(f"@{name}@", value)
+    text = fill(script.read_text(), values)
     return {script.name: text, **{f"src/{path.name}": path.read_text() for path in files}}

@@ -34,6 +34,7 @@ SWITCHES = KNOWN | {Fault.SCHEDULE_STATE}
 UPDATES = SWITCHES | {Fault.SLOT_WRONG}
 
 OTHER = "OtherErrors"
+SERVICE = "esa"  #: no other product has schedules
 #: Why a slice was not taken, in the contract's words for ErrorInfo; anything else is OTHER.
 TROUBLES = {
     Fault.QUOTA_SPENT: "QuotaExcess",
@@ -218,7 +219,7 @@ async def _run(desk: Desk, plan: Plan) -> None:
     owner = desk.schedule.job(plan.job)
     assert owner is not None, "plans go with their jobs"
     account = desk.inventory.account(owner.account)
-    if account is None or not account.enabled:
+    if account is None or not account.enabled or SERVICE in account.suspended | account.closed:
         desk.schedule.failed(plan, OTHER)
         return
     lines = owner.left[: plan.slice]

@@ -128,6 +128,16 @@ def test_what_may_be_missing_is_refused(tmp_path: Path, monkeypatch: pytest.Monk
     assert opened(tmp_path, 1500)[0].horizon == 1499
 
 
+def test_a_disk_that_takes_nothing_at_all(tmp_path: Path) -> None:
+    """Where the file cannot even be emptied, that it is gone tells the next process as much."""
+    _, file = opened(tmp_path, 1000)
+    os.dup2(os.open(tmp_path / "nonces", os.O_RDONLY), file._file)  # nothing can be truncated by it
+
+    file._give_up()
+
+    assert opened(tmp_path, 1500)[0].horizon == 1499
+
+
 def test_a_disk_that_takes_no_more(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Calls go on, the operator is told once, and the next process knows that something is missing."""
     nonces, _ = opened(tmp_path, 1000, known=False)

@@ -296,11 +296,12 @@ async def test_a_domain_that_is_gone(it: Scheduler) -> None:
     assert it.service.schedule.plans(job)[0].status == "failed"
 
 
-async def test_an_account_that_is_disabled(it: Scheduler) -> None:
-    """An account that may not call may not have planned, either."""
+@pytest.mark.parametrize("now", [{"enabled": False}, {"suspended": frozenset({"esa"})}, {"closed": frozenset({"esa"})}])
+async def test_an_account_that_may_not_call(it: Scheduler, now: dict[str, Any]) -> None:
+    """Nor may it have planned: it is disabled, or the service was taken from it."""
     job = await it.job(*URLS)
     await it.plan(job)
-    it.service.books.accounts["1"] = replace(it.service.books.accounts["1"], enabled=False)
+    it.service.books.accounts["1"] = replace(it.service.books.accounts["1"], **now)
 
     assert await it.after(0) == []
     assert it.service.schedule.plans(job)[0].status == "failed"

@@ -130,6 +130,26 @@ def test_a_bomb_of_gzip_is_not_unpacked(at: Path, monkeypatch: pytest.MonkeyPatc
         list(urls(str(at)))
 
 
+def test_gzip_in_several_members(at: Path) -> None:
+    """As `cat one.gz two.gz` makes it; zeros may follow, anything else may not."""
+    text = urlset("http://a.test/1", "http://a.test/2").encode()
+    members = gzip.compress(text[:30]) + gzip.compress(b"") + gzip.compress(text[30:])
+    for more in (b"", b"\0" * 100):
+        at.write_bytes(members + more)
+        assert list(urls(str(at))) == ["http://a.test/1", "http://a.test/2"]
+    at.write_bytes(members + b"\0\0and more")
+    with pytest.raises(BadSitemap, match="broken gzip"):
+        list(urls(str(at)))
+
+
+def test_gzip_without_end_is_let_go(at: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is taken is counted as well as what it becomes: members may be empty."""
+    monkeypatch.setattr(sitemap, "FILE_BYTES", 10_000)
+    at.write_bytes(gzip.compress(b"") * 1_000)
+    with pytest.raises(BadSitemap, match="longer than 10,000 bytes"):
+        list(urls(str(at)))
+
+
 @pytest.mark.parametrize("cut", [10, 40])
 def test_broken_gzip_is_told(at: Path, cut: int) -> None:
     """Half of a list is no list."""

@@ -77,6 +77,11 @@ def test_every_value_finds_its_place() -> None:
     assert "freshline.lapse(refuse);" in text
 
 
+def test_a_value_that_looks_like_a_place_stays() -> None:
+    """What a secret says is not filled in."""
+    assert '"@RULES@0123456789"' in gate.render(Path("/gate.so"), "@RULES@0123456789")
+
+
 @pytest.mark.parametrize(
     "secret", ["", "short", 'quoted"0123456789', "spaced 0123456789", "line\n0123456789abc", "ä" * 20]
 )

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from freshline.gates import LAPSES, core
+from freshline.gates import LAPSES, core, fill
 from freshline.gates.build import Missing, bundle, kept, program, run
 
 HERE = Path(str(files(__name__)))
@@ -197,7 +197,7 @@ def sources() -> dict[str, str]:
 
 def _filled(name: str, values: dict[str, str]) -> str:
     text = (HERE / name).read_text("utf-8")
-    return re.sub(r"@([A-Z_]+)@", lambda found: values[found[1]], text)
+    return fill(text, values)
 
 
 def _address(name: str, value: str) -> tuple[str, int]:

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from freshline.gates import LAPSES, core
+from freshline.gates import LAPSES, core, fill
 from freshline.gates.build import Missing, bundle, kept, program, run
 
 HERE = Path(__file__).parent
@@ -124,7 +124,7 @@ def render(settings: Settings) -> dict[str, str]:
         "lapse": s.lapse,
     }
     return {
-        "squid.conf": re.sub(r"@([A-Z]+)@", lambda found: values[found[1]], text),
+        "squid.conf": fill(text, values),
         "gate.conf": "".join(f"{name} {value}\n" for name, value in told.items()),
         "refused.html": "%o",  # what is never there: Squid takes an empty file for a missing one
     }

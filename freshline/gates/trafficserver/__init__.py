@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from freshline.gates import LAPSES, core
+from freshline.gates import LAPSES, core, fill
 from freshline.gates.build import Missing, bundle, kept, program, run
 
 HERE = Path(__file__).parent
@@ -127,7 +127,7 @@ def render(settings: Settings, plugin: Path, conf: Path) -> str:
         "AGE_SECONDS": s.age_seconds,
         "FETCH_SECONDS": s.fetch_seconds,
     }
-    return re.sub(r"@([A-Z_]+)@", lambda found: str(values[found[1]]), (HERE / CONF).read_text())
+    return fill((HERE / CONF).read_text(), values)
 
 
 def _version() -> str:

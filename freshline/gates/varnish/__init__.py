@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from freshline.gates import LAPSES, core
+from freshline.gates import LAPSES, core, fill
 from freshline.gates.build import Missing, bundle, kept, program, run
 
 HERE = Path(__file__).parent
@@ -78,16 +78,8 @@ def render(
         raise ValueError("rules are kept for a second at least")
     if lapse not in LAPSES:
         raise ValueError(f"lapse {lapse!r} is none of {', '.join(LAPSES)}")
-    text = (HERE / "freshline.vcl").read_text()
-    for name, value in {
-        "LIBRARY": library,
-        "SECRET": secret,
-        "RULES": rules,
-        "AGE_SECONDS": age_seconds,
-        "LAPSE": lapse,
-    }.items():
-        text = text.replace(f"@{name}@", str(value))
-    return text
+    values = {"LIBRARY": library, "SECRET": secret, "RULES": rules, "AGE_SECONDS": age_seconds, "LAPSE": lapse}
+    return fill((HERE / "freshline.vcl").read_text(), values)
 
 
 def _pkg_config(question: str) -> str:
