@@ -348,15 +348,15 @@ def test_no_body_harms_the_gate(canonical: Gate, body: list[bytes]) -> None:
     assert status == 400
 
 
+ERRAND_PIECES = [b"header ", b"x-a ", b"host ", b"freshline-key ", b" ", b"%", b"%0a", b"%4", b"\n", b"end\n"]
+ERRAND_PIECES += [b"fetch ", b"fetch http h.test /a\n", b"\nfetch http h.test /a\nheader a b\n"]
 ERRAND = b"fetch https h.test /a?b\nheader accept text/%%25\n%send\n"
 
 
 @given(
     lines=st.lists(
         st.one_of(
-            st.sampled_from(
-                [b"header ", b"x-a ", b"host ", b"freshline-key ", b" ", b"%", b"%0a", b"%4", b"\n", b"end\n"]
-            ),
+            st.sampled_from(ERRAND_PIECES),
             st.binary(max_size=8),
         ),
         max_size=30,
@@ -372,6 +372,8 @@ def test_no_errand_harms_the_gate(canonical: Gate, lines: list[bytes]) -> None:
 
     assert canonical.ask("fetch", ERRAND % b"") == ["1", "-"]
     assert canonical.ask("fetch", ERRAND % b"header host a\n")[0] == "2"
+    for more, said in ((2, ["1", "-"]), (3, ["bad", b"more than 3".hex()])):
+        assert canonical.ask("fetch", ERRAND % (b"fetch http h.test /b\nheader a b\n" * more)) == said
 
 
 def test_a_row_the_gate_cannot_do_is_refused_and_the_rest_done(rules: Gate) -> None:

@@ -8,7 +8,7 @@
  *	append <position> <mark> <hex>		-> ok; a line of the journal, as it is
  *	now <seconds>				-> ok
  *	batch <hex>, flush <hex>, status -, fresh -	-> <status> <hex>
- *	fetch <hex>				-> <headers> <what is refused of them, in hex>, or bad <why in hex>
+ *	fetch <hex>				-> <headers of the first> <what is refused of them, in hex>, or bad <why in hex>
  *	renew <hex>, lapse <n>			-> ok
  *	clock -					-> <boot> <milliseconds>
  *	lapsed -				-> 0 | 1
@@ -35,6 +35,8 @@
 #include "gate.h"
 #include "journal.h"
 #include "lease.h"
+
+#define FETCHES	3
 
 static void *
 compile(const char *pattern, char *why, size_t why_size)
@@ -246,18 +248,21 @@ main(int argc, char **argv)
 			free(to);
 		} else if (strcmp(field[0], "fetch") == 0) {
 			struct slice body = unhex(field[1]);
-			const char *why;
-			struct errand *errand = errand_read(FETCH, (char *)(uintptr_t)body.at, body.size, &why);
+			char why[ERRAND_WHY];
+			struct errand *errand = errand_read(FETCH, body, FETCHES, why), *gone;
 
 			if (errand == NULL) {
 				printf("bad ");
 				put_hex(why, strlen(why));
-				free((char *)(uintptr_t)body.at);
 			} else {
 				printf("%u ", errand->n_headers);
 				put_hex(errand->refused, strlen(errand->refused));
-				errand_free(errand);
 			}
+			while ((gone = errand) != NULL) {
+				errand = gone->next;
+				errand_free(gone);
+			}
+			free((char *)(uintptr_t)body.at);
 		} else if (strcmp(field[0], "renew") == 0) {
 			struct slice header = unhex(field[1]);
 

@@ -28,17 +28,32 @@
 #define READ_SECONDS	30		/* between two pieces of a request, or of its answer */
 #define IDLE_SECONDS	120		/* between two requests */
 #define PARTING_SECONDS	2		/* for what is still on its way when we hang up */
+#define TOGETHER_MS	1		/* answers that follow one another so closely leave as one piece */
+#define ERRANDS		4096		/* on their way at a time, also for those who have hung up */
 #define BACKLOG		128
 
 enum state { IDLE, READING, WAITING, WRITING, PARTING };
+
+struct text {
+	char *at;
+	size_t size, room;
+};
 
 struct guest {
 	int fd;				/* -1: nobody */
 	enum state state;
 	uint64_t visit;			/* whose errand it is that comes back */
 	uint64_t until;			/* seconds */
-	char *in, *out;
-	size_t in_room, in_size, out_size, out_at;
+	char *in;
+	size_t in_room, in_size;
+	struct text out;
+	size_t out_at;
+	struct text lines;		/* of several errands, to leave together */
+	uint64_t lines_due;		/* ms */
+	unsigned errands;		/* that are still to come back */
+	int several;			/* each answered in a line of its own */
+	int told;			/* the head of their answer has left */
+	int chunked;			/* they can be told apart from what follows */
 	int last;			/* hang up once this is answered */
 	int known;			/* the request that is being read brought the secret */
 };
@@ -47,7 +62,7 @@ struct guest {
 struct request {
 	struct slice method, target, key, lease;
 	size_t head_size, body_size;
-	int has_length, bad, keep, expects;
+	int has_length, bad, keep, old, expects;
 };
 
 static struct guest guests[GUESTS];
@@ -55,15 +70,18 @@ static struct door door;
 static const char *_Atomic secret;
 static int listener = -1, bell = -1;
 static uint64_t visits;
+static unsigned errands;		/* on their way */
 
 /* Errands that were run, on their way back into the door's thread. */
 static pthread_mutex_t back_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct back {
+struct back {
 	struct back *next;
 	struct guest *guest;
 	uint64_t visit;
+	unsigned number;
 	struct answer answer;
-} *back;
+};
+static struct back *back, **back_end = &back;
 
 uint64_t
 door_now(void)
@@ -74,13 +92,42 @@ door_now(void)
 	return ((uint64_t)now.tv_sec);
 }
 
+static uint64_t
+now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return ((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000);
+}
+
+/* 0: no memory. */
+static int
+add(struct text *to, const char *from, size_t size)
+{
+	size_t room = to->room;
+	char *more;
+
+	if (size > room - to->size) {
+		room = room * 2 + size;
+		if ((more = realloc(to->at, room)) == NULL)
+			return (0);
+		to->at = more;
+		to->room = room;
+	}
+	memcpy(to->at + to->size, from, size);
+	to->size += size;
+	return (1);
+}
+
 static void
 leave(struct guest *g)
 {
 
 	close(g->fd);
 	free(g->in);
-	free(g->out);
+	free(g->out.at);
+	free(g->lines.at);
 	memset(g, 0, sizeof *g);
 	g->fd = -1;
 	g->visit = ++visits;
@@ -93,8 +140,8 @@ send_more(struct guest *g)
 {
 	ssize_t n;
 
-	while (g->out_at < g->out_size) {
-		n = send(g->fd, g->out + g->out_at, g->out_size - g->out_at, MSG_NOSIGNAL);
+	while (g->out_at < g->out.size) {
+		n = send(g->fd, g->out.at + g->out_at, g->out.size - g->out_at, MSG_NOSIGNAL);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
@@ -106,9 +153,11 @@ send_more(struct guest *g)
 		g->out_at += (size_t)n;
 		g->until = door_now() + READ_SECONDS;
 	}
-	free(g->out);
-	g->out = NULL;
-	g->out_size = g->out_at = 0;
+	free(g->out.at);
+	g->out = (struct text){NULL, 0, 0};
+	g->out_at = 0;
+	if (g->state == WAITING)	/* there is more to come */
+		return;
 	g->state = IDLE;
 	g->until = door_now() + IDLE_SECONDS;
 	if (g->last) {
@@ -155,17 +204,11 @@ reply(struct guest *g, int status, struct slice body, const char *more, int head
 
 	n = asprintf(&out, "HTTP/1.1 %d %s\r\n%scontent-length: %zu\r\n%sconnection: %s\r\n\r\n", status, reason(status),
 	    body.size > 0 ? "content-type: text/plain\r\n" : "", body.size, more, g->last ? "close" : "keep-alive");
-	if (n < 0 || (g->out = realloc(out, (size_t)n + body.size + 1)) == NULL) {
-		if (n >= 0)
-			free(out);
+	g->out = n < 0 ? (struct text){NULL, 0, 0} : (struct text){out, (size_t)n, (size_t)n + 1};
+	if (n < 0 || (!head_only && body.size > 0 && !add(&g->out, body.at, body.size))) {
 		(void)!send(g->fd, trouble, sizeof trouble - 1, MSG_NOSIGNAL);
 		leave(g);
 		return;
-	}
-	g->out_size = (size_t)n;
-	if (!head_only && body.size > 0) {
-		memcpy(g->out + n, body.at, body.size);
-		g->out_size += body.size;
 	}
 	g->out_at = 0;
 	g->state = WRITING;
@@ -264,6 +307,7 @@ read_head(const struct guest *g, struct request *r)
 	r->method = (struct slice){g->in, (size_t)(space - g->in)};
 	r->target = (struct slice){space + 1, (size_t)(eol - 9 - space - 1)};
 	r->keep = eol[-1] == '1';
+	r->old = eol[-1] == '0';
 	for (line = eol + 2; line < end; line = eol + 2) {
 		eol = memmem(line, (size_t)(end + 2 - line), "\r\n", 2);
 		colon = memchr(line, ':', (size_t)(eol - line));
@@ -321,36 +365,82 @@ command(struct guest *g, const struct request *r, struct answer (*what)(char *bo
 }
 
 static void
-begin_errand(struct guest *g, const struct request *r, enum errand_kind kind)
+let_go(struct errand *all)
 {
 	struct errand *errand;
-	char *body = malloc(r->body_size + 1), text[160];
-	struct back *ticket = malloc(sizeof *ticket);
-	const char *why = "no memory";
 
-	if (body == NULL || ticket == NULL) {
-		free(body);
-		free(ticket);
-		say(g, 500, "failed no memory\n");
-		return;
+	while ((errand = all) != NULL) {
+		all = errand->next;
+		free(errand->asker);
+		errand_free(errand);
 	}
-	memcpy(body, g->in + r->head_size, r->body_size);
-	if ((errand = errand_read(kind, body, r->body_size, &why)) == NULL) {
-		free(body);
-		free(ticket);
+}
+
+/* How many they are; 0 if there is no memory for them to find back. */
+static unsigned
+give_tickets(struct errand *all, struct guest *g)
+{
+	struct errand *errand;
+	struct back *ticket;
+	unsigned n = 0;
+
+	for (errand = all; errand != NULL; errand = errand->next, n++) {
+		if ((errand->asker = ticket = calloc(1, sizeof *ticket)) == NULL)
+			return (0);
+		ticket->guest = g;
+		ticket->visit = g->visit;
+		ticket->number = errand->number;
+	}
+	return (n);
+}
+
+/* Those with a header that may not go out are answered here. */
+static struct errand *
+sift(struct errand *all)
+{
+	struct errand *good = NULL, **link = &good, *errand;
+	char text[160];
+
+	while ((errand = all) != NULL) {
+		all = errand->next;
+		errand->next = NULL;
+		if (errand->refused[0] == '\0') {
+			*link = errand;
+			link = &errand->next;
+		} else {
+			snprintf(text, sizeof text, "fetched other 0 0 %s\n", errand->refused);
+			door_answer(errand, 200, text);
+		}
+	}
+	return (good);
+}
+
+static void
+begin_errands(struct guest *g, const struct request *r, enum errand_kind kind)
+{
+	struct slice body = {g->in + r->head_size, r->body_size};
+	unsigned most = kind == FETCH && door.fetches > 1 ? door.fetches : 1, n;
+	char why[ERRAND_WHY], text[ERRAND_WHY + 8];
+	struct errand *all = errand_read(kind, body, most, why);
+
+	if (all == NULL) {
 		snprintf(text, sizeof text, "bad %s\n", why);
 		say(g, 400, text);
 		return;
 	}
-	ticket->guest = g;
-	ticket->visit = g->visit;
-	errand->asker = ticket;
+	if ((n = give_tickets(all, g)) == 0 || n > ERRANDS - errands) {
+		let_go(all);
+		say(g, 500, n == 0 ? "failed no memory\n" : "failed too much is under way\n");
+		return;
+	}
+	errands += n;
+	g->errands = n;
+	g->several = n > 1;
+	g->told = 0;
+	g->chunked = !r->old;
 	g->state = WAITING;
-	if (errand->refused[0] != '\0') {
-		snprintf(text, sizeof text, "fetched other 0 0 %s\n", errand->refused);
-		door_answer(errand, 200, text);
-	} else
-		door.run(errand);
+	if ((all = sift(all)) != NULL)
+		door.run(all);
 }
 
 static void
@@ -365,9 +455,9 @@ route(struct guest *g, const struct request *r)
 	else if (post && is(r->target, "/freshline/flush"))
 		command(g, r, flush);
 	else if (post && is(r->target, "/freshline/probe"))
-		begin_errand(g, r, PROBE);
+		begin_errands(g, r, PROBE);
 	else if (post && is(r->target, "/freshline/fetch"))
-		begin_errand(g, r, FETCH);
+		begin_errands(g, r, FETCH);
 	else
 		say(g, 404, "");
 }
@@ -520,22 +610,81 @@ let_in(void)
 	place->until = door_now() + READ_SECONDS;
 }
 
+/* What has come of several errands leaves; with it the end of the answer, if that was all. */
+static void
+tell_lines(struct guest *g)
+{
+	char text[160];
+	int n, done = 1;
+
+	if (g->out.size == 0)
+		g->until = door_now() + READ_SECONDS;
+	if (!g->told) {
+		n = snprintf(text, sizeof text, "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n%sconnection: %s\r\n\r\n",
+		    g->chunked ? "transfer-encoding: chunked\r\n" : "", g->last ? "close" : "keep-alive");
+		done = add(&g->out, text, (size_t)n);
+		g->told = 1;
+	}
+	n = snprintf(text, sizeof text, "%zx\r\n", g->lines.size);
+	done = done && (!g->chunked || add(&g->out, text, (size_t)n)) && add(&g->out, g->lines.at, g->lines.size) &&
+	    (!g->chunked || add(&g->out, "\r\n0\r\n\r\n", g->errands == 0 ? 7 : 2));
+	free(g->lines.at);
+	g->lines = (struct text){NULL, 0, 0};
+	if (!done) {
+		leave(g);
+		return;
+	}
+	if (g->errands == 0)
+		g->state = WRITING;
+	send_more(g);
+}
+
+static void
+take_line(struct guest *g, const struct back *b)
+{
+	static const char failed[] = "failed no memory\n";
+	char number[16];
+	int n = snprintf(number, sizeof number, "%u ", b->number);
+
+	if (g->lines.size == 0)
+		g->lines_due = now_ms() + TOGETHER_MS;
+	if (!add(&g->lines, number, (size_t)n) || !add(&g->lines, b->answer.text == NULL ? failed : b->answer.text,
+	    b->answer.text == NULL ? sizeof failed - 1 : b->answer.size)) {
+		leave(g);
+		return;
+	}
+	if (g->errands == 0) {
+		tell_lines(g);
+		if (g->fd >= 0)
+			look_at(g);
+	}
+}
+
 static void
 take_back(void)
 {
 	struct back *all, *b;
+	struct guest *g;
 	uint64_t rung;
 
 	(void)!read(bell, &rung, sizeof rung);
 	pthread_mutex_lock(&back_lock);
 	all = back;
 	back = NULL;
+	back_end = &back;
 	pthread_mutex_unlock(&back_lock);
 	while ((b = all) != NULL) {
 		all = b->next;
-		if (b->guest->fd >= 0 && b->guest->visit == b->visit && b->guest->state == WAITING) {
-			reply(b->guest, b->answer.status, (struct slice){b->answer.text, b->answer.size}, "", 0);
-			look_at(b->guest);
+		g = b->guest;
+		errands--;
+		if (g->fd >= 0 && g->visit == b->visit && g->state == WAITING) {
+			g->errands--;
+			if (g->several)
+				take_line(g, b);
+			else {
+				reply(g, b->answer.status, (struct slice){b->answer.text, b->answer.size}, "", 0);
+				look_at(g);
+			}
 		}
 		free(b->answer.text);
 		free(b);
@@ -547,16 +696,20 @@ door_answer(struct errand *errand, int answer_status, const char *text)
 {
 	struct back *b = errand->asker;
 	uint64_t one = 1;
+	int first;
 
 	errand_free(errand);
+	b->next = NULL;
 	b->answer = (struct answer){answer_status, strdup(text), strlen(text)};
 	if (b->answer.text == NULL)
 		b->answer = (struct answer){500, NULL, 0};
 	pthread_mutex_lock(&back_lock);
-	b->next = back;
-	back = b;
+	first = back == NULL;
+	*back_end = b;
+	back_end = &b->next;
 	pthread_mutex_unlock(&back_lock);
-	(void)!write(bell, &one, sizeof one);
+	if (first)	/* else it has been rung for, and all are taken at once */
+		(void)!write(bell, &one, sizeof one);
 }
 
 void *
@@ -565,14 +718,16 @@ door_attend(void *unused)
 	struct pollfd polled[GUESTS + 2];
 	struct guest *who[GUESTS];
 	struct guest *g;
-	uint64_t now;
+	uint64_t now, soon;
 	nfds_t n, i;
-	int room;
+	int room, ms;
 
 	(void)unused;
 	for (;;) {
 		n = 0;
 		room = 0;
+		ms = 1000;
+		soon = now_ms();
 		for (g = guests; g < guests + GUESTS; g++) {
 			room |= g->fd < 0 || can_go(g);
 			if (g->fd < 0)
@@ -580,18 +735,21 @@ door_attend(void *unused)
 			who[n] = g;
 			polled[n].fd = g->fd;
 			/* One who has sent ahead is not heard until it is answered, but for its leaving. */
-			polled[n].events = g->state == WRITING ? POLLOUT : g->state == WAITING ? POLLRDHUP : POLLIN;
+			polled[n].events = g->state == WRITING ? POLLOUT : g->state != WAITING ? POLLIN :
+			    g->out.size > 0 ? POLLRDHUP | POLLOUT : POLLRDHUP;
 			polled[n++].revents = 0;
+			if (g->lines.size > 0 && g->lines_due < soon + (uint64_t)ms)
+				ms = g->lines_due > soon ? (int)(g->lines_due - soon) : 0;
 		}
 		polled[n] = (struct pollfd){bell, POLLIN, 0};
 		polled[n + 1] = (struct pollfd){listener, room ? POLLIN : 0, 0};
-		if (poll(polled, n + 2, 1000) < 0)
+		if (poll(polled, n + 2, ms) < 0)
 			continue;
 		for (i = 0; i < n; i++) {
 			g = who[i];
 			if (polled[i].revents == 0 || g->fd != polled[i].fd)
 				continue;
-			if (g->state == WRITING)
+			if (g->state == WRITING || (g->state == WAITING && polled[i].revents == POLLOUT))
 				send_more(g);
 			else
 				read_more(g);
@@ -601,9 +759,13 @@ door_attend(void *unused)
 		if (polled[n].revents != 0)
 			take_back();
 		now = door_now();
-		for (g = guests; g < guests + GUESTS; g++)
-			if (g->fd >= 0 && g->state != WAITING && g->until < now)
+		soon = now_ms();
+		for (g = guests; g < guests + GUESTS; g++) {
+			if (g->fd >= 0 && (g->state != WAITING || g->out.size > 0) && g->until < now)
 				leave(g);
+			if (g->fd >= 0 && g->lines.size > 0 && g->lines_due <= soon)
+				tell_lines(g);
+		}
 		if (polled[n + 1].revents & POLLIN)
 			let_in();
 	}
@@ -658,5 +820,6 @@ door_open(const struct door *use)
 		return (why);
 	if ((bell = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) < 0)
 		return (strerror(errno));
+	gate_takes_fetches(door.fetches);
 	return (NULL);
 }

@@ -11,7 +11,12 @@
 struct door {
 	const char *address;		/* host:port */
 	const char *secret;
-	void (*run)(struct errand *errand);	/* in the door's thread, so not for long; door_answer() comes later */
+	/*
+	 * Begins them all: those of one request, by `next`. In the door's thread, so not for long; door_answer() comes
+	 * later, or at once, for each by itself and in any order.
+	 */
+	void (*run)(struct errand *errands);
+	unsigned fetches;		/* in one request, at most; below 2 run() is given one at a time */
 };
 
 /* Listens, from when it returns NULL. Else why it cannot. What it was given must stay as long as the process. */
@@ -23,7 +28,7 @@ void door_set_secret(const char *secret);
 /* Answers whoever comes, for ever. The thread is the caller's to make. */
 void *door_attend(void *unused);
 
-/* From any thread, once for each errand, which is freed. */
+/* From any thread, once for each errand, which is freed. The text is one line. */
 void door_answer(struct errand *errand, int status, const char *text);
 
 /* Seconds that never go back. */

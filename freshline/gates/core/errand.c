@@ -95,17 +95,33 @@ judge_header(struct errand *errand, struct slice name, struct slice value)
 		snprintf(errand->refused, sizeof errand->refused, "%s", why);
 }
 
-static const char *
-read_lines(struct errand *errand, struct slice rest)
+static int
+begins_with(struct slice rest, struct slice word)
 {
-	struct slice line, word, name, value;
 
-	if (rest.size < 5 || memcmp(rest.at + rest.size - 5, "\nend\n", 5) != 0)
-		return ("cut off: no end");
-	rest.size -= 4;
+	return (rest.size > word.size && memcmp(rest.at, word.at, word.size) == 0);
+}
+
+/* How much of it is one errand: up to the next line that begins another. `word` is what such lines begin with. */
+static size_t
+size_of_first(struct slice rest, struct slice word)
+{
+	struct slice line, from = rest;
+
+	while (next(&rest, '\n', &line) && !begins_with(rest, word))
+		;
+	return (from.size - rest.size);
+}
+
+static const char *
+read_lines(struct errand *errand, struct slice word, struct slice rest)
+{
+	struct slice line, first, name, value;
+
 	(void)next(&rest, '\n', &line);
-	if (!next(&line, ' ', &word) || !is(word, errand->kind == PROBE ? "probe" : "fetch"))
-		return ("the first line is another one's");
+	if (!begins_with(line, word))
+		return (errand->kind == PROBE ? "no probe" : "no fetch");
+	line = (struct slice){line.at + word.size, line.size - word.size};
 	if (!next(&line, ' ', &errand->scheme) || !(is(errand->scheme, "http") || is(errand->scheme, "https")))
 		return ("neither http nor https");
 	if (!next(&line, ' ', &errand->host) || !made_of(errand->host, "._-") || errand->host.size > 255)
@@ -114,7 +130,7 @@ read_lines(struct errand *errand, struct slice rest)
 	if (!printable(line) || line.at[0] != '/')
 		return ("no path");
 	while (next(&rest, '\n', &line)) {
-		if (!next(&line, ' ', &word) || !is(word, "header") || !next(&line, ' ', &name) || !printable(name))
+		if (!next(&line, ' ', &first) || !is(first, "header") || !next(&line, ' ', &name) || !printable(name))
 			return ("no header line");
 		value = line;
 		if ((value.size > 0 && !printable(value)) || !unescape(&name) || !unescape(&value))
@@ -128,27 +144,60 @@ read_lines(struct errand *errand, struct slice rest)
 	return (NULL);
 }
 
-struct errand *
-errand_read(enum errand_kind kind, char *body, size_t size, const char **why)
+static struct errand *
+read_one(enum errand_kind kind, struct slice word, struct slice text, const char **why)
 {
-	struct errand *errand = calloc(1, sizeof *errand);
+	struct errand *errand = calloc(1, sizeof *errand + text.size);
 
 	*why = "no memory";
 	if (errand == NULL)
 		return (NULL);
 	errand->kind = kind;
-	if ((*why = read_lines(errand, (struct slice){body, size})) != NULL) {
-		free(errand);
-		return (NULL);
+	memcpy(errand->text, text.at, text.size);
+	if ((*why = read_lines(errand, word, (struct slice){errand->text, text.size})) == NULL)
+		return (errand);
+	free(errand);
+	return (NULL);
+}
+
+struct errand *
+errand_read(enum errand_kind kind, struct slice body, unsigned most, char why[ERRAND_WHY])
+{
+	struct errand *first = NULL, **link = &first, *gone;
+	struct slice word = kind == PROBE ? (struct slice){"probe ", 6} : (struct slice){"fetch ", 6};
+	const char *wrong = NULL;
+	unsigned n = 0;
+	size_t size;
+
+	why[0] = '\0';
+	if (body.size < 5 || memcmp(body.at + body.size - 5, "\nend\n", 5) != 0)
+		wrong = "cut off: no end";
+	else
+		body.size -= 4;
+	while (wrong == NULL && body.size > 0) {
+		if (n == most) {
+			snprintf(why, ERRAND_WHY, "more than %u", most);
+			break;
+		}
+		size = size_of_first(body, word);
+		if ((*link = read_one(kind, word, (struct slice){body.at, size}, &wrong)) == NULL)
+			break;
+		(*link)->number = ++n;
+		link = &(*link)->next;
+		body = (struct slice){body.at + size, body.size - size};
 	}
-	errand->body = body;
-	return (errand);
+	if (wrong != NULL)
+		snprintf(why, ERRAND_WHY, "%s", wrong);
+	while (why[0] != '\0' && (gone = first) != NULL) {
+		first = gone->next;
+		free(gone);
+	}
+	return (first);
 }
 
 void
 errand_free(struct errand *errand)
 {
 
-	free(errand->body);
 	free(errand);
 }

@@ -8,10 +8,12 @@
 #include "gate.h"
 
 #define ERRAND_HEADERS	64
+#define ERRAND_WHY	80
 
 struct errand {
 	enum errand_kind { PROBE, FETCH } kind;
-	char *body;			/* what the rest points into */
+	struct errand *next;		/* of those that came in the same request */
+	unsigned number;		/* in it, from 1 */
 	struct slice scheme, host, target;
 	struct {
 		struct slice name, value;
@@ -19,13 +21,13 @@ struct errand {
 	unsigned n_headers;
 	char refused[120];		/* why a header may not go out; empty when they all may */
 	void *asker;			/* the door's */
+	char text[];			/* what the slices point into */
 };
 
 /*
- * Takes over `body`, which came with malloc. NULL when it is no such errand: then `why` says so, and body is still the
- * caller's.
+ * Up to `most` of them in one body, each to be freed by itself. NULL when that is not what it is: then `why` says so.
  */
-struct errand *errand_read(enum errand_kind kind, char *body, size_t size, const char **why);
+struct errand *errand_read(enum errand_kind kind, struct slice body, unsigned most, char why[ERRAND_WHY]);
 void errand_free(struct errand *errand);
 
 #endif

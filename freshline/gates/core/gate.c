@@ -24,6 +24,7 @@ static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;	/* batches and flushes,
 static pthread_mutex_t standing = PTHREAD_MUTEX_INITIALIZER;	/* what follows */
 static char log_name[TOKEN_SIZE + 1] = UNBOUND, mark[TOKEN_SIZE + 1] = "-";
 static uint64_t position;
+static unsigned fetches;	/* that one request may ask for */
 
 static const char *kind;
 static const struct keeper *keeper;
@@ -511,6 +512,13 @@ gate_flush(char *body, size_t size)
 	return (answer);
 }
 
+void
+gate_takes_fetches(unsigned most)
+{
+
+	fetches = most;
+}
+
 struct answer
 gate_status(void)
 {
@@ -522,6 +530,8 @@ gate_status(void)
 	    keeper == NULL || keeper->synced());
 	pthread_mutex_unlock(&standing);
 	say(&answer, "lapse %s\nlease %" PRIu64 "\n", lease_lapse_word(), lease_left_ms());
+	if (fetches > 1)
+		say(&answer, "fetches %u\n", fetches);
 	say(&answer, "rules %" PRIu64 "\nregexes %" PRIu64 "\nhosts %" PRIu64 "\ndropped %" PRIu64 "\nlife %016" PRIx64 "\n",
 	    size.rules, size.regexes, size.hosts, size.dropped, rules_stamp().life);
 	return (answer);

@@ -59,6 +59,9 @@ void gate_prepare(struct command *command);
 
 struct answer gate_status(void);
 
+/* From now on its status says that one request may ask for so many fetches. */
+void gate_takes_fetches(unsigned most);
+
 /* The body is overwritten. `now` counts seconds and never goes back. */
 struct answer gate_batch(char *body, size_t size, uint64_t now);
 struct answer gate_flush(char *body, size_t size);

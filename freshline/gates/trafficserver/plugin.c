@@ -713,7 +713,7 @@ TSPluginInit(int argc, const char *argv[])
 		TSEmergency("[" PLUGIN "] journal %s: %s", settings.journal, why);
 		return;
 	}
-	door = (struct door){settings.gate, secret, trip_begin};
+	door = (struct door){settings.gate, secret, trip_begin, 1};
 	if ((why = door_open(&door)) != NULL) {
 		TSEmergency("[" PLUGIN "] gate %s: %s", settings.gate, why);
 		return;
