@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import time
@@ -18,7 +19,7 @@ from freshline.domain.action import Fetch, Verb
 from freshline.drivers.base import Applied, Fault, Fetched, FetchOutcome, Lease, Presence, Trouble
 from tests.contract.streaming import until_it_stands
 from tests.servers.base import SECRET, SITE, send, until
-from tests.servers.nginx import WORKERS, Nginx
+from tests.servers.nginx import WORKERS, Nginx, children
 from tests.servers.origin import Origin
 from tests.servers.steered import Steered
 from tests.servers.wallclock import WallClock
@@ -505,6 +506,43 @@ def test_workers_that_die_take_nothing_with_them(origin, make):
 
     assert (gate.position, gate.synced) == (1, True)
     nginx.get("/a").hit("v1")
+
+
+def test_it_is_not_replaced_on_the_fly(origin, make):
+    """Of two masters with one address for their gates each would be told half. The second ends, the first goes on, also
+    with reloads."""
+    nginx, log = make()
+    nginx.stop()
+    with nginx.daemon() as pid:
+        os.kill(pid, signal.SIGUSR2)
+        until(lambda: re.search("new binary process [0-9]+ exited with code 1", nginx.errors))
+        assert f"another nginx has {nginx.journal}; one that runs cannot be replaced on the fly" in nginx.errors
+        before = children(pid)
+        for version in ("v1", "v2"):
+            origin.serves("/a", version)
+            log.refresh(Verb.FILE, b"/a")
+            for _ in range(12):
+                assert nginx.get("/a").body == version
+            os.kill(pid, signal.SIGHUP)
+            until(lambda before=before: children(pid) and not set(before) & set(children(pid)))
+            before = children(pid)
+
+
+def test_another_nginx_does_not_start_with_its_journal(tmp_path, origin, make):
+    """It says whose it is, also when it is only told to reload; and starts once the first has ended."""
+    nginx, _ = make()
+    other, _ = make()
+    other.settings["journal"] = str(nginx.journal)
+    other.configure()
+    os.kill(other.pid, signal.SIGHUP)
+    until(lambda: f"another nginx has {nginx.journal}" in other.errors)
+    origin.serves("/a", "v1")
+    other.get("/a").fetched("v1")
+    other.stop()
+    with pytest.raises(AssertionError, match="another nginx has"):
+        other.start()
+    nginx.stop()
+    other.start()
 
 
 def test_more_memory_after_a_reload(origin, make):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import os
 import re
+import shutil
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from freshline.domain.edge import Edge
@@ -166,6 +168,22 @@ class Nginx:
         if self._gated:
             until(lambda: listens(self.gate))
 
+    @contextmanager
+    def daemon(self) -> Iterator[int]:
+        """Started as a service is, for only such an nginx changes its program on the fly. The master's pid."""
+        self.configure()
+        path = self.root / "nginx.conf"
+        path.write_text(path.read_text().replace("daemon off;", "daemon on;"))
+        command = [shutil.which("nginx") or "nginx", *self._command()[1:]]  # it looks for the next one nowhere else
+        subprocess.run(command, check=True, timeout=30)
+        pid_file = self.root / "nginx.pid"
+        pid = int(until(lambda: pid_file.exists() and pid_file.read_text()))
+        try:
+            yield pid
+        finally:
+            os.kill(pid, signal.SIGTERM)
+            until(lambda: not children(pid) and not listens(self.site))
+
     def stop(self) -> None:
         self._end(signal.SIGTERM)
 
@@ -205,9 +223,7 @@ class Nginx:
         return True
 
     def workers(self) -> list[int]:
-        assert self._process is not None
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
-        return [int(pid) for pid in children.read_text().split()]
+        return children(self.pid)
 
     def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None
@@ -219,3 +235,10 @@ class Nginx:
             process.send_signal(how)
         process.wait(30)
         until(lambda: not listens(self.site))
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []

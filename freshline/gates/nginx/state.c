@@ -4,6 +4,7 @@
 
 #include "state.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -11,13 +12,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "lease.h"
 #include "siphash.h"
 
+#define HOLD_TRIES	300	/* of 10 ms */
 #define STEPS		16	/* so many moments are kept for one ttl; a rule outlives its time by one of them at most */
 
 struct freshline_state *state;
@@ -135,6 +139,48 @@ freshline_state(void)
 {
 
 	return (state);
+}
+
+/* ---- one nginx at a time ---- */
+
+/* A configuration before this one took it, by a module that may have been another file. */
+static int
+is_held(const struct stat *what)
+{
+	DIR *files = opendir("/proc/self/fd");
+	struct dirent *each;
+	struct stat found;
+	int held = 0;
+
+	if (files == NULL)
+		return (0);
+	while (!held && (each = readdir(files)) != NULL)
+		held = fstat(atoi(each->d_name), &found) == 0 && found.st_dev == what->st_dev &&
+		    found.st_ino == what->st_ino;
+	closedir(files);
+	return (held);
+}
+
+int
+freshline_hold(const char *path)
+{
+	const struct timespec pause = {0, 10000000};
+	struct stat found;
+	int file, tries;
+
+	if (stat(path, &found) == 0 && is_held(&found))
+		return (1);
+	/* Where it cannot be made no journal can be written either, which says so itself. */
+	if ((file = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600)) < 0)
+		return (1);
+	for (tries = HOLD_TRIES; flock(file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK; tries--) {
+		if (tries == 0) {
+			close(file);
+			return (0);
+		}
+		nanosleep(&pause, NULL);	/* one that is ending */
+	}
+	return (1);
 }
 
 /* ---- where it stands ---- */

@@ -121,6 +121,9 @@ end
 function M.start(config)
   for name, value in pairs(config) do memory.config[name] = value end
   memory.open()
+  if memory.C.freshline_hold(config.journal .. ".lock") == 0 then
+    error("freshline: another nginx has " .. config.journal .. "; one that runs cannot be replaced on the fly, stop it first", 0)
+  end
   if not (memory.at() and memory.sound()) then recall() end
 end
 

@@ -5,7 +5,7 @@
  */
 
 enum {
-	FRESHLINE_LAYOUT = 3,
+	FRESHLINE_LAYOUT = 4,
 	FRESHLINE_WORD = 136,		/* a log's name or a mark, and its end */
 	FRESHLINE_NAME = 48,		/* "<generation>.<position>", and its end */
 	FRESHLINE_AGES = 66,
@@ -68,6 +68,8 @@ struct freshline_answer {
 int freshline_layout(void);
 /* NULL where load_module names another file than Lua was told. */
 struct freshline_state *freshline_state(void);
+/* In the master: takes the file for all its processes, until the last has ended. 0: another nginx has it. */
+int freshline_hold(const char *path);
 /* In the master: from here on nobody gives answers, and who reads the journal stops, until there are rules anew. */
 void freshline_rename(void);
 /* With READING held: the memory holds no rules, and is the one that answers are given by. */
