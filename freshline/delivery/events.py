@@ -59,8 +59,7 @@ class Answered:
     answer: Applied | Adrift | Trouble
 
 
-@dataclass(frozen=True, slots=True)
-class FetchAnswered:
+class FetchAnswered(NamedTuple):
     position: int
     answer: Fetched | Trouble
 
@@ -69,7 +68,7 @@ class FetchAnswered:
 class FetchesAnswered:
     """Some at once: what thousands a second do is settled together."""
 
-    each: tuple[FetchAnswered, ...]
+    each: Sequence[tuple[int, Fetched | Trouble]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +150,9 @@ class Flush:
 
 @dataclass(frozen=True, slots=True)
 class Go:
-    """Have the edge fetch an object."""
+    """Have the edge fetch these objects."""
 
-    fetch: Fetch
+    fetches: tuple[Fetch, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +193,10 @@ class Above(Protocol):
         """Every parent has settled all refreshes up to here; infinite if there are none."""
         ...
 
+    def warmed(self) -> float:
+        """Every parent is done with all prefetches up to here, and perhaps with more; infinite if there are none."""
+        ...
+
     def settled(self, position: int) -> bool:
         """Every parent is done with a prefetch, well or badly."""
         ...
@@ -202,22 +205,25 @@ class Above(Protocol):
 class Places(Protocol):
     """Places at the origins, which all edges share; a plain call again."""
 
-    def take(self, host: str) -> bool:
-        """One of the domain's; false if there is none. It is given back once the fetch has ended."""
+    def take(self, host: str, most: int) -> int:
+        """As many of the domain's as there are, up to ``most``. Each is given back once its fetch has ended."""
         ...
 
 
 class Plenty:
     """Places for whoever comes."""
 
-    def take(self, host: str) -> bool:
-        return True
+    def take(self, host: str, most: int) -> int:
+        return most
 
 
 class Origin:
     """What lies above an edge without parents: it is always up to date."""
 
     def refreshed(self) -> float:
+        return float("inf")
+
+    def warmed(self) -> float:
         return float("inf")
 
     def settled(self, position: int) -> bool:

@@ -24,7 +24,8 @@ from freshline.log.base import Log
 STRETCH_ROWS = 2000  #: read, and sent to a gate, at once; up to half as many more where blocks do not fit
 KEPT_BLOCKS = 16  #: of so many rows each: edges go along nearly in step, so a few are enough
 KEPT_STRETCHES = 64  #: and of these, each where some edge stands
-KEPT_FETCHES = 256  #: less so here: each edge at its own pace, some dozen rows at a time
+FETCH_ROWS = 256  #: decoded at once, of which an edge takes up some dozens
+KEPT_FETCHES = 64  #: of so many rows each: less in step, each edge at its own pace
 
 
 class Feed:
@@ -33,7 +34,7 @@ class Feed:
         self._blocks: OrderedDict[int, Block] = OrderedDict()
         self._kept: OrderedDict[tuple[Scope, int, int], Stretch] = OrderedDict()
         self._told: OrderedDict[tuple[int, int], Commands] = OrderedDict()
-        self._fetches: OrderedDict[tuple[Scope, int, int], tuple[Fetch, ...]] = OrderedDict()
+        self._fetches: OrderedDict[tuple[int, int], list[tuple[Wish, list[Fetch]]]] = OrderedDict()
 
     def stretch(self, scope: Scope, after: int, upto: int) -> Stretch:
         """What an edge with this scope is told of ``(after, upto]``, cut off after some thousand rows."""
@@ -94,16 +95,29 @@ class Feed:
             block.add(self._log.rows(block.end, upto), upto)
         return block
 
-    def fetches(self, scope: Scope, after: int, upto: int) -> tuple[Fetch, ...]:
+    def fetches(self, scope: Scope, after: int, upto: int) -> list[Fetch]:
         """What an edge with this scope has to fetch of ``(after, upto]``."""
-        key = (scope, after, upto)
+        out: list[Fetch] = []
+        for number in range(after // FETCH_ROWS, -(-upto // FETCH_ROWS)):
+            for wish, rows in self._prefetches(number):
+                first = rows[0].position
+                if first > upto:
+                    break
+                if first + len(rows) > after + 1 and scope.takes(wish):
+                    out += rows[max(after + 1 - first, 0) : upto + 1 - first]
+        return out
+
+    def _prefetches(self, number: int) -> list[tuple[Wish, list[Fetch]]]:
+        """Those of the rows after ``number * FETCH_ROWS``, task by task, as far as the log goes now."""
+        after = number * FETCH_ROWS
+        upto = min(after + FETCH_ROWS, self._log.head)
+        key = (after, upto)
         if (known := self._fetches.get(key)) is None:
             wanted = (task for task in self._tasks(after, upto) if task.wish.kind.is_prefetch)
-            known = self._fetches[key] = tuple(
-                fetch for task in wanted if scope.takes(task.wish) for fetch in fetches(task, after, upto)
-            )
+            known = self._fetches[key] = [(task.wish, fetches(task, after, upto)) for task in wanted]
             if len(self._fetches) > KEPT_FETCHES:
                 self._fetches.popitem(last=False)
+        self._fetches.move_to_end(key)
         return known
 
 

@@ -193,10 +193,20 @@ class Parents:
         progress = self._fleet.log.progress(parent.name)
         return progress.cursor if progress else 0
 
+    def warmed(self) -> float:
+        return min(map(self._warmed, self._parents), default=float("inf"))
+
+    def _warmed(self, parent: Edge) -> int:
+        progress = self._progress(parent)
+        return progress.cursor if progress is not None and not progress.again else 0
+
     def settled(self, position: int) -> bool:
         return all(self._settled(parent, position) for parent in self._parents)
 
     def _settled(self, parent: Edge, position: int) -> bool:
-        runner = self._fleet.runners.get(parent.name)
-        progress = runner.machine.progress if runner else self._fleet.log.progress(parent.name)
+        progress = self._progress(parent)
         return progress is not None and (progress.settled(position) or progress.failure(position) is not None)
+
+    def _progress(self, parent: Edge) -> Progress | None:
+        runner = self._fleet.runners.get(parent.name)
+        return runner.machine.progress if runner else self._fleet.log.progress(parent.name)

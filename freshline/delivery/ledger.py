@@ -5,16 +5,17 @@ Part of the machine, and as pure. What is to be made durable joins what is to be
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 
-from freshline.delivery.events import Command, FetchAnswered, Settle, Stretch, Warn, When
+from freshline.delivery.events import Command, Settle, Stretch, Warn, When
 from freshline.delivery.pace import Pace
-from freshline.delivery.prefetches import Prefetches, failure, joined
+from freshline.delivery.prefetches import Owed, Prefetches, failure
 from freshline.domain.edge import Evidence, Progress
 from freshline.domain.ranges import NOTHING, Ranges
 from freshline.domain.task import Reason
-from freshline.drivers.base import Fetched
+from freshline.drivers.base import Fetched, FetchOutcome, Trouble
 
 
 @dataclass(slots=True)
@@ -48,29 +49,30 @@ class Ledger:
         warms = Ranges((warm.first, warm.last) for warm in stretch.warms)
         return rows - (warms - self.progress.done())
 
-    def fetched(self, answers: Sequence[FetchAnswered], when: When) -> None:
+    def fetched(self, answers: Sequence[tuple[int, Fetched | Trouble]], when: When) -> None:
         """Settled together, with one piece of evidence for neighbours that were answered alike."""
-        ended: list[Evidence] = []
-        for answered in answers:
-            position, answer = answered.position, answered.answer
-            if (found := self.prefetches.answered(position)) is None:
+        prefetches = self.prefetches
+        ended: list[tuple[int, float, Owed, Fetched | Trouble]] = []
+        for position, answer in answers:
+            if (found := prefetches.answered(position)) is None:
                 continue
             owed, sent = found
-            reason = failure(answer)
-            if reason is not None and self.prefetches.worth_another_try(owed, answer):
-                self.prefetches.rest(owed, when.clock + self.pace.pause_seconds(owed.tries, when.dice))
-                continue
-            self.prefetches.done(position)
-            if reason is not None:
+            if (reason := failure(answer)) is not None:
+                if prefetches.worth_another_try(owed, answer):
+                    prefetches.rest(owed, when.clock + self.pace.pause_seconds(owed.tries, when.dice))
+                    continue
                 self.fail(reason, Ranges([(position, position)]))
                 url = f"{owed.fetch.scheme}://{owed.fetch.host}{owed.fetch.target}"
                 self.out.append(Warn(f"{self.edge} did not prefetch {url}: {answer.said}"))
-            size = answer.bytes if reason is None and isinstance(answer, Fetched) else 0
-            ended.append(Evidence(self.edge, position, position, sent, when.wall, answer.said, size, owed.fetch.task))
-        if ended:
-            # In a long list a commit for every few objects would cost more than they do: some are told a moment later.
-            rows, urgent = Ranges((it.first, it.last) for it in ended), not self.prefetches.owed
-            self.end(rows, *joined(ended), urgent=urgent)
+            ended.append((position, sent, owed, answer))
+        if not ended:
+            return
+        ended.sort(key=_position)
+        prefetches.done(map(_position, ended))
+        proofs = list(_proofs(self.edge, ended, when.wall))
+        # In a long list a commit for every few objects would cost more than they do: some are told a moment later.
+        rows, urgent = Ranges((it.first, it.last) for it in proofs), not prefetches.owed
+        self.end(rows, *proofs, urgent=urgent)
 
     def grew(self, head: int, oldest: int) -> None:
         """The log is longer, or shorter at its old end: failures of rows that are gone concern nobody."""
@@ -115,3 +117,26 @@ class Ledger:
         if prefetch:
             self.prefetches.again = self.prefetches.again | (rows & self.progress.ended()) or NOTHING
         self.settle(replace(self.progress.without_failures(rows), again=self.progress.again | again))
+
+
+_position = itemgetter(0)
+
+
+def _proofs(edge: str, ended: Iterable[tuple[int, float, Owed, Fetched | Trouble]], now: float) -> Iterator[Evidence]:
+    """Neighbours of one task that were answered alike have one.
+
+    :param ended: in order: where, when it was sent, and what came of it
+    """
+    first, last, since, size, task, said = 0, -1, now, 0, 0, ""
+    for position, sent, owed, answer in ended:
+        if position != last + 1 or answer.said != said or owed.fetch.task != task:
+            if last > 0:
+                yield Evidence(edge, first, last, since, now, said, size, task)
+            first, since, size, task, said = position, sent, 0, owed.fetch.task, answer.said
+        last = position
+        if sent < since:
+            since = sent
+        if isinstance(answer, Fetched) and answer.outcome is FetchOutcome.STORED:
+            size += answer.bytes
+    if last > 0:
+        yield Evidence(edge, first, last, since, now, said, size, task)

@@ -387,7 +387,8 @@ class EdgeDelivery:
             return  # what it stored now, it would throw away
         if late := self.prefetches.take_up(self.progress):
             self.ledger.end(late)
-        self.out += map(Go, self.prefetches.ready(when, self.reached))
+        if fetches := self.prefetches.ready(when, self.reached):
+            self.out.append(Go(fetches))
 
 
 def _were_told(stretch: Stretch, answer: Applied) -> bool:

@@ -45,19 +45,23 @@ class Places:
     offered: set[str] = field(default_factory=set)
     is_open: bool = True
 
-    def take(self, host: str) -> bool:
-        if self.taken[host] >= (self.slots.each + 1) // 2:
-            return False  # when one of its own comes back it is there to see it
-        if self.slots.taken[host] >= self.slots.each:
-            self.slots.waiting.setdefault(host, {})[self.edge] = self
-            return False
-        self.taken[host] += 1
-        self.slots.taken[host] += 1
-        return True
+    def take(self, host: str, most: int = 1) -> int:
+        slots = self.slots
+        most = min(most, (slots.each + 1) // 2 - self.taken[host])
+        if most < 1:
+            return 0  # when one of its own comes back it is there to see it
+        left = slots.each - slots.taken[host]
+        if left < most:
+            slots.waiting.setdefault(host, {})[self.edge] = self
+            most = max(left, 0)
+        if most:
+            self.taken[host] += most
+            slots.taken[host] += most
+        return most
 
-    def give_back(self, host: str) -> None:
+    def give_back(self, host: str, count: int = 1) -> None:
         for counter in (self.taken, self.slots.taken):
-            counter[host] -= 1
+            counter[host] -= count
             if not counter[host]:
                 del counter[host]
         self.slots.offer(host)

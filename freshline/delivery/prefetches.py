@@ -14,19 +14,20 @@ objects holds up nobody who asks for ten, nor does an origin that hangs.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from operator import attrgetter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import islice
 
 from freshline.delivery.events import Above, Places, Plenty, Reader, Warm, When
 from freshline.domain.action import Fetch
-from freshline.domain.edge import Evidence, Progress
+from freshline.domain.edge import Progress
 from freshline.domain.ranges import NOTHING, Range, Ranges
 from freshline.domain.task import Reason
 from freshline.drivers.base import Fetched, FetchOutcome, Trouble
 
 SPANS = 64  #: of one lane; beyond, the last one covers what lies between, and is searched
 READ_ROWS = 64  #: taken up by a lane at once
+LOW_ROWS = 32  #: that wait in a lane; more are taken up before there are fewer, so that many may begin together
 HELD_ROWS = 4 * READ_ROWS  #: that a lane has taken up and not done: no more are taken up beyond
 READS = 32  #: at most in one go: others have their turn in between
 
@@ -58,7 +59,7 @@ class Lane:
 
     @property
     def is_hungry(self) -> bool:
-        return bool(self.spans) and not self.waiting and self.held < HELD_ROWS
+        return bool(self.spans) and len(self.waiting) < LOW_ROWS and self.held < HELD_ROWS
 
 
 @dataclass(slots=True, eq=False)
@@ -83,6 +84,7 @@ class Prefetches:
     busy: int = 0
     _lanes: OrderedDict[tuple[str, str], Lane] = field(default_factory=OrderedDict)  #: the next to be served first
     _hungry: dict[Lane, None] = field(default_factory=dict)
+    _waiting: dict[Lane, None] = field(default_factory=dict)  #: those in which some wait
     _busy: Counter[str] = field(default_factory=Counter)  #: under way, by account
     _resting: dict[int, Owed] = field(default_factory=dict)  #: to be tried again later
 
@@ -124,21 +126,30 @@ class Prefetches:
             self._look_after(lane)  # at the end of the line, if it has not found anything
         return Ranges(late)
 
-    def ready(self, when: When, reached: int) -> Iterator[Fetch]:
+    def ready(self, when: When, reached: int) -> tuple[Fetch, ...]:
         """Those to be begun now; they are under way from here."""
-        self._wake(when)
+        if self._resting:
+            self._wake(when)
+        out: list[Fetch] = []
+        if not self._waiting or self.busy >= 2 * self.window:
+            return ()
+        upto = min(reached, self.above.warmed())
         tried: set[Lane] = set()
         while (lane := self._next_lane(tried)) is not None:
-            owed = self._begin(lane, reached)
-            if owed is None:
+            alone = len(self._waiting) == len(tried) + 1  # and need not take turns
+            most = max(self.window - self.busy, 1) if alone else 1
+            begun = self._begin(lane, upto, reached, most)
+            if not begun:
                 tried.add(lane)
                 continue
-            owed.sent, owed.tries = when.wall, owed.tries + 1
-            self.busy += 1
-            self._busy[lane.account] += 1
+            for owed in begun:
+                owed.sent, owed.tries = when.wall, owed.tries + 1
+                out.append(owed.fetch)
+            self.busy += len(begun)
+            self._busy[lane.account] += len(begun)
             self._lanes.move_to_end((lane.account, lane.host))
             self._look_after(lane)
-            yield owed.fetch
+        return tuple(out)
 
     def next_due(self) -> float:
         """Monotonic seconds; a full window waits for an answer, not for a time."""
@@ -151,9 +162,8 @@ class Prefetches:
     def answered(self, position: int) -> tuple[Owed, float] | None:
         """The one that is no longer under way, and when it was sent; nothing if it was given up meanwhile."""
         owed = self.owed.get(position)
-        if owed is None or owed.sent is None:
+        if owed is None or (sent := owed.sent) is None:
             return None
-        sent = owed.sent
         self._end(owed)
         return owed, sent
 
@@ -175,20 +185,24 @@ class Prefetches:
     def give_up(self, rows: Ranges, *, under_way: bool = True) -> Ranges:
         """Those of the rows that are owed are so no more. What comes of a try that is under way is of no interest."""
         given = [p for p, owed in self.owed.items() if p in rows and (under_way or owed.sent is None)]
-        for position in given:
-            self.done(position)
+        self.done(given)
         self.again = self.again - rows or NOTHING
         return Ranges((position, position) for position in given)
 
-    def done(self, position: int) -> None:
-        """It has come to its end, or is given up."""
-        owed = self.owed.pop(position)
-        if owed.sent is not None:
-            self._end(owed)
-        self._resting.pop(position, None)
-        owed.lane.waiting.pop(position, None)
-        owed.lane.held -= 1
-        self._look_after(owed.lane)
+    def done(self, positions: Iterable[int]) -> None:
+        """They have come to their end, or are given up."""
+        lanes: dict[Lane, None] = {}
+        for position in positions:
+            owed = self.owed.pop(position)
+            if owed.sent is not None:
+                self._end(owed)
+            self._resting.pop(position, None)
+            lane = owed.lane
+            lane.waiting.pop(position, None)
+            lane.held -= 1
+            lanes[lane] = None
+        for lane in lanes:
+            self._look_after(lane)
 
     def _end(self, owed: Owed) -> None:
         owed.sent = None
@@ -205,6 +219,10 @@ class Prefetches:
         self._look_after(lane)
 
     def _look_after(self, lane: Lane) -> None:
+        if lane.waiting:
+            self._waiting[lane] = None
+        else:
+            self._waiting.pop(lane, None)
         if lane.is_hungry:
             self._hungry[lane] = None
         else:
@@ -219,15 +237,16 @@ class Prefetches:
         if upto < last:
             lane.spans.appendleft((upto + 1, last))
         late: list[Range] = []
+        owed, waiting, held, passed = self.owed, lane.waiting, len(self.owed), progress.passed()
         for fetch in self.reader.fetches(first - 1, upto):
             position = fetch.position
-            if fetch.host != lane.host or position in self.owed or progress.settled(position):
+            if fetch.host != lane.host or position in owed or (position <= passed and progress.settled(position)):
                 continue
-            if progress.failure(position) is not None:
+            if progress.failed and progress.failure(position) is not None:
                 late.append((position, position))
             else:
-                self.owed[position] = lane.waiting[position] = Owed(fetch, lane)
-                lane.held += 1
+                owed[position] = waiting[position] = Owed(fetch, lane)
+        lane.held += len(owed) - held
         return late
 
     def _wake(self, when: When) -> None:
@@ -256,34 +275,15 @@ class Prefetches:
                     break  # no more than its share: good enough, and those who come first have waited longest
         return best
 
-    def _begin(self, lane: Lane, reached: int) -> Owed | None:
-        """The lane's first that may be begun. Children wait for their parents, row by row."""
-        for position, owed in lane.waiting.items():
-            if position <= reached and self.above.settled(position):
-                if not self.places.take(lane.host):
-                    return None
-                del lane.waiting[position]
-                return owed
-        return None
+    def _begin(self, lane: Lane, upto: float, reached: int, most: int) -> list[Owed]:
+        """The lane's first that may be begun. Children wait for their parents, row by row.
 
-
-def joined(pieces: Iterable[Evidence]) -> Iterator[Evidence]:
-    """Neighbours of one task that were answered alike as one."""
-    run: list[Evidence] = []
-    for piece in sorted(pieces, key=attrgetter("first")):
-        if run and (run[-1].last + 1, run[-1].task, run[-1].said) != (piece.first, piece.task, piece.said):
-            yield _one(run)
-            run = []
-        run.append(piece)
-    if run:
-        yield _one(run)
-
-
-def _one(run: Sequence[Evidence]) -> Evidence:
-    if len(run) == 1:
-        return run[0]
-    sent, stored = min(each.sent for each in run), sum(each.bytes for each in run)
-    return replace(run[0], last=run[-1].last, sent=sent, bytes=stored)
+        :param upto: the parents are done with everything before, and the gate has applied it
+        """
+        may = (p for p in lane.waiting if p <= upto or (p <= reached and self.above.settled(p)))
+        positions = list(islice(may, most))
+        count = self.places.take(lane.host, len(positions)) if positions else 0
+        return [lane.waiting.pop(position) for position in positions[:count]]
 
 
 def failure(answer: Fetched | Trouble) -> Reason | None:

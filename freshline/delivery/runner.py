@@ -19,7 +19,6 @@ from freshline.delivery.events import (
     Cancelled,
     Command,
     Event,
-    FetchAnswered,
     FetchesAnswered,
     Flush,
     Go,
@@ -47,7 +46,7 @@ from freshline.domain.action import Fetch
 from freshline.domain.edge import Edge, Progress
 from freshline.domain.ranges import NOTHING, Range, Ranges
 from freshline.domain.topology import Scope
-from freshline.drivers.base import Adrift, Applied, Driver, Gate, Prompt, Trouble
+from freshline.drivers.base import Adrift, Applied, Driver, Fetched, Gate, Prompt, Trouble
 from freshline.log.base import Log
 
 logger = logging.getLogger("freshline.delivery")
@@ -268,8 +267,8 @@ class EdgeRunner:
                 mark = self._log.mark(position)
                 assert mark is not None, f"the log lost its mark of {position}"
                 self._tasks.flush(self._log.id, position, mark, self._answered)
-            case Go(fetch):
-                self._going.append(fetch)
+            case Go(fetches):
+                self._going += fetches
             case Warn(text):
                 logger.warning("%s", text)
 
@@ -339,14 +338,14 @@ def _more(before: Progress, now: Progress) -> bool:
 
 def _gathered(events: Iterable[Event]) -> Iterator[Event]:
     """The same, with the answers to fetches at one go: thousands a second may come."""
-    answers: list[FetchAnswered] = []
+    answers: list[tuple[int, Fetched | Trouble]] = []
     for each in events:
-        if isinstance(each, FetchAnswered):
-            answers.append(each)
+        if isinstance(each, FetchesAnswered):
+            answers += each.each
         else:
             yield each
     if answers:
-        yield FetchesAnswered(tuple(answers))
+        yield FetchesAnswered(answers)
 
 
 def lag(runner: EdgeRunner, log: Log) -> tuple[int, float]:

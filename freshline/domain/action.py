@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 from urllib.parse import urljoin
 
 from freshline.domain import target as targets
@@ -40,9 +41,8 @@ class Command:
     what: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Fetch:
-    """One row of a prefetch: what an edge shall go and get."""
+class Fetch(NamedTuple):
+    """One row of a prefetch: what an edge shall go and get. Thousands a second are made."""
 
     position: int
     scheme: str  #: ``http`` where the caller named none
@@ -56,12 +56,12 @@ def fetches(task: Task, after: int = 0, upto: int | None = None) -> list[Fetch]:
     """A prefetch task, row by row; only the rows of ``(after, upto]`` if these are given."""
     first = max(task.id, after + 1)
     last = task.last if upto is None else min(task.last, upto)
-    out = []
-    for position in range(first, last + 1):
-        target = targets.parse(task.wish.paths[position - task.id])
-        scheme = target.scheme or "http"
-        out.append(Fetch(position, scheme, target.domain, target.request_target(), task.wish.headers, task.id))
-    return out
+    wish = task.wish
+    paths = wish.paths[first - task.id : last - task.id + 1]
+    return [
+        Fetch(position, scheme or "http", host, target, wish.headers, task.id)
+        for position, (scheme, host, target) in enumerate(targets.asked_for(wish.domain, paths), first)
+    ]
 
 
 def onward(fetch: Fetch, status: int, location: str) -> Fetch | None:
@@ -72,7 +72,7 @@ def onward(fetch: Fetch, status: int, location: str) -> Fetch | None:
         target = targets.parse(urljoin(f"{fetch.scheme}://{fetch.host}{fetch.target}", location).partition("#")[0])
     except ValueError:  # BadTarget is one
         return None
-    there = replace(fetch, scheme=target.scheme, target=target.request_target())
+    there = fetch._replace(scheme=target.scheme, target=target.request_target())
     return there if target.domain == fetch.host and there != fetch else None
 
 

@@ -25,6 +25,7 @@ _SENDABLE = re.compile(r"[!#-;=?-\[\]_a-z~]*")  #: in a request line as it is
 #: Nearly every line there is: printable ASCII, a host in lower case, no port. All others are looked at closely.
 _USUAL = re.compile(r"(?:(https?)://)?([a-z0-9_.-]+)(/[!-\"$->@-~]*)?(?:\?([!-\"$-~]*))?")
 _USUAL_BYTES = bytes(byte for byte in range(0x21, 0x7F) if byte != 0x23)  #: after the host's slash
+_SENDABLE_BYTES = bytes(byte for byte in _USUAL_BYTES if _SENDABLE.fullmatch(chr(byte)))
 
 
 class BadTarget(ValueError):
@@ -122,6 +123,27 @@ def common_domain(lines: Sequence[str]) -> str | None:
         return None
     left = text.encode("ascii").translate(None, _USUAL_BYTES)
     return host if left == b"\n" * len(lines) else None
+
+
+def asked_for(host: str, lines: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Scheme, host and :meth:`Target.request_target` of each line, as :func:`parse` has them.
+
+    :param host: of the lines; those that are written as most are, are looked at together
+    :param lines: that were taken before
+    """
+    starts = [(scheme, f"{scheme}://{host}/" if scheme else f"{host}/") for scheme in ("http", "https", "")]
+    left = "\n".join(lines).encode("utf-8", "surrogatepass").translate(None, _SENDABLE_BYTES)
+    plain = left == b"\n" * (len(lines) - 1)
+    out = []
+    for line in lines:
+        for scheme, start in starts if plain else ():
+            if line.startswith(start):
+                out.append((scheme, host, line[len(start) - 1 :]))
+                break
+        else:
+            target = parse(line)
+            out.append((target.scheme, target.domain, target.request_target()))
+    return out
 
 
 def _usual(line: str) -> re.Match[str] | None:

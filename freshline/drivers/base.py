@@ -169,12 +169,12 @@ class Several(Protocol):
     def fetch_each_then(
         self,
         whats: Sequence[Fetch],
-        ended: Callable[[int, Fetched | Trouble], None],
+        ended: Callable[[Sequence[tuple[int, Fetched | Trouble]]], None],
         over: Callable[[Trouble | None], None],
     ) -> Asked:
         """Bring them all into the cache.
 
-        :param ended: called once for each, with its index, as soon as it has ended
+        :param ended: called with those that have ended, each once and by its index, as soon as that is known
         :param over: called once, in a later turn of the loop, unless it is given up before: with what befell all that
             ``ended`` was not called for
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from freshline.domain.action import Fetch
 from freshline.domain.edge import Edge
@@ -25,6 +26,7 @@ OUTCOMES = {
 
 AT_ONCE = 64  #: fetches in one request, at most, whatever the gate says
 ANSWER_BYTES = 16_384  #: of one fetch, at most
+ALIKE = 64  #: answers, and headers to be sent, that are kept
 
 
 class ErrandDriver(GateDriver):
@@ -61,7 +63,7 @@ class ErrandDriver(GateDriver):
     def fetch_each_then(
         self,
         whats: Sequence[Fetch],
-        ended: Callable[[int, Fetched | Trouble], None],
+        ended: Callable[[Sequence[tuple[int, Fetched | Trouble]]], None],
         over: Callable[[Trouble | None], None],
     ) -> Asked:
         answers = Answers(len(whats), ended)
@@ -75,8 +77,9 @@ class ErrandDriver(GateDriver):
 class Answers:
     """The answers to several fetches as they come in: lines, each with the number of the one that it is of."""
 
-    def __init__(self, count: int, ended: Callable[[int, Fetched | Trouble], None]) -> None:
-        self._left, self._ended = set(range(count)), ended
+    def __init__(self, count: int, ended: Callable[[Sequence[tuple[int, Fetched | Trouble]]], None]) -> None:
+        self._left = {str(at + 1): at for at in range(count)}  #: by their numbers
+        self._ended = ended
         self._begun = b""  #: of a line whose end is still to come
 
     def take(self, data: bytes) -> None:
@@ -86,16 +89,16 @@ class Answers:
         *whole, self._begun = (self._begun + data).split(b"\n")
         if len(self._begun) > ANSWER_BYTES:
             raise lines.BadLines("a line without an end")
-        for line in whole:
-            number, _, text = line.decode("ascii", "replace").partition(" ")
-            at = int(number) - 1 if lines.is_number(number) else -1
-            if at not in self._left:
-                raise lines.BadLines(f"an answer to nothing: {lines.spoken(text)!r}")
-            answer = Trouble(Fault.FAILED, lines.spoken(text)) if text.startswith("failed ") else _outcome(text)
-            if answer is None:
-                raise lines.BadLines(f"not a gate's answer: {lines.spoken(text)!r}")
-            self._left.remove(at)
-            self._ended(at, answer)
+        some: list[tuple[int, Fetched | Trouble]] = []
+        try:
+            for line in whole:
+                number, _, text = line.decode("ascii", "replace").partition(" ")
+                if (at := self._left.pop(number, None)) is None:
+                    raise lines.BadLines(f"an answer to nothing: {lines.spoken(text)!r}")
+                some.append((at, _alike(text) if len(text) <= lines.SAID_LIMIT else _answer(text)))
+        finally:
+            if some:
+                self._ended(some)
 
     def end(self, reply: Reply) -> Trouble | None:
         if reply.status != 200:
@@ -106,11 +109,16 @@ class Answers:
 
 
 def _body(verb: str, *whats: Fetch) -> bytes:
-    words = []
-    for what in whats:
-        words.append(f"{verb} {what.scheme} {what.host} {what.target}")
-        words += (f"header {_escaped(name)} {_escaped(value)}" for name, value in what.headers)
-    return "\n".join([*words, "end", ""]).encode("ascii")
+    words = [
+        f"{verb} {what.scheme} {what.host} {what.target}\n{_headers(what.headers) if what.headers else ''}"
+        for what in whats
+    ]
+    return "".join([*words, "end\n"]).encode("ascii")
+
+
+@lru_cache(maxsize=ALIKE)
+def _headers(headers: tuple[tuple[str, str], ...]) -> str:
+    return "".join(f"header {_escaped(name)} {_escaped(value)}\n" for name, value in headers)
 
 
 def _probed(reply: Reply) -> Probed | Trouble:
@@ -139,6 +147,17 @@ def _outcome(line: str) -> Fetched | None:
             return Fetched(OUTCOMES[outcome], int(status), int(size), lines.spoken(why), location)
         case _:
             return None
+
+
+def _answer(text: str) -> Fetched | Trouble:
+    """What stands behind its number."""
+    answer = Trouble(Fault.FAILED, lines.spoken(text)) if text.startswith("failed ") else _outcome(text)
+    if answer is None:
+        raise lines.BadLines(f"not a gate's answer: {lines.spoken(text)!r}")
+    return answer
+
+
+_alike = lru_cache(maxsize=ALIKE)(_answer)  #: thousands of objects come to the same
 
 
 def _said(reply: Reply) -> str:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -765,6 +766,33 @@ def test_several_fetches_are_answered_one_by_one(origin, make):
     for n in range(20):
         server.get(f"/{n}").hit(f"v{n}" * 500)
     server.get("/slow").hit("v1")
+
+
+def kept(server: Nginx, paths: list[str]) -> str | None:
+    """What a gate that fetches these says of the connection that it was asked on."""
+    at, _, port = server.gate.rpartition(":")
+    connection = HTTPConnection(at, int(port), timeout=30)
+    body = "".join(f"fetch http {SITE} {path}\n" for path in paths) + "end\n"
+    connection.request("POST", "/freshline/fetch", body, {"freshline-key": SECRET})
+    answer = connection.getresponse()
+    assert answer.read().count(b" fetched stored 200 ") == len(paths)
+    connection.close()
+    return answer.getheader("connection")
+
+
+def test_a_worker_with_several_lists_lets_go_of_a_connection(origin, make):
+    """The service makes another, which comes to a worker that has none; or one would work and the others wait."""
+    server, _ = make()
+    origin.serves("*", "v1")
+    lists = [[f"/{n}a", f"/{n}b"] for n in range(WORKERS + 1)]
+    with origin.holding("*", "headers") as held, ThreadPoolExecutor(len(lists)) as pool:
+        asked = [pool.submit(kept, server, paths) for paths in lists]
+        held.wait(2 * len(lists))
+        held.release()
+        ends = {each.result() for each in asked}
+
+    assert ends == {"keep-alive", "close"}
+    assert kept(server, ["/c", "/d"]) == "keep-alive"
 
 
 @pytest.mark.parametrize(

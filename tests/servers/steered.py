@@ -90,7 +90,7 @@ class Steered:
         async def asked() -> Trouble | None:
             assert isinstance(self.driver, Several)
             over: asyncio.Future[Trouble | None] = asyncio.get_running_loop().create_future()
-            self.driver.fetch_each_then(whats, ended, over.set_result)
+            self.driver.fetch_each_then(whats, lambda some: [ended(*each) for each in some], over.set_result)
             return await over
 
         return self.run(asked())

@@ -222,6 +222,10 @@ class SimAbove:
     def refreshed(self) -> float:
         return min((self.world.machines[parent].refreshed for parent in self.edge.parents), default=float("inf"))
 
+    def warmed(self) -> float:
+        found = [self.world.machines[parent].progress for parent in self.edge.parents]
+        return min((0 if each.again else each.cursor for each in found), default=float("inf"))
+
     def settled(self, position: int) -> bool:
         found = [self.world.machines[parent].progress for parent in self.edge.parents]
         return all(each.settled(position) or each.failure(position) is not None for each in found)
@@ -326,8 +330,9 @@ class World:
                 mark = self.log.mark(position)
                 assert mark is not None
                 self.call(edge, lambda: edge.flush(LOG, position, mark), Answered, Answered)
-            case Go(fetch):
-                self.warm(edge, fetch)
+            case Go(fetches):
+                for fetch in fetches:
+                    self.warm(edge, fetch)
             case Settle(progress, evidence):
                 life = self.life[edge.name]
                 self.excused += sum(1 for each in evidence if isinstance(each, Evidence) and "no lease" in each.said)

@@ -22,7 +22,7 @@ SAID = b"3 fetched stored 200 5 fetched\n1 fetched other 301 0 redirects to /b c
 def test_answers_are_known_as_soon_as_their_line_is(piece: int) -> None:
     """However the bytes are cut, and in whatever order they come."""
     ended: Ended = {}
-    answers = Answers(3, ended.__setitem__)
+    answers = Answers(3, ended.update)
     for at in range(0, len(SAID), piece):
         answers.take(SAID[at : at + piece])
         assert len(ended) == SAID[: at + piece].count(b"\n")
@@ -53,7 +53,7 @@ def test_what_is_no_answer_is_not_taken_for_one(said: bytes) -> None:
     """Numbers that were not asked for, twice the same, lines that are none, a line without an end."""
     ended: Ended = {}
     with pytest.raises(BadLines):
-        Answers(3, ended.__setitem__).take(said)
+        Answers(3, ended.update).take(said)
 
     assert set(ended) <= {0}
 
@@ -62,7 +62,7 @@ def test_where_a_redirect_leads_is_known_whole() -> None:
     """What is kept of the answer is short; half a location would be another one."""
     ended: Ended = {}
     there = "/" + "x" * 1000
-    Answers(1, ended.__setitem__).take(f"1 fetched other 302 0 redirects to {there}\n".encode())
+    Answers(1, ended.update).take(f"1 fetched other 302 0 redirects to {there}\n".encode())
     answer = ended[0]
 
     assert isinstance(answer, Fetched) and answer.location == there and len(answer.said) == 300
@@ -84,7 +84,7 @@ async def asked(answer: Callable[[bytes], bytes], count: int = 3) -> tuple[Ended
     whats = [Fetch(n, "http", "a.test", f"/{n}", (("x-n", f"{n} %"),)) for n in range(count)]
     async with server:
         over: asyncio.Future[Trouble | None] = asyncio.get_running_loop().create_future()
-        driver.fetch_each_then(whats, ended.__setitem__, over.set_result)
+        driver.fetch_each_then(whats, ended.update, over.set_result)
         trouble = await over
         await driver.close()
     return ended, trouble

@@ -63,7 +63,7 @@ class Warming:
         self.busy.remove(fetch)
         self.places.give_back(fetch.host)
         assert self.prefetches.answered(fetch.position)
-        self.prefetches.done(fetch.position)
+        self.prefetches.done([fetch.position])
         self.progress = Progress(ahead=self.progress.ahead | Ranges([(fetch.position, fetch.position)]))
         self.done.append(self.account(fetch))
 

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import pytest
 
@@ -189,12 +188,12 @@ class Many(Scripted):
     def fetch_each_then(
         self,
         whats: Sequence[Fetch],
-        ended: Callable[[int, Fetched | Trouble], None],
+        ended: Callable[[Sequence[tuple[int, Fetched | Trouble]]], None],
         over: Callable[[Trouble | None], None],
     ) -> Asked:
         self.asked.append([what.target for what in whats])
         for number, what in enumerate(whats):
-            self.ended[what.target] = partial(ended, number)
+            self.ended[what.target] = lambda answer, number=number: ended([(number, answer)])  # type: ignore[misc]
         return Given([], "")
 
     async def fetch(self, what: Fetch) -> Fetched:
@@ -206,25 +205,58 @@ STORED = Fetched(FetchOutcome.STORED, 200, 1, "stored")
 
 
 async def test_what_begins_together_is_asked_for_together_and_ends_by_itself() -> None:
-    """One that is slow holds up neither what is settled of the others, nor what is next."""
+    """In two requests by turns. One that is slow holds up neither what is settled of the others, nor what is next."""
     log, gate = MemoryLog(), Many()
     task = run(log, gate, origins=OriginSlots(each=16))
-    urls = tuple(f"http://a.test/{n}" for n in range(12))
+    urls = tuple(f"http://a.test/{n}" for n in range(16))
     await log.append([Wish("1", "a.test", "g", Kind.PRELOAD, urls)], now=time.time())
     await until(lambda: gate.asked)
-    assert gate.asked == [[f"/{n}" for n in range(8)]], "an edge has half of the places at an origin"
+    assert gate.asked == [["/0", "/1", "/2", "/3"], ["/4", "/5", "/6", "/7"]], "an edge has half of an origin's places"
+
+    for n in (5, 6, 4, 7):
+        gate.ended[f"/{n}"](STORED)
+    await until(lambda: len(gate.asked) == 3)
+    assert gate.asked[2] == ["/8", "/9", "/10", "/11"], "as many as ended"
 
     for n in (1, 2, 3):
         gate.ended[f"/{n}"](STORED)
-    await until(lambda: len(gate.asked) == 2)
-    assert gate.asked[1] == ["/8", "/9", "/10"]
-    await until(lambda: log.progress("e").ahead == Ranges([(2, 4)]))
+    await until(lambda: len(gate.asked) == 4)
+    assert gate.asked[3] == ["/12", "/13", "/14"]
+    await until(lambda: log.progress("e").ahead == Ranges([(2, 8)]))
 
     gate.ended["/1"](STORED)  # said twice, it counts once
-    gate.ended["/4"](Trouble(Fault.FAILED, "failed it broke"))
-    await until(lambda: len(gate.asked) == 3 or gate.held)
-    again = gate.held[0].target if gate.held else gate.asked[2][0]
-    assert again in ("/11", "/4")
+    gate.ended["/8"](Trouble(Fault.FAILED, "failed it broke"))
+    await until(lambda: len(gate.asked) == 5 or gate.held)
+    again = gate.held[0].target if gate.held else gate.asked[4][0]
+    assert again in ("/15", "/8")
+    task.cancel()
+
+
+async def test_a_gate_that_takes_one_at_a_time_is_asked_for_one_at_a_time() -> None:
+    """Its driver could do more."""
+    log, gate = MemoryLog(), Many()
+    gate.fetches_at_once = 1
+    task = run(log, gate)
+    urls = tuple(f"http://a.test/{n}" for n in range(9))
+    await log.append([Wish("1", "a.test", "g", Kind.PRELOAD, urls)], now=time.time())
+    await until(lambda: (progress := log.progress("e")) is not None and progress.cursor == 9)
+
+    assert not gate.asked and len(gate.held) == 9
+    task.cancel()
+
+
+@pytest.mark.parametrize(("length", "most"), [(1, 16), (3_000, 5), (30_000, 1)])
+async def test_a_request_is_no_longer_than_a_gate_reads(length: int, most: int) -> None:
+    """Objects that are asked for with long headers are fewer to a request."""
+    log, gate = MemoryLog(), Many()
+    task = run(log, gate, origins=OriginSlots(each=64))
+    wish = Wish(
+        "1", "a.test", "g", Kind.PRELOAD, tuple(f"http://a.test/{n}" for n in range(32)), (), (("X", "y" * length),)
+    )
+    await log.append([wish], now=time.time())
+    await until(lambda: len(gate.held) + sum(map(len, gate.asked)) == 32)
+
+    assert max(map(len, gate.asked), default=1) == most
     task.cancel()
 
 
@@ -337,6 +369,9 @@ class Stuck:
     """Parents that get nowhere."""
 
     def refreshed(self) -> float:
+        return 0.0
+
+    def warmed(self) -> float:
         return 0.0
 
     def settled(self, position: int) -> bool:

@@ -422,6 +422,14 @@ freshline_leave(struct freshline_party *party)
 	leave(party);
 }
 
+void
+freshline_last(void *request)
+{
+	ngx_http_request_t *r = request;
+
+	r->keepalive = 0;
+}
+
 const struct freshline_visit *
 freshline_next(struct freshline_party *party)
 {

@@ -5,6 +5,7 @@ local visit = require "freshline.visit"
 local M = {}
 local TOGETHER_SECONDS = 0.001   -- answers that follow one another so closely leave as one piece
 local format, gsub, concat = string.format, string.gsub, table.concat
+local at_work = 0            -- lists that this worker is at
 
 function M.line(outcome, status, bytes, why)
   return format("fetched %s %d %d %s\n", outcome, status, bytes, gsub(why, "[^ -~]", " "))
@@ -19,14 +20,18 @@ local function answer_to(object, come)
   return M.line(outcome, status, bytes, why)
 end
 
--- Each of the objects by itself; `say` gets the answers, some lines at a time, and whether these are the last. Returns when
--- all have been said.
-function M.each(objects, say)
+-- A worker that is at several lists while others may have none. Connections come to whoever is awake and idle, so one that
+-- is made anew now comes to another.
+local function crowded() return at_work > 1 and ngx.worker.count() > 1 end
+
+local function each(objects, say)
   local lines, left, waiting = {}, #objects, false
   local function tell()
     local text = concat(lines)
     lines = {}
-    if text ~= "" then say(text, left == 0) end
+    if text == "" then return end
+    if not ngx.headers_sent and crowded() then visit.last() end
+    say(text, left == 0)
   end
   local function add(number, line)
     lines[#lines + 1] = number .. " " .. line
@@ -70,6 +75,15 @@ function M.each(objects, say)
   if party then party:leave() end
   for _, thread in ipairs(threads) do ngx.thread.wait(thread) end
   tell()
+end
+
+-- Each of the objects by itself; `say` gets the answers, some lines at a time, and whether these are the last. Returns when
+-- all have been said.
+function M.each(objects, say)
+  at_work = at_work + 1
+  local done, why = pcall(each, objects, say)
+  at_work = at_work - 1
+  if not done then error(why, 0) end
 end
 
 return M

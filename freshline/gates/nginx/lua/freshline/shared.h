@@ -5,7 +5,7 @@
  */
 
 enum {
-	FRESHLINE_LAYOUT = 4,
+	FRESHLINE_LAYOUT = 5,
 	FRESHLINE_WORD = 136,		/* a log's name or a mark, and its end */
 	FRESHLINE_NAME = 48,		/* "<generation>.<position>", and its end */
 	FRESHLINE_AGES = 66,
@@ -152,3 +152,5 @@ const struct freshline_visit *freshline_next(struct freshline_party *party);
 /* How long until one of them has said nothing for so long. 0: one has, and counts as ended. */
 double freshline_patience(struct freshline_party *party, double most_ms);
 void freshline_leave(struct freshline_party *party);
+/* The connection that a request came on ends with its answer, which must not have begun. */
+void freshline_last(void *request);

@@ -54,6 +54,9 @@ function Party:next()
   end
 end
 
+-- The connection that is asked on ends with the answer.
+function M.last() memory.C.freshline_last(get_request()) end
+
 function Party:leave()
   memory.C.freshline_leave(self.party)
   self.party = nil
