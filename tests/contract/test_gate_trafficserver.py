@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from freshline.domain.action import Fetch, Verb
-from freshline.drivers.base import Applied, Fetched, FetchOutcome, Lapse, Presence
+from freshline.drivers.base import Applied, Fetched, FetchOutcome, Lapse, Presence, Trouble
 from tests.servers.base import SITE, free_port, send, until
 from tests.servers.origin import Origin
 from tests.servers.steered import Steered
@@ -307,6 +307,94 @@ def test_a_large_object_is_prefetched_whole(origin, serving):
     assert (fetched.outcome, fetched.bytes) == (FetchOutcome.STORED, 100_000_000)
     seen = send(cache.edge.site, "HEAD", "/big", {"Host": SITE})
     assert (seen.status, seen.headers["content-length"]) == (200, "100000000")
+
+
+KEEPS_INSIDE = {"http.keepalive_internal_vc": 1}
+
+
+@pytest.mark.parametrize("records", [{}, KEEPS_INSIDE, {**KEEPS_INSIDE, "http.keep_alive_enabled_in": 0}])
+def test_several_prefetches_are_answered_one_by_one(origin, serving, records):
+    """Each as soon as it has ended, asked for once, whether the server keeps connections from inside or not."""
+    cache, log = serving(records=records)
+    paths = [f"/{n}" for n in range(20)]
+    for n, path in enumerate(paths):
+        origin.serves(path, f"v{n}" * 500, chunked=n % 2 == 1)
+    origin.serves("/slow", "v1")
+    origin.serves("/gone", "no", status=404)
+    origin.serves("/broken", "no", status=503, age=None)
+    wanted = [Fetch(0, "http", SITE, path) for path in ("/slow", *paths, "/gone", "/broken")]
+    answers: dict[int, Fetched | Trouble] = {}
+    assert log.status() and log.driver.fetches_at_once >= len(wanted)
+    for _ in range(3):
+        answers.clear()
+        with origin.holding("/slow", "body") as held, ThreadPoolExecutor() as pool:
+            asked = pool.submit(log.fetch_each, wanted, answers.__setitem__)
+            until(lambda: answers.keys() >= set(range(1, 23)))
+            assert {answers[at].outcome for at in range(1, 21)} == {FetchOutcome.STORED}
+            assert (answers[21].outcome, answers[21].status) == (FetchOutcome.OTHER, 404)
+            assert (answers[22].outcome, answers[22].status) == (FetchOutcome.ORIGIN_STATUS, 503)
+            held.release()
+            assert asked.result() is None
+        assert answers[0].outcome is FetchOutcome.STORED
+
+    assert all(origin.asked(path) == 1 for path in (*paths, "/slow"))
+    for path in paths:
+        origin.refuses(path)
+        cache.get(path).hit(f"v{path[1:]}" * 500)
+
+
+@pytest.mark.parametrize(
+    ("headers", "records"),
+    [
+        ({"Age": "4000"}, {}),
+        ({}, {"http.cache.when_to_revalidate": 2}),
+        ({}, {"http.cache.guaranteed_max_lifetime": 0}),
+        ({}, {"cache.max_doc_size": 10_000}),
+    ],
+)
+def test_what_no_visitor_would_find_is_not_stored(origin, serving, headers, records):
+    """Old as it came, to be asked about each time, or let go of as it was written: it is not taken for there."""
+    cache, log = serving(records=records)
+    origin.serves("/a", "v1" * 50_000, headers=headers)
+
+    assert log.fetch("/a").outcome is not FetchOutcome.STORED
+    assert cache.get("/a").cache != "HIT"
+
+
+@pytest.mark.parametrize("remap", ["map / {to} @action=deny @method=head\n", "map / {to}\n"])
+def test_a_variant_is_looked_for_itself(origin, serving, remap):
+    """What varies is stored when the variant that was asked for is, also by a site that answers no HEAD."""
+    cache, log = serving(remap=remap.format(to=f"http://{origin.address}/"))
+    for language in ("de", "en"):
+        origin.serves("/a", language, headers={"Vary": "Accept-Language"})
+        wanted = Fetch(0, "http", SITE, "/a", (("Accept-Language", language),))
+        assert log.run(log.driver.fetch(wanted)).outcome is FetchOutcome.STORED
+    origin.refuses("/a")
+
+    for language in ("de", "en"):
+        cache.get("/a", headers={"Accept-Language": language}).hit(language)
+
+
+def test_a_server_that_goes_leaves_no_prefetch_unanswered(origin, serving):
+    """Killed while it fetches, it is trouble; what is asked for again afterwards is stored."""
+    cache, log = serving()
+    origin.serves("/quick", "v1")
+    origin.serves("/slow", "v1")
+    wanted = [Fetch(0, "http", SITE, path) for path in ("/quick", "/slow")]
+    answers: dict[int, Fetched | Trouble] = {}
+    log.status()
+    with origin.holding("/slow", "body") as held, ThreadPoolExecutor() as pool:
+        asked = pool.submit(log.fetch_each, wanted, answers.__setitem__)
+        until(lambda: 0 in answers)
+        cache.kill()
+        assert isinstance(asked.result(), Trouble)
+        held.release()
+    assert 1 not in answers
+    cache.start()
+    log.catch_up()
+
+    assert log.fetch("/slow").outcome is FetchOutcome.STORED
+    cache.get("/slow").hit("v1")
 
 
 # The disk

@@ -18,6 +18,8 @@ from freshline.gates.build import Missing, bundle, kept, program, run
 
 HERE = Path(__file__).parent
 SOURCES = (
+    HERE / "lanes.c",
+    HERE / "peek.c",
     HERE / "plugin.c",
     HERE / "trips.c",
     *(path for path in core.SOURCES if path.name != "flights.c"),
@@ -26,6 +28,8 @@ SOURCES = (
     *core.PATTERN_SOURCES,
 )
 HEADERS = (
+    HERE / "lanes.h",
+    HERE / "peek.h",
     HERE / "plugin.h",
     *(path for path in core.HEADERS if path.name != "flights.h"),
     *core.DISK_HEADERS,

@@ -35,18 +35,20 @@
 #include "gate.h"
 #include "lease.h"
 #include "pattern.h"
+#include "peek.h"
 
 #define PLUGIN		"freshline"
 #define STAMP		"@freshline-stamp"	/* no name of a header's on any wire: the server neither reads nor writes it */
 #define WATCH_MS	500	/* between two looks whether the settings have changed */
 #define TAGS_SIZE	16384	/* bytes of tags of one object; one with more is covered by every tag */
 #define LABEL_SIZE	64	/* of a stamp, written */
+#define FETCHES		64	/* that one request may ask for */
 #define NAME_SIZE	65536	/* bytes of a URL; a longer one has no name, and is fetched whenever anything is newer */
 
 static TSCont hooks;
 
 /* What is known of a transaction: of each the stamp of what it may fetch, in two words; of few more than that. */
-static int life_index, position_index, visit_index;
+static int life_index, position_index, visit_index, lane_index;
 _Static_assert(sizeof(void *) >= sizeof(uint64_t), "a stamp is kept in two pointers");
 
 /* Where the numbers of responses begin: elsewhere each time, so that none comes again. */
@@ -57,8 +59,9 @@ struct visit {
 	int passing;		/* began without a lease */
 	int refused;
 	int ours;
-	int64_t id;		/* of a trip */
-	struct found found;	/* by it */
+	int64_t id;		/* of a round */
+	TSCacheKey key;		/* under which there was nothing; or NULL */
+	int64_t length;		/* of what will be there */
 };
 
 /* ---- settings ---- */
@@ -383,20 +386,18 @@ new_visit(TSHttpTxn txn)
 
 	if (v != NULL) {
 		TSUserArgSet(txn, visit_index, v);
-		TSHttpTxnHookAdd(txn, TS_HTTP_SEND_RESPONSE_HDR_HOOK, hooks);
 		TSHttpTxnHookAdd(txn, TS_HTTP_TXN_CLOSE_HOOK, hooks);
 	}
 	return (v);
 }
 
-static struct stamp
+static void
 take_stamp(TSHttpTxn txn)
 {
 	struct stamp stamp = rules_stamp();
 
 	TSUserArgSet(txn, life_index, (void *)(uintptr_t)stamp.life);
 	TSUserArgSet(txn, position_index, (void *)(uintptr_t)stamp.position);
-	return (stamp);
 }
 
 /* A life of 0: it took none. */
@@ -441,21 +442,23 @@ length_of(TSMBuffer buffer, TSMLoc headers)
 	return (length);
 }
 
-/* Which round it is for. Nobody else sees the header. */
+/* Of the lane that it came by. Nobody else sees the header, nor is it taken from anybody else. */
 static int64_t
-take_round(TSHttpTxn txn)
+take_number(TSHttpTxn txn)
 {
+	TSHttpSsn session = TSHttpTxnSsnGet(txn);
+	int64_t id = (intptr_t)TSUserArgGet(session, lane_index);
 	TSMBuffer buffer;
 	TSMLoc headers, field;
-	int64_t id = 0;
 
-	if (TSHttpTxnClientReqGet(txn, &buffer, &headers) != TS_SUCCESS)
-		return (0);
-	field = TSMimeHdrFieldFind(buffer, headers, ROUND, sizeof ROUND - 1);
+	if (id != 0 || TSHttpTxnClientReqGet(txn, &buffer, &headers) != TS_SUCCESS)
+		return (id);
+	field = TSMimeHdrFieldFind(buffer, headers, LANE, sizeof LANE - 1);
 	if (field != TS_NULL_MLOC) {
 		id = TSMimeHdrFieldValueInt64Get(buffer, headers, field, -1);
 		TSHandleMLocRelease(buffer, headers, field);
-		remove_all(buffer, headers, ROUND, sizeof ROUND - 1);
+		remove_all(buffer, headers, LANE, sizeof LANE - 1);
+		TSUserArgSet(session, lane_index, (void *)(intptr_t)id);
 	}
 	TSHandleMLocRelease(buffer, TS_NULL_MLOC, headers);
 	return (id);
@@ -471,8 +474,8 @@ on_request(TSHttpTxn txn)
 		if ((v = new_visit(txn)) == NULL)
 			return (TS_EVENT_HTTP_ERROR);
 		v->ours = 1;
-		v->id = take_round(txn);
-		return (TS_EVENT_HTTP_CONTINUE);
+		v->id = take_number(txn);
+		return (round_began(v->id) ? TS_EVENT_HTTP_CONTINUE : TS_EVENT_HTTP_ERROR);
 	}
 	if (!lease_lapsed())
 		return (TS_EVENT_HTTP_CONTINUE);
@@ -481,8 +484,10 @@ on_request(TSHttpTxn txn)
 		v->passing = 1;
 		return (TS_EVENT_HTTP_CONTINUE);
 	}
-	if (v != NULL)
+	if (v != NULL) {
 		v->refused = 1;
+		TSHttpTxnHookAdd(txn, TS_HTTP_SEND_RESPONSE_HDR_HOOK, hooks);
+	}
 	TSHttpTxnStatusSet(txn, TS_HTTP_STATUS_SERVICE_UNAVAILABLE);
 	return (TS_EVENT_HTTP_ERROR);
 }
@@ -525,14 +530,15 @@ static TSEvent
 on_lookup(TSHttpTxn txn)
 {
 	struct visit *v = TSUserArgGet(txn, visit_index);
-	/* Before the object is judged: of what comes later it must know nothing. */
-	struct stamp stamp = take_stamp(txn);
-	struct found *found = v != NULL && v->ours ? &v->found : NULL;
+	struct found room, *found = v != NULL && v->ours ? &room : NULL;
 	enum verdict verdict;
-	int lookup;
+	int lookup = TS_CACHE_LOOKUP_SKIPPED;
 
-	if (found != NULL)
-		*found = (struct found){.what = NOTHING, .length = -1};
+	take_stamp(txn);	/* before the object is judged: of what comes later it must know nothing */
+	if (found != NULL) {
+		found->what = NOTHING;
+		found->location[0] = '\0';
+	}
 	if (TSHttpTxnCacheLookupStatusGet(txn, &lookup) == TS_SUCCESS &&
 	    (lookup == TS_CACHE_LOOKUP_HIT_FRESH || lookup == TS_CACHE_LOOKUP_HIT_STALE)) {
 		verdict = v != NULL && v->passing ? GONE : look_at(txn, lookup == TS_CACHE_LOOKUP_HIT_FRESH, found);
@@ -544,10 +550,12 @@ on_lookup(TSHttpTxn txn)
 			TSHttpTxnConfigIntSet(txn, TS_CONFIG_HTTP_CACHE_MAX_STALE_AGE, -1);
 		}
 	}
-	if (found != NULL && !trip_looked(v->id, found, stamp)) {
+	if (found != NULL && !round_looked(v->id, found)) {
 		TSHttpTxnStatusSet(txn, TS_HTTP_STATUS_GATEWAY_TIMEOUT);
 		return (TS_EVENT_HTTP_ERROR);
 	}
+	if (found != NULL && lookup == TS_CACHE_LOOKUP_MISS && v->key == NULL)
+		v->key = peek_absent(txn);
 	return (TS_EVENT_HTTP_CONTINUE);
 }
 
@@ -577,8 +585,9 @@ on_response(TSHttpTxn txn)
 			TSHttpTxnServerRespNoStoreSet(txn, 1);
 	}
 	if (v != NULL && v->ours) {
+		v->length = v->key == NULL ? -1 : peek_length(txn, buffer, headers);
 		read_location(buffer, headers, location);
-		trip_heard(v->id, (int)TSHttpHdrStatusGet(buffer, headers), TSHttpTxnIsCacheable(txn, NULL, NULL) != 0,
+		round_heard(v->id, (int)TSHttpHdrStatusGet(buffer, headers), TSHttpTxnIsCacheable(txn, NULL, NULL) != 0,
 		    location);
 	}
 	TSHandleMLocRelease(buffer, TS_NULL_MLOC, headers);
@@ -591,22 +600,53 @@ on_answer(TSHttpTxn txn)
 	TSMBuffer buffer;
 	TSMLoc headers;
 
-	if (v == NULL || TSHttpTxnClientRespGet(txn, &buffer, &headers) != TS_SUCCESS)
+	if (v == NULL || !v->refused || TSHttpTxnClientRespGet(txn, &buffer, &headers) != TS_SUCCESS)
 		return;
-	if (v->refused)
-		set_header(buffer, headers, "Retry-After", 11, "1");
-	if (v->ours)
-		trip_answered(v->id, (int)TSHttpHdrStatusGet(buffer, headers), TSHttpTxnServerStateGet(txn));
+	set_header(buffer, headers, "Retry-After", 11, "1");
 	TSHandleMLocRelease(buffer, TS_NULL_MLOC, headers);
+}
+
+static int
+status_told(TSHttpTxn txn)
+{
+	TSMBuffer buffer;
+	TSMLoc headers;
+	int status;
+
+	if (TSHttpTxnClientRespGet(txn, &buffer, &headers) != TS_SUCCESS)
+		return (0);
+	status = (int)TSHttpHdrStatusGet(buffer, headers);
+	TSHandleMLocRelease(buffer, TS_NULL_MLOC, headers);
+	return (status);
+}
+
+/* Whether what it fetched is known to be in the cache now. */
+static bool
+is_there(TSHttpTxn txn, const struct visit *v, int status)
+{
+
+	if (v->key == NULL)
+		return (false);
+	if (status == TS_HTTP_STATUS_OK && v->length >= 0)
+		return (peek_there(txn, v->key, v->length) && rules_none_newer(stamp_of(txn)));
+	TSCacheKeyDestroy(v->key);
+	return (false);
 }
 
 static void
 on_close(TSHttpTxn txn)
 {
 	struct visit *v = TSUserArgGet(txn, visit_index);
+	int status;
+	bool there;
 
 	if (v == NULL)
 		return;
+	if (v->ours) {
+		status = status_told(txn);
+		there = is_there(txn, v, status);
+		round_closed(v->id, status, TSHttpTxnServerStateGet(txn), there ? v->length : -1);
+	}
 	TSUserArgSet(txn, visit_index, NULL);
 	free(v);
 }
@@ -706,6 +746,7 @@ TSPluginInit(int argc, const char *argv[])
 		return;
 	}
 	gate_start("trafficserver", &pcre2_patterns, &disk_keeper);
+	gate_takes_fetches(FETCHES);
 	trips_start((unsigned)settings.fetch_seconds);
 	use_settings(&settings);
 	first_serial = rules_other_life();
@@ -713,7 +754,7 @@ TSPluginInit(int argc, const char *argv[])
 		TSEmergency("[" PLUGIN "] journal %s: %s", settings.journal, why);
 		return;
 	}
-	door = (struct door){settings.gate, secret, trip_begin, 1};
+	door = (struct door){settings.gate, secret, trips_begin, FETCHES};
 	if ((why = door_open(&door)) != NULL) {
 		TSEmergency("[" PLUGIN "] gate %s: %s", settings.gate, why);
 		return;
@@ -724,8 +765,9 @@ TSPluginInit(int argc, const char *argv[])
 	}
 	if (TSUserArgIndexReserve(TS_USER_ARGS_TXN, PLUGIN, "what freshline knows of a visit", &visit_index) != TS_SUCCESS ||
 	    TSUserArgIndexReserve(TS_USER_ARGS_TXN, PLUGIN "-life", "a stamp's life", &life_index) != TS_SUCCESS ||
-	    TSUserArgIndexReserve(TS_USER_ARGS_TXN, PLUGIN "-position", "its position", &position_index) != TS_SUCCESS) {
-		TSEmergency("[" PLUGIN "] too many plugins that keep something with each transaction");
+	    TSUserArgIndexReserve(TS_USER_ARGS_TXN, PLUGIN "-position", "its position", &position_index) != TS_SUCCESS ||
+	    TSUserArgIndexReserve(TS_USER_ARGS_SSN, PLUGIN "-lane", "the lane it is of", &lane_index) != TS_SUCCESS) {
+		TSEmergency("[" PLUGIN "] too many plugins that keep something with each transaction or session");
 		return;
 	}
 	hooks = TSContCreate(on_hook, NULL);

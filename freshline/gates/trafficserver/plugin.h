@@ -1,5 +1,5 @@
 /*
- * What the two halves of the plugin know of each other: visits (plugin.c) and errands (trips.c).
+ * What the parts of the plugin know of each other: visits (plugin.c), rounds (lanes.c) and errands (trips.c).
  */
 
 #ifndef FRESHLINE_PLUGIN_H
@@ -12,7 +12,7 @@
 #include "errand.h"
 
 #define TAG	"freshline"		/* of the transactions that are ours */
-#define ROUND	"freshline-round"	/* their header that says for which round of which trip they are */
+#define LANE	"freshline-lane"	/* header of the first of a connection: its lane's number */
 
 #define LOCATION 1000			/* bytes of one, with the end; what is longer is as good as none */
 
@@ -29,15 +29,17 @@ struct found {
 void trips_start(unsigned fetch_seconds);
 void trips_set_seconds(unsigned fetch_seconds);
 
-/* Takes the errand on, and answers it some time. */
-void trip_begin(struct errand *errand);
+/* Takes the errands on, those of a list, and answers each some time. */
+void trips_begin(struct errand *errands);
 
 /*
- * From the hooks of a transaction of ours. The first says whether it should go on: a probe never does, and a fetch of
- * what is there neither.
+ * From the hooks of a transaction of ours. The first two say whether it should go on: a probe never does beyond its
+ * lookup, and a fetch of what is there neither.
  */
-bool trip_looked(int64_t id, const struct found *found, struct stamp begun);
-void trip_heard(int64_t id, int status, bool cacheable, const char *location);	/* the origin's headers */
-void trip_answered(int64_t id, int status, TSServerState state);
+bool round_began(int64_t id);
+bool round_looked(int64_t id, const struct found *found);
+void round_heard(int64_t id, int status, bool cacheable, const char *location);	/* the origin's headers */
+/* What it brought is written by now, or lost. `stored`: it is known to be there, and so long; or -1. */
+void round_closed(int64_t id, int status, TSServerState state, int64_t stored);
 
 #endif
