@@ -16,7 +16,21 @@ from freshline.gates import LAPSES, core, fill
 from freshline.gates.build import Missing, bundle, kept, program, run
 
 HERE = Path(__file__).parent
-PARTS = ("settings", "keep", "duty", "epoch", "tags", "door", "learn", "visit", "listen")
+PARTS = (
+    "settings",
+    "keep",
+    "duty",
+    "epoch",
+    "tags",
+    "door",
+    "learn",
+    "visit",
+    "exchange",
+    "hear",
+    "object",
+    "peek",
+    "listen",
+)
 SOURCES = (
     *(HERE / f"{name}.c" for name in ("main", *PARTS)),
     *(path for path in core.SOURCES if path.name != "flights.c"),
@@ -48,6 +62,15 @@ _SECRET = re.compile(r"[!#-~]{16,256}\Z")
 _PATH = re.compile(r"/[A-Za-z0-9._~+=@,/-]{1,4000}\Z")
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})\Z")
 _LOOPBACK = re.compile(r"(?:127(?:\.[0-9]{1,3}){3}|\[::1\]):[0-9]{1,5}\Z")
+
+_PEEK = """
+# Whether an object is there, the helper asks by datagrams, too, which cost Squid least. Nobody from elsewhere may.
+udp_incoming_address {host}
+icp_port {port}
+acl freshline_near src 127.0.0.0/8
+icp_access allow freshline_near
+log_icp_queries off
+"""
 
 _REFUSE = """
 # lapse refuse: who has no key, as there is no lease, is refused, so that a load balancer moves on.
@@ -101,14 +124,17 @@ def render(settings: Settings) -> dict[str, str]:
         raise ValueError(f"fetch_seconds {s.fetch_seconds}: at least one, at most a day")
     if s.lapse not in LAPSES:
         raise ValueError(f"lapse {s.lapse!r} is none of {', '.join(LAPSES)}")
+    door_host, _, door_port = s.door.rpartition(":")
     values = {
         "HELPER": s.helper,
         "SETTINGS": f"{s.home.rstrip('/')}/gate.conf",
         "CONCURRENCY": str(CONCURRENCY),
         "DOOR": s.door,
-        "DOORPORT": s.door.rpartition(":")[2],
+        "DOORPORT": door_port,
         "EXTRAS": "" if s.lapse == "serve" else "%lp",  # who asks matters where a visitor may lack a lease
         "TOKEN": token(s.secret),
+        # Datagrams to ::1 can come from nowhere else than ::1, which Squid takes for itself.
+        "PEEK": "" if s.door.startswith("[") else _PEEK.format(host=door_host, port=door_port),
         "LAPSE": _REFUSE.format(refused=f"{TO_ROOT}{s.home.rstrip('/')}/refused.html") if s.lapse == "refuse" else "",
     }
     text = (HERE / "squid.conf").read_text("utf-8")

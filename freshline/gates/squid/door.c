@@ -9,13 +9,14 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
-#include <time.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "keep.h"
@@ -32,13 +33,15 @@
 #define IDLE_MS		300000	/* between two requests of who has */
 #define BODY_MS		30000	/* without a byte of the body */
 #define LINGER_MS	1000	/* for what a refused request still sends */
+#define SEND_SECONDS	30	/* for who does not read its answer */
 
 static _Atomic unsigned open_now;
 
 struct caller {
 	int fd;
 	int known;		/* has shown the secret */
-	int door;		/* our connection to Squid for what it asks, or -1 */
+	struct doors doors;	/* to Squid, for what it asks */
+	int told;		/* of an answer in pieces: 1: its head, 2: its end */
 	char head[HEAD_SIZE + 1];
 	size_t size;		/* bytes read, of the head and what follows it */
 };
@@ -47,15 +50,6 @@ struct request {
 	const char *method, *target, *lease, *length;
 	int known, close, chunked;
 };
-
-static uint64_t
-now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return ((uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000);
-}
 
 /* Bytes read; 0 at the end, after an error, or when there is nothing for so long. */
 static size_t
@@ -185,6 +179,28 @@ reply(const struct caller *c, const struct answer *answer, int close, int clock,
 	return (send_all(c->fd, head, (size_t)n) && (head_only || send_all(c->fd, answer->text, size)));
 }
 
+/* For visit_fetch(): some of the answers to several fetches, sent as one piece. */
+static int
+send_piece(void *whom, const char *lines, size_t size, int last)
+{
+	static const char head[] = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ntransfer-encoding: chunked\r\n\r\n";
+	struct caller *c = whom;
+	char *piece;
+	int n, done;
+
+	if (size == 0)
+		n = asprintf(&piece, "%s0\r\n\r\n", c->told ? "" : head);
+	else
+		n = asprintf(&piece, "%s%zx\r\n%.*s\r\n%s", c->told ? "" : head, size, (int)size, lines,
+		    last ? "0\r\n\r\n" : "");
+	if (n < 0)
+		return (0);
+	done = send_all(c->fd, piece, (size_t)n);
+	free(piece);
+	c->told = done && last ? 2 : 1;
+	return (done);
+}
+
 static struct answer
 say(int status, const char *text)
 {
@@ -216,8 +232,9 @@ route_of(const struct request *r)
 }
 
 static struct answer
-carry_out(enum route route, const struct request *r, char *body, size_t size, int *door)
+carry_out(enum route route, const struct request *r, char *body, size_t size, struct caller *c)
 {
+	struct hearer hearer = {send_piece, c};
 
 	switch (route) {
 	case STATUS:
@@ -227,9 +244,9 @@ carry_out(enum route route, const struct request *r, char *body, size_t size, in
 	case FLUSH:
 		return (keep_flush(body, size, r->lease));
 	case PROBE:
-		return (visit_probe(body, size, door));
+		return (visit_probe(body, size, &c->doors));
 	case FETCH:
-		return (visit_fetch(body, size, door));
+		return (visit_fetch(body, size, &c->doors, &hearer));
 	default:
 		return (say(404, ""));
 	}
@@ -296,12 +313,16 @@ serve_one(struct caller *c)
 			free(body);
 			return (0);
 		}
-		answer = carry_out(route, &r, body, size, &c->door);
+		c->told = 0;
+		answer = carry_out(route, &r, body, size, c);
 		free(body);
 	}
 	if (!consumed)
 		r.close = 1;
-	done = reply(c, &answer, r.close, answer.status == 200 && route <= FLUSH, fresh && strcmp(r.method, "HEAD") == 0);
+	if (answer.status == 0)		/* it was told in pieces */
+		done = c->told == 2;
+	else
+		done = reply(c, &answer, r.close, answer.status == 200 && route <= FLUSH, fresh && strcmp(r.method, "HEAD") == 0);
 	free(answer.text);
 	if (r.close && done) {
 		(void)shutdown(c->fd, SHUT_WR);
@@ -316,13 +337,15 @@ serve_one(struct caller *c)
 static void *
 serve(void *with)
 {
+	const struct sched_param none = {0};
 	struct caller *c = with;
 
+	/* As main.c: who wakes at once hears Squid's answers one by one. */
+	(void)sched_setscheduler(0, SCHED_BATCH, &none);
 	while (serve_one(c))
 		;
 	close(c->fd);
-	if (c->door >= 0)
-		close(c->door);
+	doors_close(&c->doors);
 	free(c);
 	atomic_fetch_sub(&open_now, 1);
 	return (NULL);
@@ -331,6 +354,7 @@ serve(void *with)
 static void *
 run(void *unused)
 {
+	const struct timeval patience = {.tv_sec = SEND_SECONDS};
 	int listener = listen_on(settings.gate), fd, on = 1;
 	pthread_attr_t attributes;
 	struct caller *c;
@@ -354,8 +378,9 @@ run(void *unused)
 		}
 		/* An answer is sent in two parts: without this the second waits until the first is acknowledged, 40 ms. */
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+		(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
 		c->fd = fd;
-		c->door = -1;
+		doors_open(&c->doors);
 		atomic_fetch_add(&open_now, 1);
 		if (pthread_create(&thread, &attributes, serve, c) != 0) {
 			close(fd);

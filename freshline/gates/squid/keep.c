@@ -19,6 +19,7 @@
 #include "pattern.h"
 #include "record.h"
 #include "settings.h"
+#include "visit.h"
 
 #define FOR_EVER	(UINT64_MAX / 2)
 #define NAME_SIZE	4200
@@ -169,6 +170,7 @@ keep_start(void)
 
 	duty_start(leave);
 	gate_start("squid", &pcre2_patterns, &keeper);
+	gate_takes_fetches(VISITS);
 	lease_set_lapse(settings.lapse);
 	rules_bounds(RULES_CAP_LIMIT, FOR_EVER);
 	epoch_start(settings.tags);

@@ -20,7 +20,7 @@
 #include "settings.h"
 #include "tags.h"
 
-#define LINE_SIZE	(1u << 20)	/* of the longest line: three headers, percent-encoded */
+#define LINE_SIZE	(1u << 20)	/* of the longest line: four headers, percent-encoded */
 #define EPOCH_SIZE	100
 #define FIELDS		3
 #define ROUND		65536		/* bytes handed over at once: the answers fit the socket while nobody reads them */
@@ -131,6 +131,7 @@ static const char *
 learn(struct slice line)
 {
 	struct slice tags[TAGS_EACH];
+	struct slice vary;
 	struct epoch epoch;
 	size_t n = 0;
 	int i;
@@ -139,7 +140,12 @@ learn(struct slice line)
 		return (" ERR\n");
 	for (i = 0; i < FIELDS; i++)
 		n = read_tags(field(&line), tags, n);
-	return (epoch_learn(&epoch, tags, n) ? " ERR freshline_learned=1\n" : " ERR freshline_learned=no\n");
+	vary = field(&line);
+	if (!epoch_learn(&epoch, tags, n))
+		return (" ERR freshline_learned=no\n");
+	if (vary.size != 1 || *vary.at != '-')
+		return (" ERR freshline_learned=1 freshline_varies=1\n");
+	return (" ERR freshline_learned=1\n");
 }
 
 static void *

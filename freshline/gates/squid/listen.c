@@ -5,11 +5,9 @@
 #include "listen.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -110,31 +108,22 @@ listen_end(void)
 }
 
 int
-connect_to(const char *address, int seconds)
+connect_begin(const char *address)
 {
 	struct addrinfo *found = look_up(address, 0);
 	const int on = 1;
-	struct pollfd poll_fd;
-	socklen_t size = sizeof(int);
-	int fd, failed = 0;
+	int fd;
 
 	if (found == NULL)
 		return (-1);
 	fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd >= 0 && connect(fd, found->ai_addr, found->ai_addrlen) != 0) {
-		poll_fd = (struct pollfd){.fd = fd, .events = POLLOUT};
-		failed = errno != EINPROGRESS || poll(&poll_fd, 1, seconds * 1000) != 1 ||
-		    getsockopt(fd, SOL_SOCKET, SO_ERROR, &failed, &size) != 0 || failed != 0;
+	if (fd >= 0 && connect(fd, found->ai_addr, found->ai_addrlen) != 0 && errno != EINPROGRESS) {
+		close(fd);
+		fd = -1;
 	}
 	freeaddrinfo(found);
-	if (fd >= 0 && failed) {
-		close(fd);
-		return (-1);
-	}
-	if (fd >= 0) {
-		fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+	if (fd >= 0)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	}
 	return (fd);
 }
 

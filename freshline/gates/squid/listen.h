@@ -14,8 +14,8 @@ int listen_keep(int fd);
 /* Ends every one of them, so that another process can have the addresses. */
 void listen_end(void);
 
-/* A connection to host:port, or -1. */
-int connect_to(const char *address, int seconds);
+/* A connection to host:port that is being made, not to be waited for; or -1. */
+int connect_begin(const char *address);
 
 /* Equal, in a time that tells nothing of `secret`. */
 int same(const char *given, size_t size, const char *secret);
