@@ -1,0 +1,1 @@
+"""What the floors in docs/performance.md are made of."""
