@@ -3,12 +3,16 @@
 A **position** is a row's place in the log: the first row ever is 1, and the number only grows. A task covers one
 unbroken run of positions, and its id is the first of them. So one number orders everything: rows, tasks, the cursor of
 an edge and the stamp on a cached object.
+
+These values are made by the thousand, and none holds another that could hold it: so they are cheap ones, which the
+garbage collector need not look at.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import Struct
 
 
 class Kind(StrEnum):
@@ -47,8 +51,7 @@ class Reason(StrEnum):
 Audience = tuple[str, str, bool]  #: group, area, parents only
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(Struct, frozen=True, gc=False):
     """A task before it has a place in the log."""
 
     account: str
@@ -67,13 +70,12 @@ class Wish:
         return self.group, self.area, self.parents_only
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Struct, frozen=True, gc=False):
     """A wish the log has made durable."""
 
     id: int  #: position of its first row
     created: int  #: Unix seconds; never goes back along the log, whatever the clock did
-    wish: Wish = field(repr=False)
+    wish: Wish
 
     @property
     def last(self) -> int:
@@ -81,8 +83,7 @@ class Task:
         return self.id + len(self.wish.paths) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(Struct, frozen=True, gc=False):
     """Neighbouring rows, of however many tasks, that differ in their paths and in nothing else."""
 
     first: int  #: position
@@ -93,8 +94,7 @@ class Rows:
         return self.first + len(self.wish.paths) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True, gc=False):
     """One line of a task, as the query operations list it. The other lines may be a thousand, and are not looked at."""
 
     position: int

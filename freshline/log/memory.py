@@ -9,7 +9,8 @@ import secrets
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from freshline.domain.edge import Evidence, Gone, Progress
 from freshline.domain.task import Row, Rows, Task, Wish

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from freshline.domain.edge import Evidence, Gone, Progress
@@ -21,6 +21,26 @@ from freshline.log.statements import DAY_SECONDS, statements
 from freshline.log.view import Day, Kept, View
 
 DAYS = "SELECT head, day, first, digested FROM meta LEFT JOIN day ORDER BY day DESC"
+
+
+class _Look:
+    """A view, for as long as the context lasts. Not a generator: that costs as much as the transaction."""
+
+    __slots__ = ("_reading",)
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    def __enter__(self) -> View:
+        self._reading._db.execute("BEGIN")
+        try:
+            return self._reading._seen()
+        except BaseException:
+            self._reading._db.execute("COMMIT")
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self._reading._db.execute("COMMIT")
 
 
 class Reading:
@@ -148,14 +168,12 @@ class Reading:
         """Nothing past this is shown; ``None``: show what is there."""
         return None
 
-    @contextmanager
-    def _view(self) -> Iterator[View]:
-        db = self._db
-        db.execute("BEGIN")
-        try:
-            yield View(db, self._kept, *self._days())
-        finally:
-            db.execute("COMMIT")
+    def _view(self) -> _Look:
+        return _Look(self)
+
+    def _seen(self) -> View:
+        """In a transaction that has begun."""
+        return View(self._db, self._kept, *self._days())
 
     def _days(self) -> tuple[int, list[Day]]:
         """The head, and the days up to it."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from msgspec import Struct
 
 from freshline.domain.progress import COMPLETE, RowState
 from freshline.domain.task import Audience, Kind, Task
@@ -25,34 +27,33 @@ TOLD_ROWS = 16_384  #: in whole answers, about a quarter of that
 AsOf = tuple[int, Topology]  #: how far edges were (``Log.moved``), and which there were
 
 
-@dataclass(slots=True)
-class Kept:
+class Kept(Struct, gc=False):  # there are thousands, which the collector would look at each time it looks at all
     """A task, and its rows as they were made last; none were yet where there are no states."""
 
     task: Task
     last: int  #: position of its last row
     audience: Audience
-    states: list[RowState] = field(default_factory=list)
-    items: list[Item] = field(default_factory=list)
+    states: Sequence[RowState] = ()
+    items: list[Item] | None = None
     complete: bool = False  #: all of them
 
     def rows(self, standing: Standing) -> list[Item]:
         """Every row in its state. Not to be changed by whoever gets them."""
-        task = self.task
+        task, items = self.task, self.items
         if standing.is_complete(task.id, self.last):
-            if not self.complete:
-                self.items = [row(task.id, task.created, task.wish.kind, path, COMPLETE) for path in task.wish.paths]
-                self.states, self.complete = [COMPLETE] * len(self.items), True
-            return self.items
+            if items is None or not self.complete:
+                items = [row(task.id, task.created, task.wish.kind, path, COMPLETE) for path in task.wish.paths]
+                self.items, self.states, self.complete = items, [COMPLETE] * len(items), True
+            return items
         stretches = States(standing, task.id, self.last)
         states = [stretches.at(position) for position in range(task.id, self.last + 1)]
-        before: list[RowState | None] = [*self.states] or [None] * len(states)
-        self.items = self.items or [Item()] * len(states)
+        before: Sequence[RowState | None] = self.states or [None] * len(states)
+        items = self.items = items or [Item()] * len(states)
         for at, state in enumerate(states):
             if state != before[at]:
-                self.items[at] = row(task.id, task.created, task.wish.kind, task.wish.paths[at], state)
+                items[at] = row(task.id, task.created, task.wish.kind, task.wish.paths[at], state)
         self.states, self.complete = states, all(state is COMPLETE for state in states)
-        return self.items
+        return items
 
 
 @dataclass(slots=True)
@@ -109,27 +110,35 @@ class Shown:
         known, oldest = self._kept, self._log.oldest
         found = [known.get(id_) for id_ in ids]
         if None in found:
-            found = self._fetch(ids)
+            found = self._fetch(ids, found)
         elif self._rows > KEPT_ROWS // 2:  # before that, nobody is near the end that goes first
             for id_ in ids:
                 known.move_to_end(id_)
         return [kept for kept in found if kept is not None and kept.task.id >= oldest]
 
-    def _fetch(self, ids: Sequence[int]) -> list[Kept | None]:
-        at_hand = {id_: kept for id_ in ids if (kept := self._kept.get(id_)) is not None}
-        tasks = self._log.tasks([id_ for id_ in ids if id_ not in at_hand])
-        fetched = [Kept(task, task.last, task.wish.audience) for task in tasks if task is not None]
-        at_hand |= {kept.task.id: kept for kept in fetched}
+    def _fetch(self, ids: Sequence[int], found: list[Kept | None]) -> list[Kept | None]:
+        """What is not at hand, from the log.
+
+        :param found: of each id, in their order, what is
+        """
+        missing = [at for at, kept in enumerate(found) if kept is None]
+        fetched: list[Kept] = []
+        for at, task in zip(missing, self._log.tasks([ids[at] for at in missing]), strict=True):
+            if task is not None:
+                found[at] = kept = Kept(task, task.last, task.wish.audience)
+                fetched.append(kept)
         self._keep(fetched)
-        return [at_hand.get(id_) for id_ in ids]
+        return found
 
     def _keep(self, found: Sequence[Kept]) -> None:
+        known, rows = self._kept, self._rows
         for kept in found:
-            self._kept[kept.task.id] = kept
-            self._rows += len(kept.task.wish.paths)
-        while self._rows > KEPT_ROWS and len(self._kept) > 1:
-            _, oldest = self._kept.popitem(last=False)
-            self._rows -= len(oldest.task.wish.paths)
+            if known.setdefault(kept.task.id, kept) is kept:
+                rows += len(kept.task.wish.paths)
+        while rows > KEPT_ROWS and len(known) > 1:
+            _, oldest = known.popitem(last=False)
+            rows -= len(oldest.task.wish.paths)
+        self._rows = rows
 
 
 def row(task: int, created: int, kind: Kind, path: str, state: RowState) -> Item:

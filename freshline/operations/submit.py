@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 import re2
+from msgspec.structs import replace
 
 from freshline.access.throttle import Draw
 from freshline.domain import target

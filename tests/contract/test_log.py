@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -109,14 +110,17 @@ async def test_rows_are_those_of_the_tasks(log: Log) -> None:
             for _ in range(dice.randint(1, 5))
         ]
         for task in await log.append(wishes, now=NOON):
-            rows += ((task.id + at, replace(task.wish, paths=(path,))) for at, path in enumerate(task.wish.paths))
+            rows += (
+                (task.id + at, msgspec.structs.replace(task.wish, paths=(path,)))
+                for at, path in enumerate(task.wish.paths)
+            )
 
     for _ in range(60):
         after, upto = sorted(dice.choices(range(log.head + 100), k=2))
         found = log.rows(after, upto)
 
         assert [
-            (alike.first + at, replace(alike.wish, paths=(path,)))
+            (alike.first + at, msgspec.structs.replace(alike.wish, paths=(path,)))
             for alike in found
             for at, path in enumerate(alike.wish.paths)
         ] == rows[after:upto]
@@ -576,7 +580,9 @@ def test_where_rows_are_placed(tmp_path: Path, steps: list[tuple[str, str, str, 
             now = 0
             for account, domain, group, next_day in steps:
                 now += 86_400 * next_day
-                await log.append([replace(wish("/a", "/b", account=account, domain=domain), group=group)], now=now)
+                await log.append(
+                    [msgspec.structs.replace(wish("/a", "/b", account=account, domain=domain), group=group)], now=now
+                )
             await log.drop_before(now - 86_400)
         for task in memory.read(0, 1000):
             for log in (memory, sqlite):
