@@ -1,25 +1,24 @@
-"""Some dozen rows of the log as one blob, with all that is said of them: what a page shows is unpacked, and no more.
+"""Some dozen rows of the log as one blob, with all that is said of them.
 
-A chunk says of its rows which tasks they are of, when those were made, and what they have in common with others: their
-shape, by its number, because ten thousand tasks in a row are of a few hundred shapes. A task may begin before its
-chunk, and end after it.
+A chunk is a few frames (:mod:`freshline.log.press`): what a page shows is unpacked, and no more. It says of its rows
+which tasks they are of, when those were made, and what they have in common with others: their shape, by its number,
+because ten thousand tasks in a row are of a few hundred shapes. A task may begin before its chunk or frame, and end
+after it.
 """
 
 from __future__ import annotations
 
-import threading
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
-import zstandard
 
 from freshline.domain.ranges import Range
 from freshline.domain.task import Kind, Wish
+from freshline.log.press import CHUNK_ROWS, FRAME_ROWS, Press
 
-CHUNK_ROWS = 56  #: of URLs with fifty letters five chunks fill a page of the file
-LEVEL = 1  #: of compression; those up to 6 save two percent more
+PART_BYTES = 512  #: what Python takes for rows that were unpacked together
 ROW_BYTES = 128  #: what Python takes for a row beside the letters of its path
 
 
@@ -81,49 +80,72 @@ class Laid:
         self.shapes += chunk.shapes[skip:]
         self.created += chunk.created[skip:]
 
-    def chunks(self, first: int) -> Iterator[tuple[int, int, int, bytes]]:
-        """As they are stored: first position, number of rows, when the first row's task was made, the rest."""
+    def chunks(self, first: int, press: Press) -> Iterator[tuple[int, int, int, bytes]]:
+        """As they are stored: last position, number of rows, when the first row's task was made, the rest."""
         for begin in range(0, len(self.paths), CHUNK_ROWS):
             end = min(begin + CHUNK_ROWS, len(self.paths))
-            at, last = bisect_left(self.ends, begin + 1), bisect_left(self.ends, end)
-            created, shapes = self.created[at], self.shapes[at : last + 1]
-            ends = [min(each, end) - begin for each in self.ends[at : last + 1]]
-            ages = [each - created for each in self.created[at : last + 1]]
-            packed = _Packed(
-                self.paths[begin:end],
-                begin - (self.ends[at - 1] if at else 0),
-                self.ends[last] - end,
-                [] if len(ends) == end - begin else ends,
-                shapes[:1] if shapes.count(shapes[0]) == len(shapes) else shapes,
-                ages if ages[-1] else [],
-            )
-            yield first + begin, end - begin, created, _zstd.press(msgspec.msgpack.encode(packed))
+            at, last = self._tasks(begin, end)
+            created, rows = self.created[at], end - begin
+            if press.knows and 2 * (last - at + 1) >= rows:
+                rows = FRAME_ROWS
+            yield first + end - 1, end - begin, created, press.fold(self._frames(begin, end, rows, created), rows)
+
+    def frames(self) -> list[bytes]:
+        """What a dictionary is to be learned from."""
+        return self._frames(0, len(self.paths), FRAME_ROWS, self.created[0])
+
+    def _frames(self, begin: int, end: int, rows: int, created: int) -> list[bytes]:
+        return [self._packed(row, min(row + rows, end), created) for row in range(begin, end, rows)]
+
+    def _packed(self, begin: int, end: int, created: int) -> bytes:
+        at, last = self._tasks(begin, end)
+        shapes = self.shapes[at : last + 1]
+        ends = [min(each, end) - begin for each in self.ends[at : last + 1]]
+        ages = [each - created for each in self.created[at : last + 1]]
+        packed = _Packed(
+            self.paths[begin:end],
+            begin - (self.ends[at - 1] if at else 0),
+            self.ends[last] - end,
+            [] if len(ends) == end - begin else ends,
+            shapes[:1] if shapes.count(shapes[0]) == len(shapes) else shapes,
+            ages if ages[-1] else [],  # time never goes back along the log
+        )
+        return _encode(packed)
+
+    def _tasks(self, begin: int, end: int) -> tuple[int, int]:
+        """The first and the last that have any of some rows."""
+        return bisect_left(self.ends, begin + 1), bisect_left(self.ends, end)
 
 
-class _Packed(msgspec.Struct, array_like=True):
+class _Packed(msgspec.Struct, array_like=True, gc=False):
+    """A frame."""
+
     paths: list[str]
-    before: int  #: rows that the first task has before this chunk
+    before: int  #: rows that the first task has before this frame
     after: int  #: and the last one after it
-    ends: list[int]  #: of each task, in rows of the chunk; none where each is of one row
+    ends: list[int]  #: of each task, in rows of the frame; none where each is of one row
     shapes: list[int]  #: of each task; one where all are alike
-    ages: list[int]  #: seconds from the first task to each; none where all were made in the same
+    ages: list[int]  #: seconds from the chunk's first task to each; none where all were made in the same
 
 
 class Chunk:
-    """Unpacked. Its tasks are known by their place in it, counted from 0."""
+    """Unpacked, or one frame of it. Its tasks are known by their place in it, counted from 0."""
 
     __slots__ = ("_begun", "_columns", "_packed", "after", "before", "bytes", "first", "last", "paths")
 
-    def __init__(self, first: int, created: int, blob: bytes) -> None:
-        raw = _zstd.unpress(blob)
-        packed = _decode(raw)
-        rows = len(packed.paths)
-        self.first, self.last = first, first + rows - 1
-        self.paths = packed.paths
+    def __init__(self, first: int, created: int, *frames: bytes) -> None:
+        """
+        :param first: position of the first row
+        :param created: when the task of the first row of the stored chunk was made
+        :param frames: neighbours
+        """
+        packed = _decode(frames[0]) if len(frames) == 1 else _joined([_decode(frame) for frame in frames])
+        self.paths = paths = packed.paths
+        self.first, self.last = first, first + len(paths) - 1
         self.before, self.after = packed.before, packed.after
         self._packed, self._begun = packed, created
         self._columns: tuple[list[int], list[int], list[int]] | None = None
-        self.bytes = len(raw) + ROW_BYTES * rows  #: that it takes unpacked, more or less
+        self.bytes = PART_BYTES + sum(map(len, frames)) + ROW_BYTES * len(paths)  #: that it takes, more or less
 
     def __len__(self) -> int:
         """How many tasks it has any rows of."""
@@ -176,18 +198,41 @@ class Chunk:
             first, last = self.first + place - (0 if place else self.before), self.first + place
         return first, last + self.after if place == len(self) - 1 else last
 
+    def single(self, position: int) -> tuple[str, int, int] | None:
+        """Path, shape and time of the task that has this row and no other, if there is one."""
+        packed, at = self._packed, position - self.first
+        if packed.ends or (packed.before and not at) or (packed.after and position == self.last):
+            return None
+        shapes, ages = packed.shapes, packed.ages
+        created = self._begun + ages[at] if ages else self._begun
+        return self.paths[at], shapes[at] if len(shapes) > 1 else shapes[0], created
+
     def path(self, position: int) -> str:
         return self.paths[position - self.first]
 
 
-class _Zstd(threading.local):
-    """A thread may not use another's; to make one anew takes longer than a chunk."""
+def _joined(frames: Sequence[_Packed]) -> _Packed:
+    paths: list[str] = []
+    ends: list[int] = []
+    shapes: list[int] = []
+    ages: list[int] = []
+    for frame in frames:
+        begun, rows = len(paths), len(frame.paths)
+        tasks = len(frame.ends) or rows
+        more = frame.ends or range(1, rows + 1)
+        same = bool(begun and frame.before)  # the first one is the last of the frame before
+        if same:
+            ends[-1] = begun + more[0]
+        ends += [begun + end for end in more[same:]]
+        shapes += (frame.shapes if len(frame.shapes) == tasks else frame.shapes * tasks)[same:]
+        ages += (frame.ages or [0] * tasks)[same:]
+        paths += frame.paths
+    one_each = len(ends) == len(paths)
+    return _Packed(
+        paths, frames[0].before, frames[-1].after, [] if one_each else ends, shapes, ages if ages[-1] else []
+    )
 
-    def __init__(self) -> None:
-        self.press = zstandard.ZstdCompressor(level=LEVEL).compress
-        self.unpress = zstandard.ZstdDecompressor().decompress
 
-
-_zstd = _Zstd()
+_encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Packed).decode
 _decode_shape = msgspec.msgpack.Decoder(Shape).decode

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from freshline.log.chunk import Chunk, Laid
+from freshline.log.press import Press
 from freshline.log.segment import ANY_DOMAIN, Segment
 from freshline.log.statements import Statements, statements
 
@@ -93,15 +94,17 @@ class Merging:
         whole = Segment.joined(parts)
         span = (whole.first, whole.last)
         laid = Laid()
-        for first, created, packed in db.execute(sql["chunks"], span):
-            laid.take(Chunk(first, created, packed))
+        known = db.execute(sql["dictionary"]).fetchone()
+        press = Press(*known or ())
+        for last, count, created, packed in db.execute(sql["chunks"], span):
+            laid.take(Chunk(last - count + 1, created, *press.frames(packed, count)))
         assert len(laid.paths) == whole.rows, "a segment and its chunks differ"
         db.execute(sql["drop_segments"], span)
         db.execute(sql["drop_heads"], span)
         db.execute(sql["drop_chunks"], span)
         db.execute(sql["insert_segment"], span)
         db.execute(sql["insert_head"], (whole.first, whole.encode()))
-        db.executemany(sql["insert_chunk"], laid.chunks(whole.first))
+        db.executemany(sql["insert_chunk"], laid.chunks(whole.first, press))
         for key, (count, share) in whole.shares(self._any_of).items():
             (before,) = db.execute(sql["before"], (key, *span)).fetchone()
             db.execute(sql["drop_parts"], (key, *span))

@@ -94,7 +94,7 @@ class Reading:
 
     def tasks(self, ids: Sequence[int]) -> list[Task | None]:
         with self._view() as view:
-            return [_task(view, id_) for id_ in ids]
+            return [view.task(id_) if view.holds(id_) else None for id_ in ids]
 
     def find(self, query: Query) -> Page:
         tail = self._tail() if query.path is not None else None  # before the snapshot: see Store.publish
@@ -186,14 +186,6 @@ class Reading:
                 days.append(Day(number, first, last, digested, statements(number)))
                 last = first - 1
         return head, days[::-1]
-
-
-def _task(view: View, id_: int) -> Task | None:
-    if not view.holds(id_):
-        return None
-    chunk = view.chunk_at(id_, alone=True)
-    place = chunk.place(id_)
-    return view.task(chunk, place) if chunk.span(place)[0] == id_ else None
 
 
 def read_placed(db: sqlite3.Connection) -> dict[str, dict[str, Placed]]:

@@ -24,7 +24,7 @@ from freshline.log.statements import script
 from freshline.log.view import Day, Recent
 from freshline.log.writer import Writer
 
-VERSION = 8  #: of the schema
+VERSION = 9  #: of the schema
 CHECKPOINT_PAGES = 4_000  #: the write-ahead log is folded into the file when it is this long
 MARKS_KEPT = 1_024  #: of the positions asked for last
 MOMENTS_KEPT = 1_024  #: likewise, of seconds

@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from importlib.resources import files
 
 DAY_SECONDS = 86_400
-TABLES = ("segment", "head", "chunk", "moment", "shape", "part", "run", "digest", "proof")
+TABLES = ("segment", "head", "chunk", "moment", "dictionary", "shape", "part", "run", "digest", "proof")
 
 
 def script(name: str) -> str:

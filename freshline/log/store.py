@@ -17,10 +17,11 @@ from freshline.domain.edge import Progress
 from freshline.domain.task import Kind, Task
 from freshline.log import cursors
 from freshline.log.base import Overspent, Placed
-from freshline.log.chunk import Laid, Shape
+from freshline.log.chunk import Chunk, Laid, Shape
 from freshline.log.digest import TAIL_ROWS, Tail, blob_id
 from freshline.log.group import Append, Drop, Forget, Group, Op, Settle
 from freshline.log.merging import SEGMENT_ROWS
+from freshline.log.press import Press, learn
 from freshline.log.proofs import Proofs
 from freshline.log.reading import read_placed
 from freshline.log.segment import ANY_DOMAIN, Segment
@@ -30,6 +31,7 @@ from freshline.log.wide import execute_wide
 UPDATE_EDGES = """
 WITH new (id, progress) AS (VALUES {rows}) UPDATE edge SET progress = new.progress FROM new WHERE edge.id = new.id
 """
+LEARNED_CHUNKS = 80  #: what a dictionary is learned from: more take longer and make no better one
 SHAPES_KNOWN = 4_096  #: of the newest day; one that was forgotten is written again
 QUOTA_SLACK_DAYS = 1  #: an account's day may begin up to 14 hours before or after ours
 
@@ -42,6 +44,7 @@ class _Today:
     first: int
     sql: Statements
     proofs: Proofs
+    press: Press
     counts: dict[int, int] = field(default_factory=dict)  #: rows so far by key id
     shapes: dict[Shape, int] = field(default_factory=dict)  #: their numbers
 
@@ -215,6 +218,8 @@ class Store:
             self._store_tail(self._today, self._tail)
             self._tail = Tail(self._today.first, self._tail.end)
             group.stored = True
+            if not self._today.press.knows:
+                self._learn(self._today, self._today)
         if group.tasks:
             self._db.execute("UPDATE meta SET head = ?, created = ?", (self._head, self._created))
         self._db.executemany("INSERT INTO placed VALUES (?, ?, ?, ?)", group.placed)
@@ -245,18 +250,35 @@ class Store:
         self._write_segment(bundle)
 
     def _begin_day(self, number: int, first: int) -> None:
-        if self._today is not None:
-            self._store_tail(self._today, self._tail)
+        before = self._today
+        if before is not None:
+            self._store_tail(before, self._tail)
         self._db.execute("INSERT INTO day VALUES (?, ?, ?, ?)", (number, first, first - 1, first - 1))
         sql = statements(number)
         for statement in sql.create.split(";"):
             self._db.execute(statement)
         self._today = self._day(number, first)
         self._tail = Tail(first, first - 1)
+        if before is not None and before.press.knows:  # else it was a short one
+            self._learn(before, self._today)
 
     def _day(self, number: int, first: int) -> _Today:
         sql = statements(number)
-        return _Today(number, first, sql, Proofs(self._db, sql))
+        known = self._db.execute(sql["dictionary"]).fetchone()
+        return _Today(number, first, sql, Proofs(self._db, sql), Press(*known or ()))
+
+    def _learn(self, of: _Today, today: _Today) -> None:
+        """Compress what comes with a dictionary.
+
+        :param of: whose newest rows it is learned from
+        """
+        frames: list[bytes] = []
+        for last, count, created, packed in self._db.execute(of.sql["newest_chunks"], (LEARNED_CHUNKS,)):
+            chunk = Chunk(last - count + 1, created, *of.press.frames(packed, count))
+            frames += Laid(chunk.paths, chunk.ends, chunk.shapes, chunk.created).frames()
+        dictionary = learn(frames)
+        self._db.execute(today.sql["insert_dictionary"], (dictionary,))
+        today.press = Press(dictionary)
 
     def _write_segment(self, tasks: list[Task]) -> None:
         assert self._today is not None
@@ -272,7 +294,7 @@ class Store:
         segment = Segment.of(tasks[0].id, sizes, secrets.token_hex(4))
         self._db.execute(sql["insert_segment"], (segment.first, segment.last))
         self._db.execute(sql["insert_head"], (segment.first, segment.encode()))
-        self._db.executemany(sql["insert_chunk"], laid.chunks(segment.first))
+        self._db.executemany(sql["insert_chunk"], laid.chunks(segment.first, today.press))
         self._db.executemany(sql["insert_moment"], moments.items())
         parts = []
         for key, (count, share) in segment.shares(self._any.__getitem__).items():

@@ -18,16 +18,20 @@ from freshline.domain.ranges import Range
 from freshline.domain.task import Kind, Row, Rows, Task
 from freshline.log.chunk import Chunk, Shape
 from freshline.log.digest import Tail
+from freshline.log.press import PLAIN, Press, is_plain, rows_together
 from freshline.log.segment import ANY_DOMAIN, Segment
 from freshline.log.statements import Statements
 
 CHUNKS_KEPT_BYTES = 12 << 20
 NEW_ROWS = 1 << 17  #: of the newest, callers ask for one beside the other; of older ones for one here and one there
 SEGMENTS_KEPT = 256
+PRESSES_KEPT = 8  #: one a day
 SHAPES_KEPT = 8_192
 COUNTS_KEPT = 2_048
 UPTO_KEPT = 4_096
 BITS_KEPT = 1_024  #: of some kilobyte at most, where segments are not of one long task
+
+Stored = tuple[int, int, int, bytes]  #: a chunk: last position, number of rows, when it was begun, the rest
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -65,6 +69,8 @@ class Kept:
     chunks: Recent[tuple[int, int], Chunk] = field(
         default_factory=lambda: Recent(CHUNKS_KEPT_BYTES, lambda chunk: chunk.bytes)
     )
+    #: By the number of their day, and its first position.
+    presses: Recent[tuple[int, int], Press] = field(default_factory=lambda: Recent(PRESSES_KEPT))
     segments: Recent[Range, Segment] = field(default_factory=lambda: Recent(SEGMENTS_KEPT))
     #: By the first position of their day, and their number.
     shapes: Recent[tuple[int, int], Shape] = field(default_factory=lambda: Recent(SHAPES_KEPT))
@@ -95,7 +101,8 @@ class View:
         self.kept = kept
         self._firsts = [day.first for day in days]
         self._span = (0, -1)  #: of the segment looked at last
-        self._chunk: Chunk | None = None  #: looked at last
+        self._stored: Stored | None = None  #: looked at last
+        self._chunk: Chunk | None = None  #: likewise
 
     @property
     def oldest(self) -> int:
@@ -124,24 +131,57 @@ class View:
         return segment
 
     def chunk_at(self, position: int, *, alone: bool = False) -> Chunk:
-        """The chunk that holds a position.
+        """The frame that holds a position, or the chunk.
 
-        :param alone: a row is wanted here and one there. Such a chunk is kept only where it is new; else it would cost
+        :param alone: a row is wanted here and one there. Such a one is kept only where it is new; else it would cost
             more to push another one out, which nobody has touched for long, than to unpack it again
         """
         chunk = self._chunk
         if chunk is not None and chunk.first <= position <= chunk.last:
             return chunk
-        first, count, created, packed = self.db.execute(self.day_of(position).sql["chunk_at"], (position,)).fetchone()
-        chunk = self.kept.chunks.get((first, count))
+        last, count, created, packed = self._stored_at(position)
+        first, rows = last - count + 1, rows_together(packed, count)
+        at = (position - first) // rows
+        begin = first + at * rows
+        held = begin, min(rows, last - begin + 1)
+        chunk = self.kept.chunks.get(held)
         if chunk is None:
-            chunk = Chunk(first, created, packed)
+            chunk = Chunk(begin, created, self._press(position, packed).frame(packed, count, at))
             if not alone or position > self.head - NEW_ROWS:
-                self.kept.chunks.put((first, count), chunk)
+                self.kept.chunks.put(held, chunk)
         self._chunk = chunk
         return chunk
 
-    def task(self, chunk: Chunk, place: int) -> Task:
+    def _stored_at(self, position: int) -> Stored:
+        """The chunk that holds a position, as it is stored."""
+        stored = self._stored
+        if stored is None or not stored[0] - stored[1] < position <= stored[0]:
+            sql = self.day_of(position).sql
+            stored = self._stored = self.db.execute(sql["chunk_at"], (position,)).fetchone()
+        return stored
+
+    def _press(self, position: int, packed: bytes) -> Press:
+        """What a stored chunk is unpacked with."""
+        if is_plain(packed):
+            return PLAIN
+        day = self.day_of(position)
+        key = day.number, day.first
+        press = self.kept.presses.get(key)
+        if press is None:
+            press = self.kept.presses.put(key, Press(*self.db.execute(day.sql["dictionary"]).fetchone()))
+        return press
+
+    def task(self, id_: int) -> Task | None:
+        """The task that begins at a position which is held."""
+        chunk = self.chunk_at(id_, alone=True)
+        single = chunk.single(id_)
+        if single is not None:
+            path, number, created = single
+            return Task(id_, created, self._shape(id_, number).wish((path,)))
+        place = chunk.place(id_)
+        return self._task(chunk, place) if chunk.span(place)[0] == id_ else None
+
+    def _task(self, chunk: Chunk, place: int) -> Task:
         """A task of which a chunk holds some rows."""
         first, last = chunk.span(place)
         number, created = chunk.of(place)
@@ -171,10 +211,10 @@ class View:
         first, last = max(first, self.oldest), min(last, self.head)
         while first <= last:
             sql, end = self.day_of(first).sql, min(self.day_of(first).last, last)
-            (holding, *_) = self.db.execute(sql["chunk_at"], (first,)).fetchone()
             number, paths = 0, list[str]()
-            for begin, created, packed in self.db.execute(sql["chunks"], (holding, end)):
-                chunk = Chunk(begin, created, packed)
+            for until, count, created, packed in self.db.execute(sql["chunks"], (first, end)):
+                begin = until - count + 1
+                chunk = Chunk(begin, created, *self._press(until, packed).frames(packed, count))
                 start = first + len(paths)
                 places = range(chunk.place(start), chunk.place(min(chunk.last, end)) + 1)
                 for alike, some in groupby(places, chunk.shapes.__getitem__):
@@ -196,7 +236,7 @@ class View:
         while position <= self.head:
             chunk = self.chunk_at(position)
             for place in range(chunk.place(position), len(chunk)):
-                task = self.task(chunk, place)
+                task = self._task(chunk, place)
                 if task.id > self.head:
                     return
                 yield task
@@ -206,10 +246,12 @@ class View:
         out = []
         for position in positions:
             chunk = self.chunk_at(position, alone=alone)
-            place = chunk.place(position)
-            number, created = chunk.of(place)
-            wish = self._shape(position, number).wish((chunk.path(position),))
-            out.append(Row(position, chunk.span(place)[0], created, wish))
+            single, first = chunk.single(position), position
+            if single is None:
+                place = chunk.place(position)
+                single, first = (chunk.path(position), *chunk.of(place)), chunk.span(place)[0]
+            path, number, created = single
+            out.append(Row(position, first, created, self._shape(position, number).wish((path,))))
         return out
 
     def since(self, day: Day, seconds: int) -> int:

@@ -433,7 +433,8 @@ def test_sqlite_answers_like_memory(
             patch.setattr(merging, "SEGMENT_ROWS", 8)
             patch.setattr(store, "SEGMENT_ROWS", 8)
             patch.setattr(store, "TAIL_ROWS", 5)
-            patch.setattr("freshline.log.chunk.CHUNK_ROWS", 3)
+            patch.setattr("freshline.log.chunk.CHUNK_ROWS", 5)
+            patch.setattr("freshline.log.chunk.FRAME_ROWS", 2)
             patch.setattr("freshline.log.finding.FEW_KEYS", 2)
             patch.setattr("freshline.log.finding.FEW_ROWS", 4)
             for module in ("digest", "gathering"):

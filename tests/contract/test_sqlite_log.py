@@ -20,7 +20,9 @@ from freshline.domain.task import Kind, Task, Wish
 from freshline.log import digest, gathering, merging, store, writer
 from freshline.log.base import LogUnavailable, Overspent, Query, Selection, Spend
 from freshline.log.gathering import Gathering
+from freshline.log.press import is_plain
 from freshline.log.sqlite import SqliteLog
+from freshline.log.statements import statements
 
 NOON = 20_000 * 86_400 + 43_200
 DAY = 86_400
@@ -201,6 +203,31 @@ async def test_torn_files(file: Path) -> None:
     copy_cut(file, file, file.stat().st_size // 2)  # noqa: ASYNC240
     with pytest.raises(WrongFile, match=f"{file} is damaged"):
         SqliteLog.open(file)
+
+
+async def test_a_day_learns_how_to_compress(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once it has rows enough, and else from the day before; what was there, and what comes, is read all the same."""
+    monkeypatch.setattr(store, "TAIL_ROWS", 300)
+    log = SqliteLog.open(file)
+    tasks: list[Task] = []
+    learned = []
+    for at in range(4):
+        wishes = [wish(f"/{os.urandom(4).hex()}/photo-{number}.jpg") for number in range(200)]
+        tasks += await log.append(wishes, now=NOON + DAY * (at // 3))
+        days = [day for (day,) in log._db.execute("SELECT day FROM day")]
+        known = [log._db.execute(statements(day)["dictionary"]).fetchall() for day in days]
+        learned.append([len(each) for each in known])
+
+    assert learned == [[0], [1], [1], [1, 1]]
+    chunks = log._db.execute(statements(NOON // DAY)["chunks"], (1, 600)).fetchall()
+    assert [is_plain(packed) for last, _, _, packed in chunks] == [last <= 400 for last, *_ in chunks]
+    for at in range(2):
+        assert log.read(0, 1 << 20) == log.tasks([task.id for task in tasks]) == tasks
+        assert [path for rows in log.rows(0, 800) for path in rows.wish.paths] == [task.wish.paths[0] for task in tasks]
+        if not at:
+            await log.close()
+            log = SqliteLog.open(file)
+    await log.close()
 
 
 async def test_full_disk(file: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from freshline.domain.task import Kind, Task, Wish
 from freshline.log import share
-from freshline.log.chunk import CHUNK_ROWS, Chunk, Laid, Shape
+from freshline.log.chunk import Chunk, Laid, Shape
+from freshline.log.press import CHUNK_ROWS, FRAME_ROWS, Press, learn, rows_together
 from freshline.log.segment import Segment
 
 wishes = st.builds(
@@ -78,33 +81,57 @@ def test_segments_joined_or_not(drawn: list[list[tuple[Wish, int]]], first: int,
     assert segment.bits(keys) == bits([row for key in keys for row in rows.get(key, [])])
 
 
-@given(stretches, st.integers(1, 1 << 40), st.booleans())
-def test_chunks(drawn: list[list[tuple[Wish, int]]], first: int, again: bool) -> None:
-    """Every row is in one chunk, with its path and its task, also after the chunks were laid anew."""
+@given(stretches, st.integers(1, 1 << 40), st.booleans(), st.booleans(), st.booleans())
+def test_chunks(drawn: list[list[tuple[Wish, int]]], first: int, again: bool, learned: bool, in_frames: bool) -> None:
+    """Every row is in one chunk and frame, with its path and its task, also after the chunks were laid anew."""
     tasks = [task for part in lay(drawn, first) for task in part]
     shapes = [Shape.of(task.wish) for task in tasks]
     laid = Laid()
     for task, shape in zip(tasks, shapes, strict=True):
         laid.add(task.wish.paths, shapes.index(shape), task.created)
-    chunks = [Chunk(begin, created, blob) for begin, _, created, blob in laid.chunks(first)]
+    press = Press(learn(laid.frames())) if learned else Press()
+    stored = list(laid.chunks(first, press))
     if again:
         laid = Laid()
-        for chunk in chunks:
-            laid.take(chunk)
-        assert [begin for begin, *_ in laid.chunks(first)] == [chunk.first for chunk in chunks]
-        chunks = [Chunk(begin, created, blob) for begin, _, created, blob in laid.chunks(first)]
+        for last, rows, created, blob in stored:
+            laid.take(Chunk(last - rows + 1, created, *press.frames(blob, rows)))
+        assert list(laid.chunks(first, press)) == stored
 
     seen = []
-    for chunk in chunks:
-        assert chunk.last - chunk.first < CHUNK_ROWS
-        for position in range(chunk.first, chunk.last + 1):
-            place = chunk.place(position)
-            seen.append((position, chunk.path(position), chunk.span(place), chunk.created[place], chunk.shapes[place]))
+    for last, rows, created, blob in stored:
+        assert rows <= CHUNK_ROWS
+        parts = [Chunk(last - rows + 1, created, *press.frames(blob, rows))]
+        if in_frames:
+            together = rows_together(blob, rows)
+            starts = range(last - rows + 1, last + 1, together)
+            parts = [Chunk(start, created, press.frame(blob, rows, at)) for at, start in enumerate(starts)]
+        for part in parts:
+            for position in range(part.first, part.last + 1):
+                place = part.place(position)
+                shape, when = part.of(place)
+                assert (shape, when) == (part.shapes[place], part.created[place])
+                seen.append((position, part.path(position), part.span(place), when, shape))
     assert seen == [
         (task.id + at, path, (task.id, task.last), task.created, shapes.index(Shape.of(task.wish)))
         for task in tasks
         for at, path in enumerate(task.wish.paths)
     ]
+
+
+@given(st.integers(1, CHUNK_ROWS), st.sampled_from([3, 30_000]), st.integers(1, 4))
+def test_a_row_is_unpacked_with_few_others(rows: int, letters: int, long: int) -> None:
+    """Of tasks with a row or two, however long those are; a long task's are one frame."""
+    laid, dice = Laid(), random.Random(rows)
+    for _ in range(rows):
+        laid.add([dice.randbytes(letters).hex()] * long, 1, 0)
+    press = Press(learn(laid.frames()))
+    _, count, _, blob = next(laid.chunks(1, press))
+
+    assert rows_together(blob, count) == (FRAME_ROWS if long < 3 else count)
+    assert [len(Chunk(1, 0, frame).paths) for frame in press.frames(blob, count)] == [
+        min(rows_together(blob, count), count - at) for at in range(0, count, rows_together(blob, count))
+    ]
+    assert Chunk(1, 0, *press.frames(blob, count)).paths == laid.paths[:count]
 
 
 @given(wishes)

@@ -68,13 +68,24 @@ SELECT packed FROM head_$day WHERE first = ?
 SELECT first, last, packed FROM segment_$day JOIN head_$day USING (first) WHERE first > ? ORDER BY first LIMIT ?
 
 -- name: chunk_at
-SELECT first, count, created, packed FROM chunk_$day WHERE first <= ? ORDER BY first DESC LIMIT 1
+SELECT last, count, created, packed FROM chunk_$day WHERE last >= ? ORDER BY last LIMIT 1
+
+-- name: newest_chunks
+SELECT last, count, created, packed FROM chunk_$day ORDER BY last DESC LIMIT ?
+
+-- name: dictionary
+SELECT packed FROM dictionary_$day
+
+-- name: insert_dictionary
+INSERT INTO dictionary_$day VALUES (?)
 
 -- name: since
 SELECT first FROM moment_$day WHERE created >= ? ORDER BY created LIMIT 1
 
 -- name: chunks
-SELECT first, created, packed FROM chunk_$day WHERE first BETWEEN ? AND ? ORDER BY first
+-- From the one that holds a position to the one that holds another.
+SELECT last, count, created, packed FROM chunk_$day
+WHERE last BETWEEN ?1 AND (SELECT last FROM chunk_$day WHERE last >= ?2 ORDER BY last LIMIT 1) ORDER BY last
 
 -- name: drop_segments
 DELETE FROM segment_$day WHERE first BETWEEN ? AND ?
@@ -83,7 +94,8 @@ DELETE FROM segment_$day WHERE first BETWEEN ? AND ?
 DELETE FROM head_$day WHERE first BETWEEN ? AND ?
 
 -- name: drop_chunks
-DELETE FROM chunk_$day WHERE first BETWEEN ? AND ?
+-- Of whole segments.
+DELETE FROM chunk_$day WHERE last BETWEEN ? AND ?
 
 -- name: drop_parts
 DELETE FROM part_$day WHERE key = ? AND first BETWEEN ? AND ?

@@ -9,11 +9,17 @@ CREATE TABLE head_$day (
     packed BLOB NOT NULL
 );
 
+-- By the last position: so whoever looks for a position comes to the page where its chunk is, and to no other.
 CREATE TABLE chunk_$day (
-    first INTEGER PRIMARY KEY,  -- position of the first row in it
-    count INTEGER NOT NULL,     -- of rows
-    created INTEGER NOT NULL,   -- when the task of the first row was made
-    packed BLOB NOT NULL        -- chunk.py
+    last INTEGER PRIMARY KEY,  -- position of the last row in it
+    count INTEGER NOT NULL,    -- of rows
+    created INTEGER NOT NULL,  -- when the task of the first row was made
+    packed BLOB NOT NULL       -- press.py, chunk.py
+);
+
+-- What chunks are compressed with: one, or none as long as the day is short. See press.py.
+CREATE TABLE dictionary_$day (
+    packed BLOB NOT NULL
 );
 
 -- Of each second in which tasks were made, the first position.
