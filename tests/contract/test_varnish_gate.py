@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from freshline.domain.action import Verb
-from freshline.drivers.base import FetchOutcome, Lease, Presence
+from freshline.domain.action import Fetch, Verb
+from freshline.drivers.base import Fetched, FetchOutcome, Gate, Lease, Presence, Trouble
 from tests.servers.base import SECRET, SITE, send, until
 from tests.servers.steered import Steered
 from tests.servers.varnish import Varnish
@@ -590,6 +591,243 @@ def test_a_broken_origin_with_an_answer_made_up_for_it(origin, make):
     origin.drops("/a")
 
     assert log.fetch("/a").outcome is FetchOutcome.OTHER
+
+
+# Several fetches in one request
+
+
+def test_several_fetches_are_answered_one_by_one(origin, make):
+    """Each as soon as it has ended: what hangs holds up none of the others, and each has an answer of its own."""
+    cache, log = make()
+    paths = [f"/{n}" for n in range(20)]
+    for n, path in enumerate(paths):
+        origin.serves(path, f"v{n}" * 500, chunked=n % 2 == 1)
+    origin.serves("/slow", "v1")
+    origin.serves("/gone", "no", status=404)
+    origin.serves("/led", "", status=302, headers={"Location": "/elsewhere"})
+    origin.serves("/broken", "no", status=503, age=None)
+    origin.serves("/cut", "v1" * 50_000, cut=True)
+    origin.drops("/dropped")
+    wanted = [fetch_of(path) for path in ("/slow", *paths, "/gone", "/led", "/broken", "/cut", "/dropped", "/0")]
+    answers: dict[int, Fetched | Trouble] = {}
+    log.status()
+    assert log.driver.fetches_at_once >= len(wanted)
+    with origin.holding("/slow", "body") as held, ThreadPoolExecutor() as pool:
+        asked = pool.submit(log.fetch_each, wanted, answers.__setitem__)
+        held.wait(1)
+        until(lambda: len(answers) == len(wanted) - 1)
+        assert {answers[at].outcome for at in (*range(1, 21), 26)} == {FetchOutcome.STORED}
+        assert [(answers[at].outcome, answers[at].status) for at in range(21, 24)] == [
+            (FetchOutcome.OTHER, 404),
+            (FetchOutcome.OTHER, 302),
+            (FetchOutcome.ORIGIN_STATUS, 503),
+        ]
+        assert answers[22].location == "/elsewhere"
+        assert answers[24].outcome is answers[25].outcome is FetchOutcome.OTHER
+        held.release()
+        assert asked.result() is None
+
+    assert all(origin.asked(path) == 1 for path in paths)
+    for path in (*paths, "/slow"):
+        origin.refuses(path)
+    for n, path in enumerate(paths):
+        cache.get(path).hit(f"v{n}" * 500)
+    cache.get("/slow").hit("v1")
+
+
+def test_of_several_each_has_its_own_headers_and_scheme(origin, make):
+    """They go through the operator's VCL as a visitor's do; one that may not be sent ends its fetch alone."""
+    cache, log = make(operator="sub vcl_hash { hash_data(req.http.x-forwarded-proto + req.http.x-group); }")
+    origin.serves("/a", "v1")
+    log.status()
+    wanted = [
+        Fetch(0, "http", SITE, "/a", (("x-group", "1"), ("cache-control", "max-age=9"))),
+        Fetch(0, "https", SITE, "/a", (("x-group", "2"), ("x-forwarded-proto", "http"))),
+        Fetch(0, "http", "b.test", "/a"),
+        Fetch(0, "http", SITE, "/a", (("range", "bytes=0-1"),)),
+        Fetch(0, "http", SITE, "/a", tuple((f"x-{n}", "y") for n in range(60))),
+    ]
+    answers: dict[int, Fetched | Trouble] = {}
+    assert log.fetch_each(wanted, answers.__setitem__) is None
+
+    stored, other = FetchOutcome.STORED, FetchOutcome.OTHER
+    assert [answers[at].outcome for at in range(5)] == [stored, stored, stored, other, other]
+    origin.refuses("/a")
+    cache.get("/a", headers={"x-group": "1"}).hit("v1")
+    cache.get("/a", headers={"x-group": "2", "x-forwarded-proto": "https"}).hit("v1")
+    cache.get("/a", host="b.test").hit("v1")
+
+
+def test_several_of_one_object_are_one_fetch(origin, make):
+    """Those that come later wait for the first, without a thread, and are answered as well."""
+    _, log = make()
+    origin.serves("/a", "v1")
+    log.status()
+    answers: dict[int, Fetched | Trouble] = {}
+    with origin.holding("/a", "headers") as held, ThreadPoolExecutor() as pool:
+        asked = pool.submit(log.fetch_each, [fetch_of("/a")] * 30, answers.__setitem__)
+        held.wait()
+        held.release()
+        assert asked.result() is None
+
+    assert {answers[at].outcome for at in range(30)} == {FetchOutcome.STORED}
+    assert origin.asked("/a") == 1
+
+
+def test_of_several_what_a_refresh_overtakes_is_not_served(origin, make):
+    """A list under way when its objects are refreshed brings what came before the refresh to nobody."""
+    cache, log = make()
+    origin.serves("/a", "v1")
+    log.status()
+    answers: dict[int, Fetched | Trouble] = {}
+    with origin.holding("/a", "headers") as held, ThreadPoolExecutor() as pool:
+        asked = pool.submit(log.fetch_each, [fetch_of("/a"), fetch_of("/none")], answers.__setitem__)
+        held.wait()
+        other = Steered(cache)
+        other.position = log.position
+        origin.serves("/a", "v2")
+        other.refresh(Verb.FILE, b"/a")
+        other.close()
+        held.release()
+        assert asked.result() is None
+
+    origin.lets_pass("/a")
+    cache.get("/a").fetched("v2")
+
+
+@pytest.mark.parametrize("operator", ["sub vcl_recv { return (synth(301)); }", "sub vcl_recv { return (pass); }"])
+def test_of_several_what_the_vcl_answers_otherwise_is_no_success(origin, make, operator):
+    """As with one."""
+    _, log = make(operator=operator)
+    origin.serves("/a", "v1")
+    log.status()
+    answers: dict[int, Fetched | Trouble] = {}
+    assert log.fetch_each([fetch_of("/a")] * 3, answers.__setitem__) is None
+
+    assert {answers[at].outcome for at in range(3)} == {FetchOutcome.OTHER}
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("", "cut off"),
+        ("end\n", "cut off"),
+        ("\nend\n", "no fetch"),
+        ("header a b\nfetch http a.test /\nend\n", "no fetch"),
+        ("fetch http a.test /\nprobe http a.test /\nend\n", "no header line"),
+        ("fetch http a.test /\nfetch http a.test x\nend\n", "no path"),
+        ("fetch http a.test /\n" * 65 + "end\n", "more than 64"),
+        ("fetch http a.test /\nheader a %zz\nend\n", "not percent-encoded"),
+        (f"fetch http a.test /{'a' * (1 << 20)}\nend\n", "cut off"),
+    ],
+)
+def test_what_is_no_list_of_fetches_fetches_nothing(origin, make, body, why):
+    """Said with 400, and nothing was begun."""
+    cache, _ = make()
+    seen = send(cache.edge.gate, "POST", "/freshline/fetch", {"Host": "gate", "freshline-key": SECRET}, body.encode())
+
+    assert (seen.status, seen.body.startswith("bad ")) == (400, True) and why in seen.body
+    assert not origin.log
+
+
+def test_a_url_longer_than_a_request_may_be_ends_its_fetch_alone(origin, make):
+    """The other is fetched."""
+    _, log = make()
+    origin.serves("/a", "v1")
+    log.status()
+    answers: dict[int, Fetched | Trouble] = {}
+    assert log.fetch_each([fetch_of("/" + "a" * 200_000), fetch_of("/a")], answers.__setitem__) is None
+
+    assert [answers[at].outcome for at in range(2)] == [FetchOutcome.OTHER, FetchOutcome.STORED]
+
+
+def test_nobody_but_the_controller_sends_lists(origin, make):
+    """Without the secret 403; on the site's listener it is the site's."""
+    cache, _ = make()
+    body = f"fetch http {SITE} /a\nend\n".encode()
+    asked = [send(at, "POST", "/freshline/fetch", {"Host": SITE}, body) for at in (cache.edge.gate, cache.edge.site)]
+
+    assert [seen.status for seen in asked] == [403, 501], "the origin takes no POST"
+    assert origin.asked("/a") == 0
+
+
+def test_one_who_hangs_up_leaves_the_fetches_to_their_end(origin, make):
+    """What was begun is stored, and the gate answers whoever comes next, however often that happens."""
+    cache, log = make()
+    paths = [f"/{n}" for n in range(200)]
+    for path in paths:
+        origin.serves(path, "v1" * 200)
+    host, _, port = cache.edge.gate.rpartition(":")
+    for first in range(0, 200, 20):
+        body = "".join([*(f"fetch http {SITE} {path}\n" for path in paths[first : first + 20]), "end\n"]).encode()
+        with socket.create_connection((host, int(port))) as sock:
+            head = f"POST /freshline/fetch HTTP/1.1\r\nhost: gate\r\nfreshline-key: {SECRET}\r\n"
+            sock.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+    until(lambda: all(origin.asked(path) == 1 for path in paths))
+    until(lambda: log.probe(paths[-1]).presence is Presence.STORED)
+
+    assert log.status().position == 0
+    assert cache.counter("MAIN.threads") < 300
+
+
+def test_few_threads_are_enough_for_many_lists(origin, make):
+    """Requests that wait for their fetches never take the last threads from them."""
+    cache, log = make(parameters={"thread_pools": "1", "thread_pool_min": "10", "thread_pool_max": "10"})
+    for n in range(400):
+        origin.serves(f"/{n}", "v1")
+    log.status()
+    answers: list[FetchOutcome] = []
+
+    def caller(first: int) -> None:
+        own = Steered(cache)
+        own.status()
+        whats = [fetch_of(f"/{n}") for n in range(first, first + 20)]
+        assert own.fetch_each(whats, lambda _, answer: answers.append(answer.outcome)) is None
+        own.close()
+
+    with ThreadPoolExecutor(20) as callers:
+        for done in [callers.submit(caller, first) for first in range(0, 400, 20)]:
+            done.result()
+
+    assert answers == [FetchOutcome.STORED] * 400
+
+
+def test_a_service_of_before_asks_for_one_by_one(origin, make):
+    """It sends a HEAD for each, and is answered in a header."""
+    cache, log = make()
+    origin.serves("/a", "v1")
+    assert log.driver.fetches_at_once == 1, "it has not asked for the status"
+
+    assert (log.fetch("/a").outcome, log.fetch("/a").bytes) == (FetchOutcome.STORED, 2)
+    log.status()
+    assert (log.fetch("/a").outcome, log.fetch("/a").bytes) == (FetchOutcome.STORED, 2)
+    cache.get("/a").hit("v1")
+
+
+def test_a_child_that_dies_in_the_middle_leaves_trouble(origin, make):
+    """Those that were not answered are the edge's trouble; the next child takes lists again."""
+    cache, log = make()
+    origin.serves("/a", "v1")
+    origin.serves("/slow", "v1")
+    log.status()
+    answers: dict[int, Fetched | Trouble] = {}
+    with origin.holding("/slow", "headers") as held, ThreadPoolExecutor() as pool:
+        asked = pool.submit(log.fetch_each, [fetch_of("/slow"), fetch_of("/a")], answers.__setitem__)
+        held.wait()
+        until(lambda: 1 in answers)
+        os.kill(cache.child(), signal.SIGKILL)
+        assert isinstance(asked.result(), Trouble)
+        held.release()
+    assert set(answers) == {1}
+
+    until(lambda: isinstance(log.run(log.driver.status()), Gate))
+    log.bind()
+    assert log.fetch_each([fetch_of("/a"), fetch_of("/slow")], answers.__setitem__) is None
+    assert {answer.outcome for answer in answers.values()} == {FetchOutcome.STORED}
+
+
+def fetch_of(path: str) -> Fetch:
+    return Fetch(0, "http", SITE, path)
 
 
 # The site

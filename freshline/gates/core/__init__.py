@@ -17,9 +17,13 @@ JOURNAL_HEADERS = (HERE / "record.h", HERE / "journal.h")
 DISK_SOURCES = (HERE / "disk.c", *JOURNAL_SOURCES)
 DISK_HEADERS = (HERE / "disk.h", *JOURNAL_HEADERS)
 
+#: What it is asked about objects, in lines.
+ERRAND_SOURCES = (HERE / "errand.c",)
+ERRAND_HEADERS = (HERE / "errand.h",)
+
 #: A listener of the gate's own, where the server lends it none.
-DOOR_SOURCES = (HERE / "door.c", HERE / "errand.c")
-DOOR_HEADERS = (HERE / "door.h", HERE / "errand.h")
+DOOR_SOURCES = (HERE / "door.c", *ERRAND_SOURCES)
+DOOR_HEADERS = (HERE / "door.h", *ERRAND_HEADERS)
 
 #: Patterns by PCRE2, where the server lends the gate none. Links with pcre2-8.
 PATTERN_SOURCES = (HERE / "pattern.c",)

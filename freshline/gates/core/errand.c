@@ -12,7 +12,9 @@
 /* The server's own, ours, or what would make another request of it. */
 static const char *const not_sent[] = {"connection", "keep-alive", "proxy-connection", "proxy-authenticate",
     "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade", "host", "content-length", "expect", "range",
-    "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "cache-control", "pragma"};
+    "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"};
+/* By these a visitor has some servers pass over what they have. */
+static const char *const not_heeded[] = {"cache-control", "pragma"};
 static const char ours[] = "freshline-";
 
 static int
@@ -75,6 +77,17 @@ unescape(struct slice *part)
 	return (1);
 }
 
+static int
+is_among(struct slice name, const char *const *names, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		if (name.size == strlen(names[i]) && strncasecmp(name.at, names[i], name.size) == 0)
+			return (1);
+	return (0);
+}
+
 static void
 judge_header(struct errand *errand, struct slice name, struct slice value)
 {
@@ -85,9 +98,9 @@ judge_header(struct errand *errand, struct slice name, struct slice value)
 		why = "a header name that is none";
 	else if (name.size >= sizeof ours - 1 && strncasecmp(name.at, ours, sizeof ours - 1) == 0)
 		why = "a header that is ours";
-	for (i = 0; why == NULL && i < sizeof not_sent / sizeof *not_sent; i++)
-		if (name.size == strlen(not_sent[i]) && strncasecmp(name.at, not_sent[i], name.size) == 0)
-			why = "a header that may not be set";
+	else if (is_among(name, not_sent, sizeof not_sent / sizeof *not_sent) ||
+	    (errand->kind != VISIT && is_among(name, not_heeded, sizeof not_heeded / sizeof *not_heeded)))
+		why = "a header that may not be set";
 	for (i = 0; why == NULL && i < value.size; i++)
 		if (((unsigned char)value.at[i] < ' ' && value.at[i] != '\t') || value.at[i] == 127)
 			why = "a control character in a header";

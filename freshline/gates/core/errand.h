@@ -11,7 +11,7 @@
 #define ERRAND_WHY	80
 
 struct errand {
-	enum errand_kind { PROBE, FETCH } kind;
+	enum errand_kind { PROBE, FETCH, VISIT } kind;	/* a visit: a fetch that may say how old is too old */
 	struct errand *next;		/* of those that came in the same request */
 	unsigned number;		/* in it, from 1 */
 	struct slice scheme, host, target;

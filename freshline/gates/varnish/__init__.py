@@ -16,7 +16,8 @@ from freshline.gates import LAPSES, core, fill
 from freshline.gates.build import Missing, bundle, kept, program, run
 
 HERE = Path(__file__).parent
-SOURCES = (HERE / "vmod_freshline.c", *core.SOURCES)
+SOURCES = (HERE / "vmod_freshline.c", HERE / "visits.c", *core.SOURCES, *core.ERRAND_SOURCES)
+HEADERS = (HERE / "visits.h", *core.HEADERS, *core.ERRAND_HEADERS)
 INTERFACE = HERE / "vmod_freshline.vcc"
 SCRIPT = "build.sh"
 PROGRAM = "libvmod_freshline.so"  #: what the script makes, beside itself
@@ -43,11 +44,11 @@ def build(target_dir: Path) -> Path:
         where = library.parent
         (where / "config.h").touch()  # vmodtool's output includes it and needs nothing from it
         run([sys.executable, _pkg_config("--variable=vmodtool"), "--strict", "-o", "vcc_if", str(INTERFACE)], where)
-        includes = ["-I.", f"-I{core.HERE}", *_pkg_config("--cflags").split()]
+        includes = ["-I.", f"-I{core.HERE}", f"-I{HERE}", *_pkg_config("--cflags").split()]
         run([compiler, *FLAGS, *includes, "-o", library.name, "vcc_if.c", *map(str, SOURCES)], where)
 
     name = f"libvmod_freshline-{modversion}-*.so"
-    return kept(target_dir, name, f"{modversion} {FLAGS}", (*SOURCES, *core.HEADERS, INTERFACE), make)
+    return kept(target_dir, name, f"{modversion} {FLAGS}", (*SOURCES, *HEADERS, INTERFACE), make)
 
 
 def sources() -> dict[str, str]:
@@ -58,7 +59,7 @@ def sources() -> dict[str, str]:
         "SOURCES": " ".join(path.name for path in SOURCES),
         "LIBRARY": PROGRAM,
     }
-    return bundle(HERE / SCRIPT, values, (*SOURCES, *core.HEADERS, INTERFACE))
+    return bundle(HERE / SCRIPT, values, (*SOURCES, *HEADERS, INTERFACE))
 
 
 def render(

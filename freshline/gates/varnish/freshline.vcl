@@ -22,7 +22,7 @@ sub vcl_recv {
         if (freshline.refuse()) {
             return (synth(503));
         }
-    } elsif (req.esi_level == 0 && req.restarts == 0) {
+    } elsif (req.esi_level == 0 && req.restarts == 0 && !freshline.visiting()) {
         if ((req.method == "GET" || req.method == "HEAD") && req.url == "/freshline/fresh") {
             return (synth(freshline.fresh()));
         }
@@ -48,6 +48,8 @@ sub vcl_recv {
             return (synth(freshline.batch()));
         } elsif (req.method == "POST" && req.url == "/freshline/flush") {
             return (synth(freshline.flush()));
+        } elsif (req.method == "POST" && req.url == "/freshline/fetch") {
+            return (synth(freshline.visits()));
         } else {
             return (synth(404));
         }
@@ -117,6 +119,9 @@ sub vcl_synth {
         }
         set resp.http.Content-Type = "text/plain";
         set resp.body = freshline.answer();
+        if (freshline.gathering()) {
+            set resp.filters = "freshline";
+        }
         return (deliver);
     }
 }

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "cache/cache_filter.h"
 #include "vcl.h"
 #include "vre.h"
 #include "vtim.h"
@@ -24,6 +25,7 @@
 #include "gate.h"
 #include "lease.h"
 #include "vcc_if.h"
+#include "visits.h"
 
 /* In varnishd's hash/hash_slinger.h, which is not among the installed headers. */
 struct boc *HSH_RefBoc(const struct objcore *);
@@ -144,6 +146,7 @@ struct errand {
 #define ERRAND_MAGIC 0x66726573
 	enum errand_kind kind;
 	struct answer answer;
+	struct party *party;	/* of visits that it asked for */
 	struct vcf vcf;
 	enum { ABSENT, OBSOLETE, STORED } presence;
 	struct stamp stamp;
@@ -158,6 +161,8 @@ errand_fini(VRT_CTX, void *p)
 
 	(void)ctx;
 	CAST_OBJ_NOTNULL(errand, p, ERRAND_MAGIC);
+	if (errand->party != NULL)
+		party_end(errand->party);
 	free(errand->answer.text);
 	FREE_OBJ(errand);
 }
@@ -714,7 +719,7 @@ vmod_same(VRT_CTX, VCL_STRING given, VCL_STRING secret)
 
 struct body {
 	char *at;
-	size_t size, room;
+	size_t size, room, most;
 };
 
 static int
@@ -725,7 +730,7 @@ read_more(void *priv, unsigned flush, const void *from, ssize_t n)
 	char *more;
 
 	(void)flush;
-	if ((size_t)n > BATCH_BYTES - body->size)
+	if ((size_t)n > body->most - body->size)
 		return (-1);
 	if (body->size + (size_t)n > body->room) {
 		room = body->room * 2 + (size_t)n;
@@ -749,16 +754,26 @@ renew(VRT_CTX)
 		gate_renew(header);
 }
 
+/* What was cut off or is too long is not looked at. */
+static struct body
+read_body(VRT_CTX, size_t most)
+{
+	struct body body = {NULL, 0, 0, most};
+
+	if (VRB_Iterate(ctx->req->wrk, ctx->vsl, ctx->req, read_more, &body) < 0)
+		body.size = 0;
+	return (body);
+}
+
 static VCL_INT
 carry_out(VRT_CTX, struct answer (*what)(char *body, size_t size, uint64_t now))
 {
 	struct errand *errand = new_errand(ctx, COMMAND);
-	struct body body = {NULL, 0, 0};
+	struct body body;
 
 	if (errand == NULL)
 		return (500);
-	if (VRB_Iterate(ctx->req->wrk, ctx->vsl, ctx->req, read_more, &body) < 0)
-		body.size = 0;	/* cut off or too long: what came of it is not looked at */
+	body = read_body(ctx, BATCH_BYTES);
 	errand->answer = what(body.at, body.size, (uint64_t)VTIM_mono());
 	free(body.at);
 	if (errand->answer.status == 200)
@@ -806,6 +821,32 @@ vmod_flush(VRT_CTX)
 }
 
 VCL_INT
+vmod_visits(VRT_CTX)
+{
+	struct errand *errand = new_errand(ctx, ASKED);
+	struct body body;
+
+	if (errand == NULL)
+		return (500);
+	body = read_body(ctx, VISITS_BYTES);
+	errand->party = party_begin(ctx->req, (struct slice){body.at, body.size}, &errand->answer);
+	free(body.at);
+	return (errand->answer.status);
+}
+
+VCL_BOOL
+vmod_visiting(VRT_CTX)
+{
+
+	if (visit_is(ctx->req)) {
+		(void)new_errand(ctx, FETCH);
+		return (1);
+	}
+	visits_offer();		/* a VCL of before, which would not know them, does not ask */
+	return (0);
+}
+
+VCL_INT
 vmod_fresh(VRT_CTX)
 {
 	struct errand *errand = new_errand(ctx, ASKED);
@@ -822,7 +863,7 @@ vmod_clock(VRT_CTX)
 	struct errand *errand = errand_of(ctx);
 	char clock[LEASE_CLOCK_SIZE];
 
-	if (errand == NULL || errand->kind != COMMAND || errand->answer.status != 200)
+	if (errand == NULL || errand->kind != COMMAND || errand->answer.status != 200 || errand->party != NULL)
 		return (NULL);
 	lease_clock(clock);
 	return (WS_Copy(ctx->ws, clock, -1));
@@ -833,7 +874,73 @@ vmod_answer(VRT_CTX)
 {
 	struct errand *errand = errand_of(ctx);
 
+	if (errand != NULL && errand->party != NULL)
+		return ("\n");	/* there has to be a body for lines to come instead of it */
 	return (errand == NULL || errand->answer.text == NULL ? "" : errand->answer.text);
+}
+
+/* ---- answers that come line by line ---- */
+
+static int
+lines_init(VRT_CTX, struct vdp_ctx *vdc, void **priv, struct objcore *oc)
+{
+	struct errand *errand = errand_of(ctx);
+
+	(void)vdc;
+	(void)oc;
+	if (errand == NULL || errand->party == NULL)
+		return (1);
+	*priv = errand->party;
+	ctx->req->resp_len = -1;
+	return (0);
+}
+
+static int
+lines_bytes(struct vdp_ctx *vdc, enum vdp_action act, void **priv, const void *ptr, ssize_t len)
+{
+	const char *text;
+	size_t size;
+
+	(void)ptr;
+	if (len > 0)
+		while ((text = party_lines(*priv, &size)) != NULL)
+			if (VDP_bytes(vdc, VDP_FLUSH, text, (ssize_t)size) != 0)
+				return (vdc->retval);
+	return (VDP_bytes(vdc, act, NULL, 0));
+}
+
+static int
+lines_fini(struct vdp_ctx *vdc, void **priv)
+{
+
+	(void)vdc;
+	*priv = NULL;	/* it is the errand's */
+	return (0);
+}
+
+static const struct vdp lines = {"freshline", lines_init, lines_bytes, lines_fini};
+
+VCL_BOOL
+vmod_gathering(VRT_CTX)
+{
+	struct errand *errand = errand_of(ctx);
+
+	return (errand != NULL && errand->party != NULL);
+}
+
+int
+vmod_event(VRT_CTX, struct vmod_priv *priv, enum vcl_event_e event)
+{
+	const char *why = NULL;
+
+	(void)priv;
+	if (event == VCL_EVENT_LOAD)
+		why = VRT_AddFilter(ctx, NULL, &lines);
+	else if (event == VCL_EVENT_DISCARD)
+		VRT_RemoveFilter(ctx, NULL, &lines);
+	if (why != NULL)
+		VSB_cat(ctx->msg, why);
+	return (why != NULL);
 }
 
 VCL_VOID
