@@ -164,19 +164,22 @@ class Fetching:
         self._errands[errand] = None
 
         def ended(some: Sequence[tuple[int, Answer]]) -> None:
-            for number, answer in some:
-                there = self._onward(fetches[number], answer)
-                if there is not None and number in errand.waits:
-                    errand.waits.remove(number)
-                    self._begin(fetches[number], there, REDIRECTS - 1)  # it has the place from here
-                else:
-                    self._end(errand, number, answer)
+            self._end(errand, [each for each in some if not self._led_on(errand, *each)] if self._follow else some)
             self._tell_soon(at_once=not errand.waits)
 
         try:
             errand.asked = driver.fetch_each_then(fetches, ended, lambda trouble: self._over(errand, trouble))
         except Exception as error:
             self._over(errand, self._broke(error))
+
+    def _led_on(self, errand: Errand, number: int, answer: Answer) -> bool:
+        """It goes on by itself, with its place."""
+        owed = errand.fetches[number]
+        if number not in errand.waits or (there := self._onward(owed, answer)) is None:
+            return False
+        errand.waits.remove(number)
+        self._begin(owed, there, REDIRECTS - 1)
+        return True
 
     def _onward(self, what: Fetch, answer: Answer) -> Fetch | None:
         return onward(what, answer.status, answer.location) if self._follow and isinstance(answer, Fetched) else None
@@ -188,16 +191,17 @@ class Fetching:
         """
         self._errands.pop(errand, None)
         if answer is not None and errand.waits:
-            for number in list(errand.waits):
-                self._end(errand, number, answer)
+            self._end(errand, [(number, answer) for number in errand.waits])
             self._tell_soon(at_once=True)
 
-    def _end(self, errand: Errand, number: int, answer: Answer) -> None:
-        if number in errand.waits:
-            errand.waits.remove(number)
-            fetch = errand.fetches[number]
-            self._ended.append((fetch.position, answer))
-            self._back[fetch.host] += 1
+    def _end(self, errand: Errand, some: Iterable[tuple[int, Answer]]) -> None:
+        waits, fetches = errand.waits, errand.fetches
+        for number, answer in some:
+            if number in waits:
+                waits.remove(number)
+                fetch = fetches[number]
+                self._ended.append((fetch.position, answer))
+                self._back[fetch.host] += 1
 
     def _tell_soon(self, *, at_once: bool) -> None:
         if not self._ended:

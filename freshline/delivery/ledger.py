@@ -11,7 +11,7 @@ from operator import itemgetter
 
 from freshline.delivery.events import Command, Settle, Stretch, Warn, When
 from freshline.delivery.pace import Pace
-from freshline.delivery.prefetches import Owed, Prefetches, failure
+from freshline.delivery.prefetches import Ended, Prefetches, failure
 from freshline.domain.edge import Evidence, Progress
 from freshline.domain.ranges import NOTHING, Ranges
 from freshline.domain.task import Reason
@@ -52,11 +52,9 @@ class Ledger:
     def fetched(self, answers: Sequence[tuple[int, Fetched | Trouble]], when: When) -> None:
         """Settled together, with one piece of evidence for neighbours that were answered alike."""
         prefetches = self.prefetches
-        ended: list[tuple[int, float, Owed, Fetched | Trouble]] = []
-        for position, answer in answers:
-            if (found := prefetches.answered(position)) is None:
-                continue
-            owed, sent = found
+        ended: list[Ended] = []
+        for each in prefetches.answered(answers):
+            position, _, owed, answer = each
             if (reason := failure(answer)) is not None:
                 if prefetches.worth_another_try(owed, answer):
                     prefetches.rest(owed, when.clock + self.pace.pause_seconds(owed.tries, when.dice))
@@ -64,7 +62,7 @@ class Ledger:
                 self.fail(reason, Ranges([(position, position)]))
                 url = f"{owed.fetch.scheme}://{owed.fetch.host}{owed.fetch.target}"
                 self.out.append(Warn(f"{self.edge} did not prefetch {url}: {answer.said}"))
-            ended.append((position, sent, owed, answer))
+            ended.append(each)
         if not ended:
             return
         ended.sort(key=_position)
@@ -122,10 +120,10 @@ class Ledger:
 _position = itemgetter(0)
 
 
-def _proofs(edge: str, ended: Iterable[tuple[int, float, Owed, Fetched | Trouble]], now: float) -> Iterator[Evidence]:
+def _proofs(edge: str, ended: Iterable[Ended], now: float) -> Iterator[Evidence]:
     """Neighbours of one task that were answered alike have one.
 
-    :param ended: in order: where, when it was sent, and what came of it
+    :param ended: in order
     """
     first, last, since, size, task, said = 0, -1, now, 0, 0, ""
     for position, sent, owed, answer in ended:

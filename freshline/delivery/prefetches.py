@@ -71,6 +71,10 @@ class Owed:
     sent: float | None = None  #: wall clock of the try under way
 
 
+Answer = Fetched | Trouble
+Ended = tuple[int, float, Owed, Answer]  #: where, when it was sent, what, and what came of it
+
+
 @dataclass(slots=True)
 class Prefetches:
     reader: Reader
@@ -159,13 +163,17 @@ class Prefetches:
             return float("inf")
         return min((owed.due for owed in self._resting.values()), default=float("inf"))
 
-    def answered(self, position: int) -> tuple[Owed, float] | None:
-        """The one that is no longer under way, and when it was sent; nothing if it was given up meanwhile."""
-        owed = self.owed.get(position)
-        if owed is None or (sent := owed.sent) is None:
-            return None
-        self._end(owed)
-        return owed, sent
+    def answered(self, answers: Iterable[tuple[int, Answer]]) -> list[Ended]:
+        """Those that are under way no longer. What was given up meanwhile is not among them."""
+        out: list[Ended] = []
+        for position, answer in answers:
+            owed = self.owed.get(position)
+            if owed is not None and (sent := owed.sent) is not None:
+                owed.sent = None
+                out.append((position, sent, owed, answer))
+        for account, count in Counter(owed.lane.account for _, _, owed, _ in out).items():
+            self._end(account, count)
+        return out
 
     def rest(self, owed: Owed, until: float) -> None:
         """It is tried again then."""
@@ -194,22 +202,22 @@ class Prefetches:
         lanes: dict[Lane, None] = {}
         for position in positions:
             owed = self.owed.pop(position)
-            if owed.sent is not None:
-                self._end(owed)
-            self._resting.pop(position, None)
             lane = owed.lane
+            if owed.sent is not None:
+                self._end(lane.account)
+            self._resting.pop(position, None)
             lane.waiting.pop(position, None)
             lane.held -= 1
             lanes[lane] = None
         for lane in lanes:
             self._look_after(lane)
 
-    def _end(self, owed: Owed) -> None:
-        owed.sent = None
-        self.busy -= 1
-        self._busy[owed.lane.account] -= 1
-        if not self._busy[owed.lane.account]:
-            del self._busy[owed.lane.account]
+    def _end(self, account: str, count: int = 1) -> None:
+        """So many are under way no longer."""
+        self.busy -= count
+        self._busy[account] -= count
+        if not self._busy[account]:
+            del self._busy[account]
 
     def _note(self, warm: Warm, first: int) -> None:
         key = warm.account, warm.host

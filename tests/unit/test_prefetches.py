@@ -62,7 +62,7 @@ class Warming:
     def end(self, fetch: Fetch) -> None:
         self.busy.remove(fetch)
         self.places.give_back(fetch.host)
-        assert self.prefetches.answered(fetch.position)
+        assert self.prefetches.answered([(fetch.position, BROKEN)])
         self.prefetches.done([fetch.position])
         self.progress = Progress(ahead=self.progress.ahead | Ranges([(fetch.position, fetch.position)]))
         self.done.append(self.account(fetch))
@@ -146,8 +146,8 @@ def test_what_rests_is_bounded_and_comes_again() -> None:
         if not warming.busy:
             break
         fetch = warming.busy.pop(0)
-        owed, _ = warming.prefetches.answered(fetch.position) or (None, None)
-        assert owed is not None and warming.prefetches.worth_another_try(owed, BROKEN)
+        ((_, _, owed, answer),) = warming.prefetches.answered([(fetch.position, BROKEN)])
+        assert warming.prefetches.worth_another_try(owed, answer)
         warming.prefetches.rest(owed, 5.0)
 
     assert HELD_ROWS <= len(warming.prefetches.owed) < 2 * HELD_ROWS
