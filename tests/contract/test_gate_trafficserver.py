@@ -375,6 +375,17 @@ def test_a_variant_is_looked_for_itself(origin, serving, remap):
         cache.get("/a", headers={"Accept-Language": language}).hit(language)
 
 
+def test_a_thread_is_woken_however_long_nobody_came(origin, serving):
+    """What wakes it is a connection to the server, which ends those that are silent: another takes its place."""
+    cache, log = serving(records={"net.default_inactivity_timeout": 1})
+    origin.serves("*", "v1")
+    sockets = set(cache.sockets())
+    until(lambda: len(sockets - set(cache.sockets())) >= 4)  # both ends, in both threads
+
+    for n in range(4):
+        assert log.fetch(f"/{n}").outcome is FetchOutcome.STORED
+
+
 def test_a_server_that_goes_leaves_no_prefetch_unanswered(origin, serving):
     """Killed while it fetches, it is trouble; what is asked for again afterwards is stored."""
     cache, log = serving()

@@ -131,6 +131,11 @@ class Trafficserver:
         assert self._process is not None
         return self._process.pid
 
+    def sockets(self) -> list[str]:
+        """What it has open of those, each by a name that does not come again."""
+        links = [path.readlink() for path in Path(f"/proc/{self.pid}/fd").iterdir() if path.is_symlink()]
+        return [str(link) for link in links if str(link).startswith("socket:")]
+
     @property
     def journal(self) -> Path:
         return self._home / "gate" / "journal"

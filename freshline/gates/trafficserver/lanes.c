@@ -8,7 +8,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "door.h"
 
@@ -51,6 +53,10 @@ struct hand {
 	pthread_mutex_t lock;		/* for those who have come */
 	struct rider *came, **came_end;
 	_Atomic bool has_come;
+	int bell;			/* rung for them; -1: there is none, and the waker is scheduled */
+	TSVConn rung;			/* where it is heard */
+	TSIOBuffer strokes;
+	TSIOBufferReader stroke;
 };
 
 static struct hand hands[HANDS];
@@ -501,10 +507,7 @@ on_hand(TSCont cont, TSEvent event, void *data)
 	return (0);
 }
 
-/*
- * Those who have come begin. It is looked for them whenever a round is over as well: a thread that finds the waker still
- * held by whoever woke it comes again 10 ms later.
- */
+/* Those who have come begin. It is looked for them whenever a round is over as well. */
 static void
 take_in(struct hand *hand)
 {
@@ -530,17 +533,72 @@ take_in(struct hand *hand)
 	}
 }
 
+/*
+ * A socket, since who schedules something for another thread holds its mutex until that has been woken, and a thread that
+ * is quick enough to find it held comes again 10 ms later.
+ */
+static void
+hang_bell(struct hand *hand)
+{
+	int ends[2] = {-1, -1};
+
+	hand->rung = NULL;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) == 0 &&
+	    (hand->rung = TSVConnFdCreate(ends[0])) == NULL) {
+		close(ends[0]);
+		close(ends[1]);
+		ends[1] = -1;
+	}
+	if (hand->rung != NULL) {
+		hand->strokes = TSIOBufferSizedCreate(TS_IOBUFFER_SIZE_INDEX_128);
+		hand->stroke = TSIOBufferReaderAlloc(hand->strokes);
+		(void)TSVConnRead(hand->rung, hand->waker, hand->strokes, INT64_MAX);
+	}
+	pthread_mutex_lock(&hand->lock);
+	hand->bell = ends[1];
+	pthread_mutex_unlock(&hand->lock);
+}
+
+static void
+take_bell_down(struct hand *hand)
+{
+
+	pthread_mutex_lock(&hand->lock);
+	close(hand->bell);
+	hand->bell = -1;
+	pthread_mutex_unlock(&hand->lock);
+	TSVConnClose(hand->rung);
+	TSIOBufferDestroy(hand->strokes);
+}
+
 static int
 on_waker(TSCont cont, TSEvent event, void *data)
 {
 	struct hand *hand = TSContDataGet(cont);
 
-	(void)event;
 	(void)data;
+	if (event == TS_EVENT_VCONN_READ_READY)
+		TSIOBufferReaderConsume(hand->stroke, TSIOBufferReaderAvail(hand->stroke));
+	else if (event != TS_EVENT_IMMEDIATE && event != TS_EVENT_TIMEOUT && hand->rung != NULL) {
+		take_bell_down(hand);	/* the server lets no connection be silent for ever */
+		hang_bell(hand);
+	}
 	TSMutexLock(hand->mutex);
 	take_in(hand);
 	TSMutexUnlock(hand->mutex);
 	return (0);
+}
+
+static void
+wake(struct hand *hand)
+{
+	ssize_t n;
+
+	pthread_mutex_lock(&hand->lock);
+	n = hand->bell < 0 ? -1 : send(hand->bell, "", 1, MSG_NOSIGNAL);
+	pthread_mutex_unlock(&hand->lock);
+	if (n != 1)
+		(void)TSContScheduleOnThread(hand->waker, 0, hand->thread);
 }
 
 bool
@@ -570,7 +628,7 @@ riders_come(struct rider *riders)
 	}
 	for (i = 0; i < n; i++)
 		if (took[i] && was_empty[i])	/* else it is awake already, and takes them too */
-			(void)TSContScheduleOnThread(hands[i].waker, 0, hands[i].thread);
+			wake(&hands[i]);
 	return (true);
 }
 
@@ -600,6 +658,7 @@ on_muster(TSCont cont, TSEvent event, void *data)
 	TSContDataSet(hand->cont, hand);
 	hand->waker = TSContCreate(on_waker, TSMutexCreate());
 	TSContDataSet(hand->waker, hand);
+	hang_bell(hand);
 	n_hands = i + 1;
 	return (0);
 }
