@@ -1,6 +1,6 @@
 /*
- * Whether Squid has an object under its key, asked by ICP (RFC 2186): a datagram each way, where HEAD costs Squid four
- * times as much. Only that it is there counts; whoever is told anything else, or nothing, asks by HEAD.
+ * Whether Squid has an object under its key, asked by ICP (RFC 2186): a datagram each way, where HEAD costs Squid
+ * eight times as much. Only that it is there counts; whoever is told anything else, or nothing, asks by HEAD.
  *
  * Squid drops an object that it may not keep when its last reader is done with it, and who asks in the same round of its
  * event loop, on another socket, would still find it. So what has been read is asked for only after another exchange,
