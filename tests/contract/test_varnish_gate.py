@@ -695,16 +695,31 @@ def test_of_several_what_a_refresh_overtakes_is_not_served(origin, make):
     cache.get("/a").fetched("v2")
 
 
-@pytest.mark.parametrize("operator", ["sub vcl_recv { return (synth(301)); }", "sub vcl_recv { return (pass); }"])
-def test_of_several_what_the_vcl_answers_otherwise_is_no_success(origin, make, operator):
-    """As with one."""
-    _, log = make(operator=operator)
+@pytest.mark.parametrize(
+    ("operator", "outcome"),
+    [
+        ("sub vcl_recv { return (synth(301)); }", FetchOutcome.OTHER),
+        ("sub vcl_recv { return (pass); }", FetchOutcome.OTHER),
+        ("sub vcl_recv { return (pipe); }", FetchOutcome.OTHER),
+        ("sub vcl_recv { return (fail); }", None),
+        ("sub vcl_deliver { return (synth(700)); }", FetchOutcome.OTHER),
+        ("sub vcl_backend_response { return (abandon); }", FetchOutcome.OTHER),
+        ("sub vcl_deliver { if (req.restarts == 0) { return (restart); } }", FetchOutcome.STORED),
+        ("sub vcl_backend_response { set beresp.do_esi = true; set beresp.do_gzip = true; }", FetchOutcome.STORED),
+    ],
+)
+def test_of_several_the_vcl_decides_what_comes_of_each(origin, make, operator, outcome):
+    """As of one: what it does not cache is no success, what it fails over is trouble, and the cache lives."""
+    cache, log = make(operator=operator)
     origin.serves("/a", "v1")
     log.status()
-    answers: dict[int, Fetched | Trouble] = {}
-    assert log.fetch_each([fetch_of("/a")] * 3, answers.__setitem__) is None
+    child = cache.child()
+    for _ in range(10):
+        answers: dict[int, Fetched | Trouble] = {}
+        assert log.fetch_each([fetch_of("/a")] * 3, answers.__setitem__) is None
+        assert [getattr(answers[at], "outcome", None) for at in range(3)] == [outcome] * 3
 
-    assert {answers[at].outcome for at in range(3)} == {FetchOutcome.OTHER}
+    assert cache.child() == child
 
 
 @pytest.mark.parametrize(
