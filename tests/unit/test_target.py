@@ -52,3 +52,14 @@ def test_usual_lines_are_looked_at_together() -> None:
 def test_one_unusual_line_is_looked_at_itself(line: str) -> None:
     """It has another domain, or no slash, or may be none at all."""
     assert target.common_domain(["a.test/", line]) is None
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_lines_that_are_looked_at_together_are_asked_for_as_each_alone(plain: bool) -> None:
+    """Whatever their scheme, port, capitals, escapes and what may not stand in a request line."""
+    lines = ["http://a.test/x?y=1", "https://a.test/", "a.test/a//b/../%61", "a.test?q", "a.test", "HTTP://A.test:80/z"]
+    lines += [] if plain else ["http://a.test/ü|", 'a.test/"<>']
+    targets = [target.parse(line) for line in lines]
+
+    assert target.asked_for("a.test", lines) == [(it.scheme, it.domain, it.request_target()) for it in targets]
+    assert target.asked_for("a.test", []) == []
