@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from freshline.domain.action import Verb
+from freshline.domain.action import Fetch, Verb
 from freshline.domain.target import canonical_path
 from freshline.drivers.base import Adrift, Applied, Batch, Fault, FetchOutcome, Presence, Trouble
 from freshline.drivers.lines import batch_body
@@ -813,6 +813,21 @@ def test_a_gate_is_not_synced_by_old_news(origin, cache, log):
     assert isinstance(answer, Applied if remembers else Adrift)
     assert not (remembers and log.status().synced)
     never_again(cache, "/a", "v1")
+
+
+def test_nothing_is_fetched_into_a_cache_that_is_not_the_one_to_come(origin, cache, log):
+    """A gate that has just started says stored of nothing: visitors would not find it once it has caught up."""
+    origin.serves("/a", "v1")
+    log.refresh(Verb.FILE, b"/b")
+    log.status()
+    cache.restart()
+    wanted = Fetch(log.position, "http", SITE, "/a")
+    assert isinstance(log.run(log.driver.fetch(wanted)), Trouble)
+    assert isinstance(log.fetch_each([wanted, wanted], lambda *answer: pytest.fail(str(answer))), Trouble)
+    log.catch_up()
+
+    assert log.fetch("/a").outcome is FetchOutcome.STORED
+    cache.get("/a").hit("v1")
 
 
 @pytest.mark.reloads

@@ -428,6 +428,11 @@ begin_errands(struct guest *g, const struct request *r, enum errand_kind kind)
 		say(g, 400, text);
 		return;
 	}
+	if (kind == FETCH && !gate_caught_up()) {
+		let_go(all);
+		say(g, 500, "failed it has not caught up\n");
+		return;
+	}
 	if ((n = give_tickets(all, g)) == 0 || n > ERRANDS - errands) {
 		let_go(all);
 		say(g, 500, n == 0 ? "failed no memory\n" : "failed too much is under way\n");

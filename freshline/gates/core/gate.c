@@ -547,16 +547,23 @@ gate_renew(const char *header)
 	pthread_mutex_unlock(&standing);
 }
 
-struct answer
-gate_fresh(void)
+bool
+gate_caught_up(void)
 {
-	struct answer answer = {200, NULL, 0};
-	int bound;
+	bool bound;
 
 	pthread_mutex_lock(&standing);
 	bound = strcmp(log_name, UNBOUND) != 0;
 	pthread_mutex_unlock(&standing);
-	if (!bound || !lease_held() || (keeper != NULL && !keeper->synced()))
+	return (bound && (keeper == NULL || keeper->synced()));
+}
+
+struct answer
+gate_fresh(void)
+{
+	struct answer answer = {200, NULL, 0};
+
+	if (!gate_caught_up() || !lease_held())
 		answer.status = 503;
 	say(&answer, answer.status == 200 ? "fresh\n" : "not fresh\n");
 	return (answer);

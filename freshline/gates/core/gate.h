@@ -6,6 +6,7 @@
 #ifndef FRESHLINE_GATE_H
 #define FRESHLINE_GATE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "rules.h"
@@ -71,6 +72,12 @@ struct answer gate_flush(char *body, size_t size);
  * to answer with says lease.h.
  */
 void gate_renew(const char *header);
+
+/*
+ * Whether what is fetched from now on is there for visitors later. False: the gate has just started, and goes on with
+ * another cache once it has been told where it stands, or that it is flushed.
+ */
+bool gate_caught_up(void);
 
 /* GET /freshline/fresh, which wants no secret: 200 or 503. */
 struct answer gate_fresh(void);

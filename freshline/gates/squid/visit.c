@@ -463,7 +463,8 @@ visit_fetch(char *body, size_t size, struct doors *doors, const struct hearer *h
 {
 	struct objects found;
 	const char *why = objects_read(body, size, "fetch", VISITS, &found);
-	struct answer answer = why != NULL ? say(400, "bad %s\n", why) : visit(&found, 0, doors, hearer);
+	struct answer answer = why != NULL ? say(400, "bad %s\n", why) :
+	    !gate_caught_up() ? say(500, "failed it has not caught up\n") : visit(&found, 0, doors, hearer);
 
 	objects_free(&found);
 	return (answer);

@@ -375,7 +375,7 @@ dispatch(struct visit *v)
 struct party *
 party_begin(struct req *asker, struct slice body, struct answer *answer)
 {
-	struct errand *all;
+	struct errand *all, *errand;
 	struct party *party;
 	char why[ERRAND_WHY], text[ERRAND_WHY + 8];
 	unsigned i, n;
@@ -387,6 +387,14 @@ party_begin(struct req *asker, struct slice body, struct answer *answer)
 	if ((all = errand_read(VISIT, body, VISITS, why)) == NULL) {
 		(void)snprintf(text, sizeof text, "bad %s\n", why);
 		say(answer, 400, text);
+		return (NULL);
+	}
+	if (!gate_caught_up()) {
+		while ((errand = all) != NULL) {
+			all = errand->next;
+			errand_free(errand);
+		}
+		say(answer, 500, "failed it has not caught up\n");
 		return (NULL);
 	}
 	party = party_of(all);

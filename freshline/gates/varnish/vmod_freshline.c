@@ -954,7 +954,10 @@ VCL_VOID
 vmod_fetch(VRT_CTX)
 {
 
-	(void)new_errand(ctx, FETCH);
+	if (gate_caught_up())
+		(void)new_errand(ctx, FETCH);
+	else	/* no answer to a fetch: it is asked for again */
+		VRT_fail(ctx, "freshline: a fetch before the gate has caught up");
 }
 
 VCL_BOOL

@@ -253,6 +253,13 @@ end
 
 local ROUTES = {}
 
+-- Whether what is fetched from now on is there for visitors later. A gate that has just started goes on with another cache
+-- once it has been told where it stands, or that it is flushed.
+local function caught_up()
+  local log = memory.at()
+  return log and log ~= "-" and memory.synced()
+end
+
 -- Before it has read its journal it does not know where it stands.
 local function reading()
   return not memory.at() and answer(500, "failed it is reading its journal\n")
@@ -309,6 +316,7 @@ end
 ROUTES["POST /freshline/fetch"] = function()
   local objects, why = parse_objects(read_body(), "fetch", FETCHES)
   if not objects then return answer(400, "bad " .. why .. "\n") end
+  if not caught_up() then return answer(500, "failed it has not caught up\n") end
   if #objects > 1 then
     ngx.header.content_type = "text/plain"
     errands.each(objects, function(text, last)
@@ -323,8 +331,7 @@ end
 
 -- For anybody.
 local function fresh()
-  local log = memory.at()
-  if log and log ~= "-" and memory.synced() and memory.C.freshline_lease_left() > 0 then return answer(200, "fresh\n") end
+  if caught_up() and memory.C.freshline_lease_left() > 0 then return answer(200, "fresh\n") end
   return answer(503, "not fresh\n")
 end
 
