@@ -16,6 +16,7 @@ from tests.servers.base import SITE, free_port, send, until
 from tests.servers.origin import Origin
 from tests.servers.steered import Steered
 from tests.servers.trafficserver import Trafficserver
+from tests.servers.wallclock import WallClock
 
 Serving = Callable[..., tuple[Trafficserver, Steered]]
 
@@ -406,6 +407,25 @@ def test_a_server_that_goes_leaves_no_prefetch_unanswered(origin, serving):
 
     assert log.fetch("/slow").outcome is FetchOutcome.STORED
     cache.get("/slow").hit("v1")
+
+
+@pytest.mark.parametrize("step", [0, 30])
+def test_a_prefetch_ends_whatever_becomes_of_the_time_of_day(origin, serving, visitors, tmp_path, step):
+    """The server calls early where its clock is set ahead: a body that stands still is given up all the same."""
+    clock = WallClock(tmp_path / "clock")
+    clock.set(0)
+    tmp_path.chmod(0o755)
+    cache, log = serving(fetch_seconds=1, environment=clock.environment)
+    origin.serves("/a", "v1" * 40_000)
+    with origin.holding("/a", "body") as held:
+        asked = visitors.submit(log.fetch, "/a")
+        held.wait()
+        clock.set(step)
+        try:
+            assert asked.result(20).said == "its body stood still"
+        finally:
+            cache.kill()  # or the visitor would wait, and so would we
+            held.release()
 
 
 # The disk

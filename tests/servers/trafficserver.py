@@ -84,6 +84,7 @@ class Trafficserver:
         managed: bool = False,
         lapse: str = "serve",
         rules: int = gate.RULES,
+        fetch_seconds: int = 600,
         read_timeout_seconds: int = READ_TIMEOUT_SECONDS,
         records: Mapping[str, str | int] | None = None,
         remap: str | None = None,
@@ -91,6 +92,7 @@ class Trafficserver:
         tls: tuple[int, Path, Path] | None = None,
         edge: Edge | None = None,
         plugin: str | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         """
         :param plugin: a line of plugin.config for the gate of that edge, where it is not ours to make
@@ -106,12 +108,12 @@ class Trafficserver:
         self._site, self._gate, self._plugin = self.edge.site, self.edge.gate, plugin
         self._home = Path(tempfile.mkdtemp(prefix="ts-"))  # short: a socket's path has its limit
         self._guarded, self._blind, self._managed = guarded, blind, managed
-        self._rules, self.lapse = rules, lapse
+        self._rules, self.lapse, self._fetch_seconds = rules, lapse, fetch_seconds
         self.read_timeout_seconds = read_timeout_seconds
         self._records = dict(records or {})
         self._remap = remap or f"map / http://{origin.address}/\n"
         self._cache_size, self._tls = cache_size, tls
-        self.environment: Mapping[str, str] = {}
+        self.environment: Mapping[str, str] = environment or {}
         self._process: subprocess.Popen[bytes] | None = None
         for name in ("etc", "run", "log", "cache", "gate"):
             (self._home / name).mkdir()
@@ -256,7 +258,14 @@ class Trafficserver:
             plugins += f"{self._plugin}\n"
         elif self._guarded:
             conf = etc / "freshline.conf"
-            settings = gate.Settings(SECRET, self._gate, str(self.journal), self.lapse, rules=self._rules)
+            settings = gate.Settings(
+                SECRET,
+                self._gate,
+                str(self.journal),
+                self.lapse,
+                rules=self._rules,
+                fetch_seconds=self._fetch_seconds,
+            )
             plugin = blind_library(home / "blind") if self._blind else library()
             _put(conf, gate.render(settings, plugin, conf))
             plugins += f"{plugin} {conf}\n"

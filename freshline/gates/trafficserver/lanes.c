@@ -18,7 +18,7 @@
 #define TICK_MS		1000		/* between two looks who hears nothing */
 #define IDLE_LANES	64		/* kept by each thread, */
 #define IDLE_SECONDS	10		/* and so long */
-#define EARLY_MS	2		/* the server's clock and ours may differ by so much */
+#define EARLY_MS	2		/* the server's clock and ours may differ by so much without another call */
 #define BUCKETS		1024
 
 struct lane {
@@ -50,6 +50,8 @@ struct hand {
 	struct lane *idle;
 	unsigned n_idle;
 	uint64_t ticks_at;		/* milliseconds; 0: it does not */
+	TSAction wake;			/* the one call to `cont` that is on its way, */
+	uint64_t wakes_at;		/* and when it should come */
 	pthread_mutex_t lock;		/* for those who have come */
 	struct rider *came, **came_end;
 	_Atomic bool has_come;
@@ -410,12 +412,30 @@ on_lane(TSCont cont, TSEvent event, void *data)
 
 /* ---- hands ---- */
 
+/*
+ * The server goes by the time of day, and by what that was when its thread last looked: a call may come early, and is
+ * asked for again then; and late where that clock is set back, so one that has not come in time is no excuse.
+ */
+static void
+wake_by(struct hand *hand, uint64_t at)
+{
+	uint64_t now = now_ms();
+
+	if (hand->wake != NULL) {
+		if (hand->wakes_at <= at && now <= hand->wakes_at + TICK_MS)
+			return;
+		TSActionCancel(hand->wake);
+	}
+	hand->wakes_at = at;
+	hand->wake = TSContScheduleOnThread(hand->cont, at > now ? at - now : 1, hand->thread);
+}
+
 void
 rider_wait(struct rider *r, unsigned ms)
 {
 
 	r->due = now_ms() + ms;
-	(void)TSContScheduleOnThread(r->hand->cont, ms, r->hand->thread);
+	wake_by(r->hand, r->due);
 }
 
 void
@@ -458,7 +478,7 @@ tick_later(struct hand *hand)
 {
 
 	hand->ticks_at = now_ms() + TICK_MS;
-	(void)TSContScheduleOnThread(hand->cont, TICK_MS, hand->thread);
+	wake_by(hand, hand->ticks_at);
 }
 
 static void
@@ -490,11 +510,12 @@ static int
 on_hand(TSCont cont, TSEvent event, void *data)
 {
 	struct hand *hand = TSContDataGet(cont);
-	uint64_t now = now_ms();
+	uint64_t now = now_ms(), first;
 	struct rider *r, *next;
 
 	(void)event;
 	(void)data;
+	hand->wake = NULL;
 	for (r = hand->riders; r != NULL; r = next) {
 		next = r->next;
 		if (r->due != 0 && r->due <= now + EARLY_MS) {
@@ -504,6 +525,12 @@ on_hand(TSCont cont, TSEvent event, void *data)
 	}
 	if (hand->ticks_at != 0 && hand->ticks_at <= now + EARLY_MS)
 		tick(hand);
+	first = hand->ticks_at;
+	for (r = hand->riders; r != NULL; r = r->next)
+		if (r->due != 0 && (first == 0 || r->due < first))
+			first = r->due;
+	if (first != 0)
+		wake_by(hand, first);
 	return (0);
 }
 
@@ -523,6 +550,8 @@ take_in(struct hand *hand)
 	pthread_mutex_unlock(&hand->lock);
 	if (hand->ticks_at == 0)
 		tick_later(hand);
+	else
+		wake_by(hand, hand->ticks_at);
 	while ((r = came) != NULL) {
 		came = r->next;
 		r->before = NULL;
