@@ -24,6 +24,7 @@ TOGETHER = 32  #: in one request
 APART = 4  #: so few are not shared out between two requests
 REQUEST_BYTES = 1 << 16  #: of one request, about, unless one object makes it longer
 LINE_BYTES = 3 * 1024  #: the longest path there is, escaped
+SPENT = 4  #: requests that have every answer, and whose end is waited for
 HOLD_SECONDS = 0.005  #: what has ended may wait so long for more
 
 Answer = Fetched | Trouble
@@ -69,6 +70,7 @@ class Fetching:
 
     def go(self, fetches: Sequence[Fetch]) -> None:
         """Begin all of these. Each has a place."""
+        self._end_what_is_spent()
         size = 1 if self._several is None else self._size(self._several, fetches)
         for at in range(0, len(fetches), size):
             together = fetches[at : at + size]
@@ -100,6 +102,12 @@ class Fetching:
             if not errand.waits:
                 self._give_up(errand)
         return gone
+
+    def _end_what_is_spent(self) -> None:
+        """Of gates that have answered all and never end: each keeps a connection, and there are not so many."""
+        if len(self._errands) > SPENT:
+            for errand in [errand for errand in self._errands if not errand.waits][:-SPENT]:
+                self._give_up(errand)
 
     async def close(self) -> None:
         doing = list(self._doing.values())

@@ -72,6 +72,8 @@ class Places:
             self.slots.offer(self.offered.pop())
 
     def close(self) -> None:
-        """It wants none any more."""
+        """It wants none any more, nor has it any: whatever broke between taking them and using them."""
         self.is_open = False
+        for host, count in list(self.taken.items()):
+            self.give_back(host, count)
         self.pass_on()

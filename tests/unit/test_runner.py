@@ -14,6 +14,7 @@ from freshline.ambient import Ambient
 from freshline.delivery.ages import Ages
 from freshline.delivery.events import Above, Origin
 from freshline.delivery.feed import Feed
+from freshline.delivery.fetching import SPENT
 from freshline.delivery.lateness import Deadlines, Lateness
 from freshline.delivery.origins import OriginSlots
 from freshline.delivery.pace import Pace
@@ -184,6 +185,7 @@ class Many(Scripted):
         super().__init__()
         self.asked: list[list[str]] = []
         self.ended: dict[str, Callable[[Fetched | Trouble], None]] = {}
+        self.abandoned: list[str] = []
 
     def fetch_each_then(
         self,
@@ -194,7 +196,7 @@ class Many(Scripted):
         self.asked.append([what.target for what in whats])
         for number, what in enumerate(whats):
             self.ended[what.target] = lambda answer, number=number: ended([(number, answer)])  # type: ignore[misc]
-        return Given([], "")
+        return Given(self.abandoned, whats[0].target)
 
     async def fetch(self, what: Fetch) -> Fetched:
         self.held.append(what)
@@ -230,6 +232,50 @@ async def test_what_begins_together_is_asked_for_together_and_ends_by_itself() -
     again = gate.held[0].target if gate.held else gate.asked[4][0]
     assert again in ("/15", "/8")
     task.cancel()
+
+
+async def test_a_gate_that_answers_and_never_ends_keeps_no_more_than_some_connections() -> None:
+    """All that it was asked for is answered, so more is asked for: not with another connection each time."""
+    log, gate = MemoryLog(), Many()
+    task = run(log, gate, origins=OriginSlots(each=16))
+    urls = tuple(f"http://a.test/{n}" for n in range(200))
+    await log.append([Wish("1", "a.test", "g", Kind.PRELOAD, urls)], now=time.time())
+    answered: list[list[str]] = []
+
+    def all_is_done() -> bool:
+        for some in gate.asked[len(answered) :]:
+            answered.append(some)
+            for target in some:
+                gate.ended[target](STORED)
+        return (progress := log.progress("e")) is not None and progress.cursor == 200
+
+    await until(all_is_done)
+
+    assert len(gate.asked) > 20
+    assert len(gate.asked) - len(gate.abandoned) <= SPENT + 2, "beside those that began last"
+    task.cancel()
+
+
+class Breaking(Many):
+    broken = False
+
+    @property
+    def fetches_at_once(self) -> int:  # type: ignore[override]
+        if self.broken:
+            raise OSError("a fault of ours")
+        return 64
+
+
+async def test_a_runner_that_breaks_leaves_its_places_to_others() -> None:
+    """Also where it had taken them and begun nothing: nobody else would give them back."""
+    log, gate, origins = MemoryLog(), Breaking(), OriginSlots(each=4)
+    task = run(log, gate, origins=origins)
+    gate.broken = True
+    await log.append([Wish("1", "a.test", "g", Kind.PRELOAD, ("http://a.test/1", "http://a.test/2"))], now=time.time())
+    with pytest.raises(OSError, match="fault of ours"):
+        await asyncio.wait_for(task, 5)
+
+    assert not origins.taken
 
 
 async def test_a_gate_that_takes_one_at_a_time_is_asked_for_one_at_a_time() -> None:
