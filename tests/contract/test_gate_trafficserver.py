@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import pytest
 
 from freshline.domain.action import Fetch, Verb
 from freshline.drivers.base import Applied, Fetched, FetchOutcome, Lapse, Presence, Trouble
-from tests.servers.base import SITE, free_port, send, until
+from tests.servers.base import SECRET, SITE, free_port, send, until
 from tests.servers.origin import Origin
 from tests.servers.steered import Steered
 from tests.servers.trafficserver import Trafficserver
@@ -407,6 +408,29 @@ def test_a_server_that_goes_leaves_no_prefetch_unanswered(origin, serving):
 
     assert log.fetch("/slow").outcome is FetchOutcome.STORED
     cache.get("/slow").hit("v1")
+
+
+def test_prefetches_that_hang_leave_connections_for_refreshes(origin, serving):
+    """However many of them there are, the gate hears what it is told."""
+    cache, log = serving(records={"http.connect_attempts_timeout": 60})
+    host, _, port = cache.edge.gate.rpartition(":")
+    body = f"fetch http {SITE} /slow\nend\n"
+    request = (
+        f"POST /freshline/fetch HTTP/1.1\r\nhost: gate\r\nfreshline-key: {SECRET}\r\n"
+        f"content-length: {len(body)}\r\n\r\n{body}"
+    ).encode()
+    with origin.holding("/slow", "headers") as held, ExitStack() as open_:
+        for _ in range(110):
+            asked = open_.enter_context(socket.create_connection((host, int(port)), 5))
+            asked.sendall(request)
+        refused = asked.recv(1000)
+        try:
+            assert b"failed too much is under way" in refused
+            log.run(log.driver.close())
+            log.driver = cache.driver()
+            log.refresh(Verb.FILE, b"/a")
+        finally:
+            held.release()
 
 
 @pytest.mark.parametrize("step", [0, 30])

@@ -22,7 +22,8 @@
 
 #include "lease.h"
 
-#define GUESTS		64		/* connections at a time */
+#define GUESTS		96		/* connections at a time, */
+#define SPARE		8		/* of which so many are not for prefetches: a slow origin holds no refresh up */
 #define HEAD_SIZE	16384		/* bytes of a request before its body */
 #define ERRAND_BYTES	(1u << 20)	/* the longest probe or fetch */
 #define READ_SECONDS	30		/* between two pieces of a request, or of its answer */
@@ -415,6 +416,17 @@ sift(struct errand *all)
 	return (good);
 }
 
+static unsigned
+waiting(void)
+{
+	const struct guest *g;
+	unsigned n = 0;
+
+	for (g = guests; g < guests + GUESTS; g++)
+		n += g->fd >= 0 && g->state == WAITING;
+	return (n);
+}
+
 static void
 begin_errands(struct guest *g, const struct request *r, enum errand_kind kind)
 {
@@ -433,7 +445,8 @@ begin_errands(struct guest *g, const struct request *r, enum errand_kind kind)
 		say(g, 500, "failed it has not caught up\n");
 		return;
 	}
-	if ((n = give_tickets(all, g)) == 0 || n > ERRANDS - errands) {
+	if ((n = give_tickets(all, g)) == 0 || n > ERRANDS - errands ||
+	    (kind == FETCH && waiting() >= GUESTS - SPARE)) {
 		let_go(all);
 		say(g, 500, n == 0 ? "failed no memory\n" : "failed too much is under way\n");
 		return;
