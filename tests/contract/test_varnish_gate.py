@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -745,15 +746,61 @@ def test_what_is_no_list_of_fetches_fetches_nothing(origin, make, body, why):
     assert not origin.log
 
 
-def test_a_url_longer_than_a_request_may_be_ends_its_fetch_alone(origin, make):
-    """The other is fetched."""
+@pytest.mark.parametrize("size", [40_000, 64_000, 200_000])
+def test_a_url_longer_than_a_request_may_be_ends_its_fetch_alone(origin, make, size):
+    """Where a visitor's would be refused, without a try at which VCL may fail; the other is fetched."""
     _, log = make()
     origin.serves("/a", "v1")
     log.status()
     answers: dict[int, Fetched | Trouble] = {}
-    assert log.fetch_each([fetch_of("/" + "a" * 200_000), fetch_of("/a")], answers.__setitem__) is None
+    assert log.fetch_each([fetch_of("/" + "a" * size), fetch_of("/a")], answers.__setitem__) is None
 
     assert [answers[at].outcome for at in range(2)] == [FetchOutcome.OTHER, FetchOutcome.STORED]
+    assert "longer than a request may be" in answers[0].said
+    assert [asked.target for asked in origin.log] == ["/a"]
+
+
+def test_a_list_may_take_longer_than_an_answer_to_a_visitor(origin, make):
+    """The time that Varnish allows for sending one is no bound for fetches."""
+    _, log = make(parameters={"send_timeout": "1"})
+    origin.serves("/a", "v1")
+    origin.serves("/slow", "v1")
+    log.status()
+    answers: dict[int, Fetched | Trouble] = {}
+    with origin.holding("/slow", "headers") as held, ThreadPoolExecutor() as pool:
+        asked = pool.submit(log.fetch_each, [fetch_of("/slow"), fetch_of("/a")], answers.__setitem__)
+        until(lambda: 1 in answers)
+        time.sleep(1.2)
+        held.release()
+        assert asked.result() is None
+
+    assert answers[0].outcome is FetchOutcome.STORED
+
+
+def test_nothing_of_a_list_is_piped(origin, make):
+    """Not even where a vcl_pipe of the operator's comes before the gate's: the socket is the controller's."""
+    cache, log = make(before="sub vcl_pipe { return (pipe); }", operator="sub vcl_recv { return (pipe); }")
+    origin.serves("/a", "v1")
+    log.status()
+    child = cache.child()
+    for _ in range(3):
+        answers: dict[int, Fetched | Trouble] = {}
+        assert log.fetch_each([fetch_of("/a")] * 3, answers.__setitem__) is None
+        assert [answers[at].outcome for at in range(3)] == [FetchOutcome.OTHER] * 3
+
+    assert cache.child() == child
+
+
+def test_an_origin_does_not_say_what_came_of_a_fetch(origin, make):
+    """Where VCL has the gate forget what a request is for, nobody says it."""
+    _, log = make(operator="import std; sub vcl_recv { std.rollback(req); return (pass); }")
+    origin.serves("/a", "v1", headers={"freshline-fetch": "stored 200 2"})
+    assert isinstance(log.run(log.driver.fetch(fetch_of("/a"))), Trouble)
+    log.status()
+    answers: dict[int, Fetched | Trouble] = {}
+    assert log.fetch_each([fetch_of("/a")] * 2, answers.__setitem__) is None
+
+    assert [type(answers[at]) for at in range(2)] == [Trouble] * 2
 
 
 def test_nobody_but_the_controller_sends_lists(origin, make):

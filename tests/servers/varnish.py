@@ -40,7 +40,8 @@ def library() -> Path:
 
 
 class Varnish:
-    """``guarded=False`` has no gate; ``blind=True`` has one that answers all it is told, and guards no lookup."""
+    """``guarded=False`` has no gate; ``blind=True`` has one that answers all it is told, and guards no lookup. Of the
+    operator's VCL, ``before`` stands before the gate's."""
 
     kind = "varnish"
 
@@ -49,6 +50,7 @@ class Varnish:
         tmp_path: Path,
         origin: Origin,
         *,
+        before: str = "",
         operator: str = "",
         guarded: bool = True,
         blind: bool = False,
@@ -65,7 +67,7 @@ class Varnish:
         self._log = tmp_path / "varnishd.log"
         self._guarded, self._blind, self._rules, self.lapse = guarded, blind, rules, lapse
         self.read_timeout_seconds = read_timeout_seconds
-        self._origin, self._operator = origin, operator
+        self._origin, self._before, self._operator = origin, before, operator
         self._parameters, self._storage = dict(parameters or {}), storage
         self._loads = 0
         self.environment: Mapping[str, str] = {}
@@ -156,7 +158,7 @@ class Varnish:
         return VarnishDriver(self.edge)
 
     def _vcl(self) -> Path:
-        text = "vcl 4.1;\n"
+        text = f"vcl 4.1;\n{self._before}\n"
         if self._guarded:
             vcl = gate.render(library(), SECRET, rules=self._rules, lapse=self.lapse)
             if self._blind:

@@ -31,6 +31,7 @@
 #define TOGETHER_MS	1	/* lines that follow one another so closely leave as one piece */
 #define LINE_SIZE	12288	/* bytes of one, at most */
 #define OWN_HEADERS	16	/* that a request has room for beside those it is sent with */
+#define OWN_SIZE	64	/* bytes of it beside its URL and headers, as it would come over a socket */
 
 struct visit {
 	struct pool_task task;
@@ -258,19 +259,34 @@ text_of(struct ws *ws, struct slice part)
 	return (WS_Printf(ws, "%.*s", (int)part.size, part.at));
 }
 
+/*
+ * What a visitor could not ask for is not fetched: VCL has the rest of the workspace to itself, and would fail without,
+ * which is no fault of the edge's.
+ */
+static int
+is_too_long(const struct errand *e)
+{
+	size_t size = OWN_SIZE + e->target.size + e->host.size;
+	unsigned i;
+
+	for (i = 0; i < e->n_headers; i++)
+		size += e->headers[i].name.size + e->headers[i].value.size + strlen(": \r\n");
+	return (size > cache_param->http_req_size);
+}
+
 /* Returns 0 if there is no room for it. */
 static int
 write_request(struct req *req, const struct errand *e)
 {
-	const char *url = text_of(req->ws, e->target);
+	const char *url;
 	unsigned i;
 
-	if (url == NULL || e->n_headers + OWN_HEADERS > req->http->shd)
+	if (is_too_long(e) || e->n_headers + OWN_HEADERS > req->http->shd || (url = text_of(req->ws, e->target)) == NULL)
 		return (0);
 	http_SetH(req->http, HTTP_HDR_METHOD, "HEAD");
 	http_SetH(req->http, HTTP_HDR_URL, url);
 	http_SetH(req->http, HTTP_HDR_PROTO, "HTTP/1.1");
-	req->http->protover = 11;
+	req->http->protover = 20;	/* as HTTP/2's: never piped, whatever VCL says, for the socket is the asker's */
 	http_PrintfHeader(req->http, "host: %.*s", (int)e->host.size, e->host.at);
 	for (i = 0; i < e->n_headers; i++)
 		http_PrintfHeader(req->http, "%.*s: %.*s", (int)e->headers[i].name.size, e->headers[i].name.at,

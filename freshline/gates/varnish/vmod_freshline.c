@@ -35,11 +35,13 @@ void HSH_DerefBoc(struct worker *, struct objcore *);
 #define EXPIRED_TTL	1e-6		/* lookups pass over an object whose ttl is 0, even for a conditional fetch */
 #define TROUBLE_SIZE	200
 #define HOST_SIZE	255		/* bytes of a host; no site's name is as long */
+#define PATIENCE	86400.		/* seconds; whoever waits for lines gives up before */
 
 static const char H_STAMP[] = "\022x-freshline-stamp:";
 static const char H_LEASE[] = "\020freshline-lease:";
 static const char H_TAGS[] = "\021x-freshline-tags:";
 static const char H_TROUBLE[] = "\024x-freshline-trouble:";
+static const char H_FETCH[] = "\020freshline-fetch:";
 static const char H_VISITED[] = "\024x-freshline-visited:";
 
 /* ---- patterns ---- */
@@ -646,6 +648,7 @@ vmod_mark(VRT_CTX)
 		return;
 	http_Unset(beresp, H_STAMP);
 	http_Unset(beresp, H_TROUBLE);
+	http_Unset(beresp, H_FETCH);	/* it is for us to say what comes of a fetch */
 	http_PrintfHeader(beresp, "x-freshline-stamp: %016" PRIx64 ".%" PRIu64, fetch->flight.stamp.life,
 	    fetch->flight.stamp.position);
 	mark_tags(ctx, beresp);
@@ -892,6 +895,7 @@ lines_init(VRT_CTX, struct vdp_ctx *vdc, void **priv, struct objcore *oc)
 		return (1);
 	*priv = errand->party;
 	ctx->req->resp_len = -1;
+	ctx->req->sp->send_timeout = PATIENCE;	/* it counts from here, and nothing is sent when it is over */
 	return (0);
 }
 
