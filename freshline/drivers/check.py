@@ -18,6 +18,7 @@ from freshline.drivers.lines import KEY_HEADER
 
 VISIT_SECONDS = 10.0
 NOT_THROUGH = "did not pass through the gate"  # gates/nginx/lua/freshline/fetch.lua
+NOT_YET = "not tried: it takes none until the service has told it where it stands"
 CHOICE = "choice of URL"  #: the check that fails through no fault of the edge
 CHOOSE = "choose one that answers 200 and may be cached"
 
@@ -36,20 +37,22 @@ async def check_edge(edge: Edge, drive: Callable[[Edge], Driver], target: Target
     """
     driver = drive(edge)
     try:
-        findings = [await _installed(driver)]
-        if not findings[0].ok:
+        gate = await driver.status()
+        findings = [_installed(gate)]
+        if isinstance(gate, Trouble):
             return findings
         findings.append(await _wants_its_secret(edge, drive))
         findings.append(await _out_of_reach(edge))
-        if target is not None:
+        if target is not None and gate.log and gate.synced:
             findings += await _object(driver, target)
+        elif target is not None:
+            findings.append(Finding("fetches", True, NOT_YET))
         return findings
     finally:
         await driver.close()
 
 
-async def _installed(driver: Driver) -> Finding:
-    gate = await driver.status()
+def _installed(gate: Gate | Trouble) -> Finding:
     if isinstance(gate, Trouble):
         return Finding("installed", False, f"{gate.fault}: {gate.said}")
     bound = f"stands at {gate.position} of log {gate.log}" if gate.log else "bound to no log yet"

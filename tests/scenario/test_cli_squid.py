@@ -53,7 +53,7 @@ def test_the_squid_gate_stands_on_its_own(tmp_path: Path, origin: Origin) -> Non
         until(lambda: listens(gate))
         origin.serves("/a", "v1")
         checked = cli("edge", "check", "s1", "--url", "http://www.test/a")
-        assert checked.count("ok ") == 6, checked
+        assert checked.count("ok ") == 4 and "not tried" in checked, checked
     finally:
         server.close()
         shutil.rmtree(root)

@@ -209,7 +209,7 @@ class Squid:
         old = self.helpers()
         for pid in old:
             os.kill(pid, signal.SIGKILL)
-        until(lambda: self._ended() or (self._replaced(old) and self._answers()))
+        until(lambda: self._ended() or (self._replaced(old) and self._answers() and self.ready()))
         if self._ended():
             self.start()
 

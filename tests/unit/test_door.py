@@ -45,6 +45,10 @@ class Door:
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
         assert self._process.stdout is not None and self._process.stdout.readline() == "open\n"
+        connection = self.connect()
+        connection.request("POST", "/freshline/flush", b"flush log 0 mark\nend\n", {"freshline-key": SECRET})
+        assert connection.getresponse().status == 200  # before, it takes no fetches
+        connection.close()
 
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
