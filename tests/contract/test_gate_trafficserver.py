@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from freshline.domain.action import Fetch, Verb
-from freshline.drivers.base import Applied, Fetched, FetchOutcome, Lapse, Presence, Trouble
+from freshline.drivers.base import Applied, Fetched, FetchOutcome, Lapse, Presence, Probed, Trouble
 from tests.servers.base import SECRET, SITE, free_port, send, until
 from tests.servers.origin import Origin
 from tests.servers.steered import Steered
@@ -27,8 +28,8 @@ def serving(tmp_path: Path, origin: Origin) -> Iterator[Serving]:
     """A server made to order, and a log that its gate is bound to."""
     with ExitStack() as open_:
 
-        def start(**how: object) -> tuple[Trafficserver, Steered]:
-            server = Trafficserver(tmp_path, origin, **how)  # type: ignore[arg-type]
+        def start(**how: Any) -> tuple[Trafficserver, Steered]:
+            server = Trafficserver(tmp_path, origin, **how)
             open_.callback(server.discard)
             server.start()
             log = Steered(server)
@@ -242,7 +243,8 @@ def test_https_is_prefetched_as_visitors_get_it(origin, serving):
     fetched = log.run(log.driver.fetch(secure))
 
     assert isinstance(fetched, Fetched) and fetched.outcome is FetchOutcome.STORED
-    assert log.run(log.driver.probe(secure)).presence is Presence.STORED  # type: ignore[union-attr]
+    probed = log.run(log.driver.probe(secure))
+    assert isinstance(probed, Probed) and probed.presence is Presence.STORED
     assert log.probe("/a").presence is Presence.ABSENT
     assert (origin.asked("/secure/a"), origin.asked("/plain/a")) == (1, 0)
 

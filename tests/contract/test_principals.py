@@ -15,6 +15,7 @@ from freshline.access import system
 from freshline.access.policy import BadPolicy
 from freshline.access.principal import Kind, Principal
 from freshline.inventory.base import Inventory
+from freshline.inventory.register import Which
 from freshline.inventory.session import TOKEN_LIMIT, BadToken, Session, seal, unseal
 from freshline.inventory.sqlite import SqliteInventory
 
@@ -58,8 +59,9 @@ def test_policies(inventory: SqliteInventory) -> None:
     register.add_user(account, "anna")
     register.add_role(account, "reader")
     register.add_policy(account, "Reads", READS)
-    for which, name in (("user", "anna"), ("role", "reader"), ("user", "anna")):
-        register.attach(account, "reads", which, name)  # type: ignore[arg-type]
+    holders: tuple[tuple[Which, str], ...] = (("user", "anna"), ("role", "reader"), ("user", "anna"))
+    for which, name in holders:
+        register.attach(account, "reads", which, name)
     register.attach(account, "AliyunCDNReadOnlyAccess", "user", "anna")
 
     def held() -> list[str]:
@@ -110,7 +112,8 @@ def test_trust() -> None:
 def test_services(inventory: SqliteInventory) -> None:
     """Everything is open until it is closed or taken away."""
     account = inventory.add_account("shop").id
-    assert inventory.account(account).closed == inventory.account(account).suspended == frozenset()  # type: ignore[union-attr]
+    found = inventory.account(account)
+    assert found is not None and found.closed == found.suspended == frozenset()
 
     inventory.set_service(account, "cdn", "suspended")
     inventory.set_service(account, "vod", "closed")

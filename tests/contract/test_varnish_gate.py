@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -37,8 +38,8 @@ def make(tmp_path, origin) -> Iterator[Make]:
     """Starts a Varnish and binds its gate to a log."""
     made: list[tuple[Varnish, Steered]] = []
 
-    def start(**options: object) -> tuple[Varnish, Steered]:
-        server = Varnish(tmp_path, origin, **options)  # type: ignore[arg-type]
+    def start(**options: Any) -> tuple[Varnish, Steered]:
+        server = Varnish(tmp_path, origin, **options)
         server.start()
         made.append((server, Steered(server).bind()))
         return made[-1]

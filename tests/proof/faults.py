@@ -81,13 +81,14 @@ async def reload_server(world: World, dice: random.Random) -> None:
 
 async def lose_journal(world: World, dice: random.Random) -> None:
     """A server that keeps its disk, and loses what its gate knew of it."""
-    found = [member for member in world.fleet.members if hasattr(member.server, "journal") and not member.place.guest]
+    owned = (member for member in world.fleet.members if not member.place.guest)
+    found = [(each, journal) for each in owned if (journal := getattr(each.server, "journal", None)) is not None]
     if not found:
         return
-    member = dice.choice(found)
+    member, journal = dice.choice(found)
     async with member.turn, noted(world, "lose a journal", member.name):
         await member.do("kill")
-        member.server.journal.unlink(missing_ok=True)  # type: ignore[attr-defined]
+        journal.unlink(missing_ok=True)
         await member.do("start")
 
 

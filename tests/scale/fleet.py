@@ -115,7 +115,7 @@ class Scale:
         self.lags, self.completions = Histogram(), Histogram()
         self.cursors = dict.fromkeys(self.topology.edges, 0)
         self.settles = self.commits = self.proofs = self.looked_complete = self.looked_open = 0
-        self._watch_settling()
+        self.log.settled = self._settled
 
     def _gate(self) -> SimGate:
         dice, roll = self.dice, self.dice.random()
@@ -132,23 +132,17 @@ class Scale:
         return gate
 
     # -- what is watched ------------------------------------------------------
-    def _watch_settling(self) -> None:
-        real = self.log.settle_all
-
-        async def settle_all(settled: Sequence[Settled]) -> None:
-            await real(settled)
-            await asyncio.sleep(COMMIT_SECONDS)
-            self.commits += 1
-            self.settles += len(settled)
-            now = self.loop.time()
-            for each in settled:
-                self.proofs += len(each.evidence)
-                before, cursor = self.cursors[each.edge], each.progress.cursor
-                if cursor > before:
-                    self.cursors[each.edge] = cursor
-                    self._passed(before, cursor, now)
-
-        self.log.settle_all = settle_all  # type: ignore[method-assign]
+    async def _settled(self, settled: Sequence[Settled]) -> None:
+        await asyncio.sleep(COMMIT_SECONDS)
+        self.commits += 1
+        self.settles += len(settled)
+        now = self.loop.time()
+        for each in settled:
+            self.proofs += len(each.evidence)
+            before, cursor = self.cursors[each.edge], each.progress.cursor
+            if cursor > before:
+                self.cursors[each.edge] = cursor
+                self._passed(before, cursor, now)
 
     def _passed(self, before: int, cursor: int, now: float) -> None:
         key = (before, math.inf)

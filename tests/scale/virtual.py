@@ -8,18 +8,19 @@ from __future__ import annotations
 import asyncio
 import random
 import selectors
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from freshline.ambient import Ambient
+from freshline.log.base import Settled
 from freshline.log.group import Op
 from freshline.log.sqlite import SqliteLog
 
 EPOCH = 1_700_000_000.0  #: Unix seconds at which virtual time begins
 
 
-class Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
+class Selector(selectors.EpollSelector):
     busy: Callable[[], bool] = staticmethod(lambda: False)
     now = 0.0
 
@@ -60,6 +61,7 @@ class WatchedLog(SqliteLog):
     """The log as it is shipped; it says whether anything is being written."""
 
     under_way = 0
+    settled: Callable[[Sequence[Settled]], Awaitable[None]] | None = None  #: awaited by whoever had it written
 
     @classmethod
     def in_virtual_time(cls, file: Path) -> WatchedLog:
@@ -67,6 +69,11 @@ class WatchedLog(SqliteLog):
         log = cls.open(file)
         log._writing.execute("PRAGMA synchronous = OFF")
         return cast(WatchedLog, log)
+
+    async def settle_all(self, settled: Sequence[Settled]) -> None:
+        await super().settle_all(settled)
+        if self.settled is not None:
+            await self.settled(settled)
 
     async def _submit(self, op: Op) -> Any:
         self.under_way += 1

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from freshline.cli.client import ApiError, Client, NoService
 from freshline.cli.credentials import Credentials
 from tests.scenario.stack import Asked, Stack
-from tests.servers.base import until
 
 CALLERS = 4
 SILENCE_SECONDS = (0.005, 0.4)  #: between a start and the next kill
@@ -55,5 +54,5 @@ def survive(stack: Stack, kills: int, seed: int) -> int:
         asked = Asked(stack, ",".join(ids))
         found = {row["TaskId"] for row in asked.rows()}
         assert found == set(ids), f"lost: {set(ids) - found}"
-        until(lambda asked=asked: all(row["Status"] == "Complete" for row in asked.rows()))  # type: ignore[misc]
+        asked.until_complete()
     return len(answered)

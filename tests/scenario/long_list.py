@@ -13,6 +13,7 @@ import sys
 import termios
 import threading
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def warm(stack: Stack, cache: CacheServer, origin: Origin, count: int, kills: in
     with Terminal(stack, "prefetch", "-f", listed, "--pace", "--wait", "--json") as waiting:
         for kill in range(kills):
             asked = count * (kill + 1) // (kills + 1)
-            until(lambda asked=asked: _watch(stack, seen) and len(origin.log) >= asked, PATIENCE_SECONDS)  # type: ignore[misc]
+            until(partial(_has_asked, origin, asked, stack, seen), PATIENCE_SECONDS)
             stack.kill()
             stack.start()
         until(lambda: _watch(stack, seen) and waiting.code is not None, PATIENCE_SECONDS)
@@ -96,6 +97,10 @@ def check(seen: Warmed, cache: CacheServer, origin: Origin, count: int, kills: i
     origin.serves("*", "refused", status=403)
     for n in range(0, count, max(1, count // 200)):
         cache.get(f"/list/{n % 97}/{n}.jpg").hit(BODY)
+
+
+def _has_asked(origin: Origin, times: int, stack: Stack, seen: Warmed) -> bool:
+    return _watch(stack, seen) and len(origin.log) >= times
 
 
 def _watch(stack: Stack, seen: Warmed) -> bool:

@@ -11,26 +11,29 @@ from freshline.drivers.base import Gate
 from freshline.drivers.trafficserver import TrafficServerDriver
 from freshline.gates import trafficserver as gates
 from freshline.inventory.sqlite import SqliteInventory
-from tests.scenario.test_cli_gates import Cli, cli, modes, place  # noqa: F401 - fixtures
+from tests.scenario import test_cli_gates
+from tests.scenario.test_cli_gates import Cli, modes
 from tests.servers.base import free_port
 from tests.servers.origin import Origin
 from tests.servers.trafficserver import Trafficserver
 
+cli, place = test_cli_gates.cli, test_cli_gates.place  # the fixtures
+
 
 @pytest.fixture
-def declared(cli: Cli) -> Cli:  # noqa: F811
+def declared(cli: Cli) -> Cli:
     gate, site = (f"127.0.0.1:{free_port()}" for _ in range(2))
     cli("edge", "add", "t1", "--kind", "trafficserver", "--gate", gate, "--site", site).fine()
     return cli
 
 
 @pytest.mark.parametrize("built", ["here", "there"])
-async def test_what_is_written_works(declared: Cli, place: Path, tmp_path: Path, origin: Origin, built: str) -> None:  # noqa: F811
+async def test_what_is_written_works(declared: Cli, place: Path, tmp_path: Path, origin: Origin, built: str) -> None:
     """The line that is printed loads the plugin, and its gate answers to the secret in the inventory."""
-    cli, there = declared, place / "gate"  # noqa: F811
+    there = place / "gate"
     journal = place / "state" / "journal"
     here = ["--no-build"] if built == "there" else []
-    said = cli("gate", "trafficserver", "t1", *here, "--journal", journal, "--to", there).fine().out
+    said = declared("gate", "trafficserver", "t1", *here, "--journal", journal, "--to", there).fine().out
     journal.parent.mkdir()
     journal.parent.chmod(0o777)
     if built == "there":

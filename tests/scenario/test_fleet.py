@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,25 +16,11 @@ from tests.scenario.stack import Stack
 from tests.servers.base import CacheServer, get, until
 from tests.servers.nginx import Nginx
 from tests.servers.origin import Origin
+from tests.servers.upstream import Through
 from tests.servers.varnish import Varnish
 
 QUICK = {"FRESHLINE_DELIVERY_HEARTBEAT_SECONDS": "0.3", "FRESHLINE_DELIVERY_LEASE_HEARTBEATS": "4"}
 LEASE_SECONDS = 0.3 * 4
-
-
-@dataclass(frozen=True)
-class Through:
-    """A cache as the origin of another."""
-
-    cache: CacheServer
-
-    @property
-    def address(self) -> str:
-        return self.cache.edge.site
-
-    @property
-    def port(self) -> int:
-        return int(self.address.rpartition(":")[2])
 
 
 @contextmanager
@@ -59,7 +45,7 @@ def is_fresh(cache: CacheServer) -> bool:
 def tiers(tmp_path: Path, origin: Origin) -> Iterator[tuple[Stack, CacheServer, CacheServer]]:
     """An nginx that fetches through a Varnish."""
     parent = Varnish(tmp_path, origin)
-    child = Nginx(tmp_path, Through(parent))  # type: ignore[arg-type]
+    child = Nginx(tmp_path, Through(parent))
     child.edge = replace(child.edge, parents=(parent.name,))
     with running(tmp_path, [parent, child]) as stack:
         yield stack, parent, child

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
 from tests.scenario.wired import Wired, wired
-from tests.servers.base import until
+from tests.servers.base import CacheServer, until
 from tests.servers.nginx import Nginx
 from tests.servers.origin import Origin
 from tests.servers.varnish import Varnish
@@ -70,7 +71,11 @@ def test_a_refresh_needs_no_origin(
         heals(fleet.origin)
     fleet.origin.serves(page, "v2")
     for cache in fleet.caches:
-        until(lambda cache=cache: cache.get(page).body == "v2")  # type: ignore[misc]
+        until(partial(_serves, cache, page, "v2"))
+
+
+def _serves(cache: CacheServer, page: str, body: str) -> bool:
+    return cache.get(page).body == body
 
 
 def test_a_prefetch_outlives_an_origin_that_flaps(fleet: Wired) -> None:

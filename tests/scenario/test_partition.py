@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,7 @@ from tests.scenario.wired import Wired, wired
 from tests.servers.base import CacheServer, until
 from tests.servers.nginx import Nginx
 from tests.servers.origin import Origin
+from tests.servers.upstream import Through
 from tests.servers.varnish import Varnish
 
 QUICK = {"FRESHLINE_DELIVERY_HEARTBEAT_SECONDS": "0.4", "FRESHLINE_DELIVERY_LEASE_HEARTBEATS": "4"}
@@ -94,21 +95,10 @@ def test_an_edge_that_cannot_be_heard_is_complete_one_lease_later(fleet: Wired) 
     assert [said[cache.name] for cache in fleet.caches[1:]] == [["holds no lease"], ["holds no lease"]]
 
 
-@dataclass(frozen=True)
-class Through:
-    """A cache as the origin of another."""
-
-    cache: CacheServer
-
-    @property
-    def address(self) -> str:
-        return self.cache.edge.site
-
-
 def test_a_parent_that_is_down_holds_up_what_is_below_it_until_it_is_drained(tmp_path: Path, origin: Origin) -> None:
     """Told first, the child would be filled from one that is stale. Draining the parent lets its children go on."""
     parent = Varnish(tmp_path, origin)
-    child = Nginx(tmp_path, Through(parent))  # type: ignore[arg-type]
+    child = Nginx(tmp_path, Through(parent))
     child.edge = replace(child.edge, parents=(parent.name,))
     origin.serves("/a", "v1")
     with wired(tmp_path, origin, [parent, child], QUICK) as fleet:

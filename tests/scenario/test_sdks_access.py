@@ -43,12 +43,9 @@ class House(Stack):
         register.add_role(self.account, "deploy")
         refreshes = statement("Allow", ["cdn:RefreshObjectCaches"], "acs:cdn:*:*:domain/img.test")
         register.add_policy(self.account, "refreshes", json.dumps({"Version": "1", "Statement": [refreshes]}))
-        for policy, which, name in (
-            ("AliyunSTSAssumeRoleAccess", "user", "anna"),
-            ("refreshes", "role", "deploy"),
-            ("AliyunCDNReadOnlyAccess", "role", "deploy"),
-        ):
-            register.attach(self.account, policy, which, name)  # type: ignore[arg-type]
+        register.attach(self.account, "AliyunSTSAssumeRoleAccess", "user", "anna")
+        for policy in ("refreshes", "AliyunCDNReadOnlyAccess"):
+            register.attach(self.account, policy, "role", "deploy")
         for domain in ("img.test", "css.test"):
             inventory.add_domain(domain, self.account, "default")
         inventory.close()

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,12 @@ def test_renewed_under_load(served: Served) -> None:
         except BaseException as error:
             trouble.append(error)
 
+    def shows(serial: Any) -> bool:
+        return bool(served.shown() == serial)
+
+    def went_on(since: list[int]) -> bool:
+        return bool(trouble) or all(now > then for now, then in zip(done, since, strict=True))
+
     kept = http.client.HTTPSConnection("freshline.test", served.port, context=served.trust)
     kept.request("GET", "/healthz")
     assert kept.getresponse().read() == b"ok\n"
@@ -161,8 +168,8 @@ def test_renewed_under_load(served: Served) -> None:
         serial, counted = served.renew(), list(done)
         if how == "SIGHUP":
             served.process.send_signal(signal.SIGHUP)
-        until(lambda serial=serial: served.shown() == serial)  # type: ignore[misc]
-        until(lambda counted=counted: trouble or all(now > then for now, then in zip(done, counted, strict=True)))  # type: ignore[misc]
+        until(partial(shows, serial))
+        until(partial(went_on, counted))
     ended.set()
     for thread in threads:
         thread.join()

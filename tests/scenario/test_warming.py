@@ -14,12 +14,12 @@ import pytest
 
 from freshline.log.sqlite import SqliteLog
 from tests.scenario.stack import Stack
-from tests.scenario.test_fleet import Through
 from tests.servers.base import SITE, CacheServer
 from tests.servers.nginx import Nginx
 from tests.servers.origin import Origin
 from tests.servers.squid import UFS, Squid
 from tests.servers.trafficserver import Trafficserver
+from tests.servers.upstream import Through
 from tests.servers.varnish import Varnish
 
 LARGE = 100_000_000
@@ -254,7 +254,7 @@ def test_other_redirects_fail(
 def test_children_fetch_through_their_parents(tmp_path: Path, origin: Origin) -> None:
     """nginx over Varnish: the origin sees one fetch, the parent is filled first; parents alone where that is asked."""
     parent = Varnish(tmp_path, origin)
-    child = Nginx(tmp_path, Through(parent))  # type: ignore[arg-type]
+    child = Nginx(tmp_path, Through(parent))
     child.edge = replace(child.edge, parents=(parent.name,))
     caches: list[CacheServer] = [parent, child]
     with serving(tmp_path, caches) as stack:

@@ -17,7 +17,7 @@ from freshline.drivers.nginx import NginxDriver
 from freshline.gates.build import own_cache
 from freshline.gates.nginx import Settings, build, render
 from tests.servers.base import SECRET, SITE, Seen, free_port, get, listens, until
-from tests.servers.origin import Origin
+from tests.servers.upstream import Upstream
 
 WORKERS = 4
 MODULES = Path("/usr/lib/nginx/modules")
@@ -83,7 +83,7 @@ class Nginx:
     def __init__(
         self,
         tmp_path: Path,
-        origin: Origin,
+        origin: Upstream,
         *,
         gated: bool = True,
         blind: bool = False,

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Literal
+from typing import Any, Literal
 
 from freshline.domain.target import canonical_path
 from tests.servers.base import PATIENCE_SECONDS, free_port
@@ -183,11 +183,11 @@ class _Server(ThreadingHTTPServer):
         self._open: set[socket.socket] = set()
         super().__init__(address, _Handler)
 
-    def process_request(self, request, client_address):  # type: ignore[no-untyped-def]
+    def process_request(self, request: Any, client_address: Any) -> None:
         self._open.add(request)
         super().process_request(request, client_address)
 
-    def shutdown_request(self, request):  # type: ignore[no-untyped-def]
+    def shutdown_request(self, request: Any) -> None:
         self._open.discard(request)
         super().shutdown_request(request)
 
@@ -198,7 +198,7 @@ class _Server(ThreadingHTTPServer):
             except OSError:
                 continue
 
-    def handle_error(self, request, client_address):  # type: ignore[no-untyped-def]
+    def handle_error(self, request: Any, client_address: Any) -> None:
         """A cache that hung up is not news."""
 
 

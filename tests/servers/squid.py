@@ -20,7 +20,7 @@ from freshline.drivers.base import Driver
 from freshline.drivers.squid import SquidDriver
 from freshline.gates import squid as gate
 from tests.servers.base import SECRET, SITE, Seen, free_port, get, listens, until
-from tests.servers.origin import Origin
+from tests.servers.upstream import Upstream
 
 STOP_SECONDS = 20
 READ_TIMEOUT_SECONDS = 60
@@ -71,7 +71,7 @@ class Squid:
     def __init__(
         self,
         tmp_path: Path,
-        origin: Origin,
+        origin: Upstream,
         *,
         store: str = UFS,
         operator: str = "",

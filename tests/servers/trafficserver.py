@@ -20,7 +20,7 @@ from freshline.drivers.base import Driver
 from freshline.drivers.trafficserver import TrafficServerDriver
 from freshline.gates import trafficserver as gate
 from tests.servers.base import SECRET, SITE, Seen, free_port, get, listens, until
-from tests.servers.origin import Origin
+from tests.servers.upstream import Upstream
 
 STOP_SECONDS = 20
 BUILD_SECONDS = 120
@@ -77,7 +77,7 @@ class Trafficserver:
     def __init__(
         self,
         tmp_path: Path,
-        origin: Origin,
+        origin: Upstream,
         *,
         guarded: bool = True,
         blind: bool = False,

@@ -16,7 +16,7 @@ from freshline.drivers.base import Driver
 from freshline.drivers.varnish import VarnishDriver
 from freshline.gates import varnish as gate
 from tests.servers.base import SECRET, SITE, Seen, free_port, get, listens, until
-from tests.servers.origin import Origin
+from tests.servers.upstream import Upstream
 
 STOP_SECONDS = 20
 GUARD = "freshline.guard();"  #: what judges each lookup
@@ -48,7 +48,7 @@ class Varnish:
     def __init__(
         self,
         tmp_path: Path,
-        origin: Origin,
+        origin: Upstream,
         *,
         before: str = "",
         operator: str = "",

@@ -15,24 +15,20 @@ from freshline.domain.action import Command, Verb
 from freshline.drivers.base import Batch
 from freshline.drivers.lines import batch_body, flush_body
 from tests.servers.base import until
-from tests.unit.test_vmod_rules import (  # noqa: F401 - program is a fixture
-    LOG,
-    Gate,
-    _any_command,
-    _any_thing,
-    _verdict,
-    program,
-)
+from tests.unit import test_vmod_rules
+from tests.unit.test_vmod_rules import LOG, Gate, _any_command, _any_thing, _verdict
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no C compiler")
 
 HOST = "h.test"
 
+program = test_vmod_rules.program  # the fixture
+
 
 class Remembering(Gate):
     """A gate with a journal, which can be killed and comes back."""
 
-    def __init__(self, program: Path, journal: Path) -> None:  # noqa: F811
+    def __init__(self, program: Path, journal: Path) -> None:
         super().__init__(program, "disk")
         self.program, self.journal = program, journal
         said = self.ask("remember", str(journal).encode())
@@ -52,7 +48,7 @@ class Remembering(Gate):
 
 
 @pytest.fixture
-def gate(program: Path, tmp_path: Path) -> Iterator[Remembering]:  # noqa: F811
+def gate(program: Path, tmp_path: Path) -> Iterator[Remembering]:
     """Bound to the log at position 0, its journal in a directory of its own."""
     running = Remembering(program, tmp_path / "journal")
     assert running.tell("flush", flush_body(LOG, 0, "m0"))[0] == 200

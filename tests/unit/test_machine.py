@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from freshline.delivery.events import (
     Answered,
@@ -337,9 +338,9 @@ def leased(position: int, *, clock: int, left: int = 0, lapse: Lapse = Lapse.BYP
     return Stands(gate, True)
 
 
-def in_touch(rows: list[Command | Fetch], **more: object) -> Playbook:
+def in_touch(rows: list[Command | Fetch], **more: Any) -> Playbook:
     """A gate that lapses, at the head of the log, granted a lease of 300 s at the clock's 1000 ms."""
-    book = Playbook(rows, **more)  # type: ignore[arg-type]
+    book = Playbook(rows, **more)
     assert book >> Grew(0, 1) << Ask() >> leased(0, clock=1000) << None
     assert book >> Noted(book.progress) << Ask(Lease(Clock("b", 1000), 300.0, 0))
     return book

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
+
+import pytest
 
 from freshline.alarms import Alarm, Alarms
 from freshline.delivery import settling
@@ -28,7 +31,7 @@ class Full(MemoryLog):
         await super().settle_all(settled)
 
 
-async def test_what_could_not_be_written_is_written_later_with_what_came_since(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+async def test_what_could_not_be_written_is_written_later_with_what_came_since(monkeypatch: pytest.MonkeyPatch) -> None:
     """No progress and no proof is lost, one commit holds all edges, and of an edge that has gone nothing is written."""
     monkeypatch.setattr(settling, "SETTLE_AGAIN_SECONDS", 0.01)
     log, written = Full(), []
@@ -89,7 +92,7 @@ async def test_who_comes_next_waits_for_what_is_being_written() -> None:
 async def test_an_alarm_rings_once_at_the_moment_that_was_set_last() -> None:
     """Later or earlier than before; one that was called off does not ring."""
     alarms, rung = Alarms(), []
-    later, sooner, off = (Alarm(alarms, lambda name=name: rung.append(name)) for name in ("later", "sooner", "off"))  # type: ignore[misc]
+    later, sooner, off = (Alarm(alarms, partial(rung.append, name)) for name in ("later", "sooner", "off"))
     now = asyncio.get_running_loop().time()
     off.set(now + 0.02)
     later.set(now + 0.01)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from functools import partial
 from itertools import groupby
 
 from freshline.delivery.events import Origin, Stretch, Warm, When
@@ -159,7 +160,7 @@ def test_a_place_that_nobody_took_is_offered_to_the_next() -> None:
     """Edges wait in line; one that wants none any more passes it on."""
     slots = OriginSlots(2)
     woken: list[str] = []
-    edges = {name: slots.of(name, lambda name=name: woken.append(name)) for name in "abc"}  # type: ignore[misc]
+    edges = {name: slots.of(name, partial(woken.append, name)) for name in "abc"}
     assert edges["a"].take("o.test") and not edges["a"].take("o.test"), "one edge has half of them"
     assert edges["b"].take("o.test") and not edges["c"].take("o.test")
     extra = slots.of("d", lambda: woken.append("d"))

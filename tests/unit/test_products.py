@@ -89,8 +89,9 @@ async def test_routines() -> None:
                       MergeDomainName="a.test,b.test")  # fmt: skip
     tagged = await said(service, f"{DCDN}.RefreshErObjectCachesByCacheTag", Domain="img.test", CacheTag="red,blue")
 
-    assert service.log.task(int(made["RefreshTaskId"])).wish.kind == "directory"  # type: ignore[union-attr]
-    assert service.log.task(int(tagged["RefreshTaskId"])).wish.paths == ("red", "blue")  # type: ignore[union-attr]
+    kept, of_tags = (service.log.task(int(answer["RefreshTaskId"])) for answer in (made, tagged))
+    assert kept is not None and kept.wish.kind == "directory"
+    assert of_tags is not None and of_tags.wish.paths == ("red", "blue")
 
 
 async def test_block_remain() -> None:

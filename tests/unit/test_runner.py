@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pytest
 
@@ -71,7 +72,7 @@ class Scripted:
         pass
 
 
-def run(  # type: ignore[no-untyped-def]
+def run(
     log: MemoryLog,
     gate: Scripted,
     edge: Edge = EDGE,
@@ -82,7 +83,7 @@ def run(  # type: ignore[no-untyped-def]
     follow: bool = False,
     moved: Callable[[str], None] = lambda edge: None,
     **deadlines: float,
-):
+) -> asyncio.Task[None]:
     ambient = ambient or Ambient()
     pace = Pace(retry_first_seconds=0.01, retry_most_seconds=0.02, heartbeat_seconds=heartbeat_seconds)
     runner = EdgeRunner(
@@ -105,7 +106,7 @@ def run(  # type: ignore[no-untyped-def]
     return asyncio.create_task(runner.run())
 
 
-async def until(condition) -> None:  # type: ignore[no-untyped-def]
+async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(10):
         while not condition():
             await asyncio.sleep(0.005)
@@ -176,26 +177,36 @@ async def test_children_hear_of_a_prefetch_that_was_retried() -> None:
     task.cancel()
 
 
+Ended = Callable[[Sequence[tuple[int, Fetched | Trouble]]], None]
+
+
+def _tell(ended: Ended, number: int, answer: Fetched | Trouble) -> None:
+    ended([(number, answer)])
+
+
 class Many(Scripted):
     """One that is asked for several objects at once, and answers each when it is told to."""
-
-    fetches_at_once = 64
 
     def __init__(self) -> None:
         super().__init__()
         self.asked: list[list[str]] = []
         self.ended: dict[str, Callable[[Fetched | Trouble], None]] = {}
         self.abandoned: list[str] = []
+        self.takes = 64
+
+    @property
+    def fetches_at_once(self) -> int:
+        return self.takes
 
     def fetch_each_then(
         self,
         whats: Sequence[Fetch],
-        ended: Callable[[Sequence[tuple[int, Fetched | Trouble]]], None],
+        ended: Ended,
         over: Callable[[Trouble | None], None],
     ) -> Asked:
         self.asked.append([what.target for what in whats])
         for number, what in enumerate(whats):
-            self.ended[what.target] = lambda answer, number=number: ended([(number, answer)])  # type: ignore[misc]
+            self.ended[what.target] = partial(_tell, ended, number)
         return Given(self.abandoned, whats[0].target)
 
     async def fetch(self, what: Fetch) -> Fetched:
@@ -260,7 +271,7 @@ class Breaking(Many):
     broken = False
 
     @property
-    def fetches_at_once(self) -> int:  # type: ignore[override]
+    def fetches_at_once(self) -> int:
         if self.broken:
             raise OSError("a fault of ours")
         return 64
@@ -281,7 +292,7 @@ async def test_a_runner_that_breaks_leaves_its_places_to_others() -> None:
 async def test_a_gate_that_takes_one_at_a_time_is_asked_for_one_at_a_time() -> None:
     """Its driver could do more."""
     log, gate = MemoryLog(), Many()
-    gate.fetches_at_once = 1
+    gate.takes = 1
     task = run(log, gate)
     urls = tuple(f"http://a.test/{n}" for n in range(9))
     await log.append([Wish("1", "a.test", "g", Kind.PRELOAD, urls)], now=time.time())

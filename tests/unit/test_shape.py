@@ -213,7 +213,7 @@ def test_a_call_in_another_is_none(before: bytes) -> None:
         assert b'"Tasks"' in _next(connection, rest)[0]
 
 
-def test_what_waits_for_the_disk_and_what_does_not_are_answered_in_their_order() -> None:
+def test_what_waits_for_the_disk_and_what_does_not_are_answered_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a connection that knows both heads, sent without waiting for answers, and sent one by one."""
     with running() as service:
         append = service.log.append
@@ -222,7 +222,7 @@ def test_what_waits_for_the_disk_and_what_does_not_are_answered_in_their_order()
             await asyncio.sleep(0.1)
             return await append(*arguments, **more)
 
-        service.log.append = slow_disk  # type: ignore[method-assign]
+        monkeypatch.setattr(service.log, "append", slow_disk)
 
         def asked(at: int) -> bytes:
             refresh, to = at % 3 == 0, {"form": {"ObjectPath": f"http://img.test/{at}"}}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from freshline.domain.edge import Edge
@@ -28,8 +30,8 @@ FLEET = Topology(
 )
 
 
-def names(edges: object) -> list[str]:
-    return [each.name for each in edges]  # type: ignore[attr-defined]
+def names(edges: Iterable[Edge]) -> list[str]:
+    return [each.name for each in edges]
 
 
 def test_a_group_is_served_by_all_that_it_fetches_through() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,7 @@ def test_every_value_finds_its_place() -> None:
         ({"fetch_seconds": 0}, "fetch_seconds"),
     ],
 )
-def test_a_setting_that_is_none_is_named(wrong: dict[str, object], named: str) -> None:
+def test_a_setting_that_is_none_is_named(wrong: dict[str, Any], named: str) -> None:
     """Whatever could break out of its line, or the plugin would not take, is refused."""
     with pytest.raises(ValueError, match=named):
-        gate.render(gate.Settings(**{**GOOD, **wrong}), PLUGIN, CONF)  # type: ignore[arg-type]
+        gate.render(gate.Settings(**{**GOOD, **wrong}), PLUGIN, CONF)

@@ -178,8 +178,8 @@ def _covers(command: Command, host: str, path: str, query: str, tags: list[str])
             return any(re.match(what, subject) for subject in (path, path + query))
 
 
-def _verdict(log: list[Command], stamp: int, *thing: object) -> str:
-    newer = [command for command in log if command.position > stamp and _covers(command, *thing)]  # type: ignore[arg-type]
+def _verdict(log: list[Command], stamp: int, host: str, path: str, query: str, tags: list[str]) -> str:
+    newer = [command for command in log if command.position > stamp and _covers(command, host, path, query, tags)]
     if any(command.force for command in newer):
         return "gone"
     return "revalidate" if newer else "fresh"
