@@ -291,6 +291,7 @@ def test_refreshes_add_up(origin, cache, log):
         log.refresh(verb, COVERING[verb])
 
         cache.get(TARGET).fetched(body)
+        until(lambda: cache.get(TARGET).cache == "HIT")  # some store a moment after they have answered
         cache.get(TARGET).hit(body)
 
 
@@ -632,11 +633,11 @@ def test_a_probe_tells_what_is_there_and_asks_nobody(origin, cache, log):
     origin.serves("/a", "v1")
     before = log.probe("/a")
     cache.get("/a")
-    there = log.probe("/a")
+    until(lambda: log.probe("/a").presence is Presence.STORED)  # some store a moment after they have answered
     log.refresh(Verb.FILE, b"/a")
     after = log.probe("/a")
 
-    assert [before.presence, there.presence] == [Presence.ABSENT, Presence.STORED]
+    assert before.presence is Presence.ABSENT
     assert after.presence in (Presence.ABSENT, Presence.OBSOLETE)
     assert origin.asked("/a") == 1
 

@@ -190,7 +190,7 @@ def test_a_caches_clock_is_set(
     cache = kind(tmp_path, origin, lapse="refuse")
     cache.environment = clock.environment
     origin.serves("/a", "v1")
-    quick = {"FRESHLINE_DELIVERY_LEASE_HEARTBEATS": "4"}
+    quick = {"FRESHLINE_DELIVERY_LEASE_HEARTBEATS": "12"}  # a lease outlasts a busy machine
     with wired(tmp_path, origin, [cache], quick) as fleet:
         until(lambda: fleet.gate_is_fresh(cache))
         cache.get("/a").fetched("v1")
