@@ -35,14 +35,6 @@ every_verb = pytest.mark.parametrize("verb", COVERING)
 
 
 @pytest.fixture
-def log(cache: CacheServer) -> Iterator[Steered]:
-    """A log that the cache's gate is bound to."""
-    steered = Steered(cache).bind()
-    yield steered
-    steered.close()
-
-
-@pytest.fixture
 def visitors() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(8) as pool:
         yield pool

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from freshline.domain.action import Fetch, Verb
-from freshline.drivers.base import Applied, Fault, Fetched, FetchOutcome, Lease, Presence, Trouble
+from freshline.domain.action import Verb
+from freshline.drivers.base import Applied, Fault, FetchOutcome, Lease, Presence, Trouble
 from tests.contract.streaming import until_it_stands
 from tests.servers.base import SECRET, SITE, send, until
 from tests.servers.nginx import WORKERS, Nginx, children
@@ -736,38 +736,6 @@ def test_a_body_that_cannot_be_read_is_refused(make):
 # Several fetches in one request
 
 
-def test_several_fetches_are_answered_one_by_one(origin, make):
-    """Each as soon as it has ended: what hangs holds up none of the others, and each has an answer of its own."""
-    server, log = make()
-    for n in range(20):
-        origin.serves(f"/{n}", f"v{n}" * 500, chunked=n % 2 == 1)
-    origin.serves("/slow", "v1")
-    origin.serves("/gone", "no", status=404)
-    origin.serves("/broken", "no", status=503, age=None)
-    paths = [f"/{n}" for n in range(20)]
-    wanted = [Fetch(0, "http", SITE, path) for path in ("/slow", *paths, "/gone", "/broken")]
-    answers: dict[int, Fetched | Trouble] = {}
-    log.status()
-    assert log.driver.fetches_at_once >= len(wanted)
-    with origin.holding("/slow", "body") as held, ThreadPoolExecutor() as pool:
-        asked = pool.submit(log.fetch_each, wanted, answers.__setitem__)
-        held.wait(1)
-        until(lambda: len(answers) == 22)
-        assert {answers[at].outcome for at in range(1, 21)} == {FetchOutcome.STORED}
-        assert (answers[21].outcome, answers[21].status) == (FetchOutcome.OTHER, 404)
-        assert (answers[22].outcome, answers[22].status) == (FetchOutcome.ORIGIN_STATUS, 503)
-        held.release()
-        assert asked.result() is None
-    assert len(answers) == len(wanted)
-
-    assert all(origin.asked(path) == 1 for path in paths)
-    for path in (*paths, "/slow"):
-        origin.refuses(path)
-    for n in range(20):
-        server.get(f"/{n}").hit(f"v{n}" * 500)
-    server.get("/slow").hit("v1")
-
-
 def kept(server: Nginx, paths: list[str]) -> str | None:
     """What a gate that fetches these says of the connection that it was asked on."""
     at, _, port = server.gate.rpartition(":")
@@ -793,24 +761,3 @@ def test_a_worker_with_several_lists_lets_go_of_a_connection(origin, make):
 
     assert ends == {"keep-alive", "close"}
     assert kept(server, ["/c", "/d"]) == "keep-alive"
-
-
-@pytest.mark.parametrize(
-    ("body", "why"),
-    [
-        ("end\n", "cut off"),
-        ("\nend\n", "no fetch"),
-        ("header a b\nfetch http a.test /\nend\n", "no fetch"),
-        ("fetch http a.test /\nprobe http a.test /\nend\n", "no fetch"),
-        ("fetch http a.test /\nfetch http a.test x\nend\n", "no fetch"),
-        ("fetch http a.test /\n" * 65 + "end\n", "more than 64"),
-        ("fetch http a.test /\nheader a %zz\nend\n", "no fetch"),
-    ],
-)
-def test_what_is_no_list_of_fetches_fetches_nothing(origin, make, body, why):
-    """Said with 400, and nothing was begun."""
-    server, _ = make()
-    seen = send(server.gate, "POST", "/freshline/fetch", {"Host": "gate", "freshline-key": SECRET}, body.encode())
-
-    assert (seen.status, seen.body.startswith("bad ")) == (400, True) and why in seen.body
-    assert not origin.log

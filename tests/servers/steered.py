@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from freshline.domain.action import Command, Fetch, Verb
@@ -11,7 +13,12 @@ from freshline.drivers.base import Adrift, Applied, Batch, Driver, Fetched, Gate
 from tests.servers.base import SITE
 
 T = TypeVar("T")
+Answers = dict[int, Fetched | Trouble]  #: by the number of the fetch in its list
 Row = tuple[Verb, bytes] | tuple[Verb, bytes, str] | tuple[Verb, bytes, str, bool]
+
+
+def fetches(*paths: str, scheme: str = "http", headers: tuple[tuple[str, str], ...] = ()) -> list[Fetch]:
+    return [Fetch(0, scheme, SITE, path, headers) for path in paths]
 
 
 class Driven(Protocol):
@@ -94,6 +101,22 @@ class Steered:
             return await over
 
         return self.run(asked())
+
+    @contextmanager
+    def fetching(self, whats: Sequence[Fetch]) -> Iterator[Answers]:
+        """In one request, which is under way meanwhile: what has been answered. At the end each has to be."""
+        answers: Answers = {}
+        with ThreadPoolExecutor(1) as caller:
+            asked = caller.submit(self.fetch_each, whats, answers.__setitem__)
+            yield answers
+            assert asked.result() is None
+        assert answers.keys() == set(range(len(whats)))
+
+    def fetch_all(self, whats: Sequence[Fetch]) -> list[Fetched | Trouble]:
+        """In one request. Each has to be answered."""
+        with self.fetching(whats) as answers:
+            pass
+        return [answers[at] for at in range(len(whats))]
 
     def run(self, doing: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(doing)
