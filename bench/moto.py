@@ -38,7 +38,7 @@ class Moto(AbstractContextManager["Moto"]):
     def __init__(self, home: Path) -> None:
         self.address = f"127.0.0.1:{free_port()}"
         program = Path(sys.executable).with_name("moto_server")
-        command = [program, "-H", "127.0.0.1", "-p", self.address.rpartition(":")[2]]
+        command: list[str | Path] = [program, "-H", "127.0.0.1", "-p", self.address.rpartition(":")[2]]
         self.process = Process(command, up=lambda: listens(self.address), log=home / "moto.log")
         self.create = self.get = b""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 
 from bench.harness import Bench, Line, Sample, compare, interleave
 from bench.service import DOMAINS, Service, domain_of, filled, url
@@ -74,9 +75,7 @@ def run(bench: Bench) -> list[Line]:
                 service.books.read_through()
                 return wrk(service.address, calls(), seconds=1, connections=CONNECTIONS, pid=service.pid).sample()
 
-            got = interleave(
-                bench.pick(2, 4), {"many": lambda side=side: side(many), "few": lambda side=side: side(few)}
-            )
+            got = interleave(bench.pick(2, 7), {"many": partial(side, many), "few": partial(side, few)})
             lines.append(
                 compare(
                     f"list.{name}",
