@@ -73,16 +73,28 @@ static int listener = -1, bell = -1;
 static uint64_t visits;
 static unsigned errands;		/* on their way */
 
-/* Errands that were run, on their way back into the door's thread. */
-static pthread_mutex_t back_lock = PTHREAD_MUTEX_INITIALIZER;
-struct back {
-	struct back *next;
+/* The errands of one request, each with its ticket; it goes with the last of them. */
+struct asked {
 	struct guest *guest;
 	uint64_t visit;
-	unsigned number;
-	struct answer answer;
+	unsigned under_way;		/* with `back_lock` */
+	struct back {
+		struct back *next;
+		struct asked *asked;
+		unsigned number;
+		bool last;
+		struct answer answer;
+	} tickets[];
 };
+
+/*
+ * Errands that were run, on their way back into the door's thread. It is woken for the first of them and for the last of
+ * a request, and in between it looks by itself: to be woken for each costs as much as the answer.
+ */
+static pthread_mutex_t back_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct back *back, **back_end = &back;
+static bool rung;			/* the bell is to be heard */
+static bool dozing;			/* it looks within a millisecond */
 
 uint64_t
 door_now(void)
@@ -370,9 +382,10 @@ let_go(struct errand *all)
 {
 	struct errand *errand;
 
+	if (all->asker != NULL)
+		free(((struct back *)all->asker)->asked);
 	while ((errand = all) != NULL) {
 		all = errand->next;
-		free(errand->asker);
 		errand_free(errand);
 	}
 }
@@ -382,15 +395,21 @@ static unsigned
 give_tickets(struct errand *all, struct guest *g)
 {
 	struct errand *errand;
+	struct asked *asked;
 	struct back *ticket;
 	unsigned n = 0;
 
-	for (errand = all; errand != NULL; errand = errand->next, n++) {
-		if ((errand->asker = ticket = calloc(1, sizeof *ticket)) == NULL)
-			return (0);
-		ticket->guest = g;
-		ticket->visit = g->visit;
+	for (errand = all; errand != NULL; errand = errand->next)
+		n++;
+	if ((asked = calloc(1, sizeof *asked + n * sizeof *ticket)) == NULL)
+		return (0);
+	asked->guest = g;
+	asked->visit = g->visit;
+	asked->under_way = n;
+	for (errand = all, ticket = asked->tickets; errand != NULL; errand = errand->next, ticket++) {
+		ticket->asked = asked;
 		ticket->number = errand->number;
+		errand->asker = ticket;
 	}
 	return (n);
 }
@@ -679,23 +698,26 @@ take_line(struct guest *g, const struct back *b)
 }
 
 static void
-take_back(void)
+take_back(bool heard)
 {
 	struct back *all, *b;
 	struct guest *g;
-	uint64_t rung;
+	uint64_t strokes;
 
-	(void)!read(bell, &rung, sizeof rung);
+	if (heard)
+		(void)!read(bell, &strokes, sizeof strokes);
 	pthread_mutex_lock(&back_lock);
 	all = back;
 	back = NULL;
 	back_end = &back;
+	rung = rung && !heard;
+	dozing = false;
 	pthread_mutex_unlock(&back_lock);
 	while ((b = all) != NULL) {
 		all = b->next;
-		g = b->guest;
+		g = b->asked->guest;
 		errands--;
-		if (g->fd >= 0 && g->visit == b->visit && g->state == WAITING) {
+		if (g->fd >= 0 && g->visit == b->asked->visit && g->state == WAITING) {
 			g->errands--;
 			if (g->several)
 				take_line(g, b);
@@ -705,7 +727,8 @@ take_back(void)
 			}
 		}
 		free(b->answer.text);
-		free(b);
+		if (b->last)
+			free(b->asked);
 	}
 }
 
@@ -714,7 +737,7 @@ door_answer(struct errand *errand, int answer_status, const char *text)
 {
 	struct back *b = errand->asker;
 	uint64_t one = 1;
-	int first;
+	bool ring;
 
 	errand_free(errand);
 	b->next = NULL;
@@ -722,11 +745,13 @@ door_answer(struct errand *errand, int answer_status, const char *text)
 	if (b->answer.text == NULL)
 		b->answer = (struct answer){500, NULL, 0};
 	pthread_mutex_lock(&back_lock);
-	first = back == NULL;
+	b->last = --b->asked->under_way == 0;
+	ring = !rung && (b->last || !dozing);
+	rung = rung || ring;
 	*back_end = b;
 	back_end = &b->next;
 	pthread_mutex_unlock(&back_lock);
-	if (first)	/* else it has been rung for, and all are taken at once */
+	if (ring)
 		(void)!write(bell, &one, sizeof one);
 }
 
@@ -761,6 +786,9 @@ door_attend(void *unused)
 		}
 		polled[n] = (struct pollfd){bell, POLLIN, 0};
 		polled[n + 1] = (struct pollfd){listener, room ? POLLIN : 0, 0};
+		pthread_mutex_lock(&back_lock);
+		dozing = ms <= TOGETHER_MS;
+		pthread_mutex_unlock(&back_lock);
 		if (poll(polled, n + 2, ms) < 0)
 			continue;
 		for (i = 0; i < n; i++) {
@@ -774,8 +802,7 @@ door_attend(void *unused)
 			if (g->fd >= 0 && g->state == IDLE)
 				look_at(g);
 		}
-		if (polled[n].revents != 0)
-			take_back();
+		take_back(polled[n].revents != 0);
 		now = door_now();
 		soon = now_ms();
 		for (g = guests; g < guests + GUESTS; g++) {

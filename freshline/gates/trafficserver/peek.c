@@ -1,10 +1,12 @@
 #include "peek.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <time.h>
 #include <ts/experimental.h>
 
 #define FRESH_SECONDS 60
+#define TRIES 6	/* while another thread has what a look needs */
 
 static _Thread_local TSCont cont;
 static _Thread_local struct {
@@ -26,19 +28,27 @@ on_cache(TSCont self, TSEvent event, void *data)
 	return (0);
 }
 
-/* What is known at once: neither the disk nor another thread is waited for. */
+/*
+ * What is known at once: the disk is not waited for. Another thread is, for a moment, by calling off and asking again: the
+ * server would look 10 ms later.
+ */
 static void
 look(TSCacheKey key, TSCacheDataType type)
 {
 	TSAction action;
+	int i;
 
 	if (cont == NULL)
 		cont = TSContCreate(on_cache, TSMutexCreate());
 	seen.what = UNSURE;
 	TSCacheKeyDataTypeSet(key, type);
-	action = TSCacheRead(cont, key);
-	if (!TSActionDone(action))
-		TSActionCancel(action);
+	for (i = 0; i < TRIES && seen.what == UNSURE; i++) {
+		if (i > 0)
+			sched_yield();
+		action = TSCacheRead(cont, key);
+		if (!TSActionDone(action))
+			TSActionCancel(action);
+	}
 }
 
 static TSCacheKey
