@@ -12,19 +12,21 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+
+from msgspec.structs import replace
 
 from freshline.delivery.events import Stretch, Warm
 from freshline.domain.action import Fetch, fetches
 from freshline.domain.run import Commands, Run, of_rows
-from freshline.domain.task import Rows, Task, Wish
+from freshline.domain.task import Rows, Wish
 from freshline.domain.topology import Scope
 from freshline.log.base import Log
 
 STRETCH_ROWS = 2000  #: read, and sent to a gate, at once; up to half as many more where blocks do not fit
 KEPT_BLOCKS = 16  #: of so many rows each: edges go along nearly in step, so a few are enough
 KEPT_STRETCHES = 64  #: and of these, each where some edge stands
-FETCH_ROWS = 256  #: decoded at once, of which an edge takes up some dozens
+FETCH_ROWS = 512  #: decoded at once, of which an edge takes up some dozens
 KEPT_FETCHES = 64  #: of so many rows each: less in step, each edge at its own pace
 
 
@@ -47,18 +49,6 @@ class Feed:
         if len(self._kept) > KEPT_STRETCHES:
             self._kept.popitem(last=False)
         return made
-
-    def _tasks(self, after: int, upto: int) -> Iterator[Task]:
-        """Those with rows in ``(after, upto]``. One read need not reach that far: a long task may fill it."""
-        while after < upto:
-            tasks = self._log.read(after, upto - after)
-            for task in tasks:
-                if task.id > upto:
-                    return
-                yield task
-            if not tasks:
-                return
-            after = tasks[-1].last
 
     def _read(self, scope: Scope, after: int, upto: int) -> Stretch:
         end = max(after, _end(after, upto))
@@ -108,13 +98,13 @@ class Feed:
         return out
 
     def _prefetches(self, number: int) -> list[tuple[Wish, list[Fetch]]]:
-        """Those of the rows after ``number * FETCH_ROWS``, task by task, as far as the log goes now."""
+        """Those of the rows after ``number * FETCH_ROWS``, by who wants them, as far as the log goes now."""
         after = number * FETCH_ROWS
         upto = min(after + FETCH_ROWS, self._log.head)
         key = (after, upto)
         if (known := self._fetches.get(key)) is None:
-            wanted = (task for task in self._tasks(after, upto) if task.wish.kind.is_prefetch)
-            known = self._fetches[key] = [(task.wish, fetches(task, after, upto)) for task in wanted]
+            alike = (rows for rows in self._log.rows(after, upto, whose=True) if rows.wish.kind.is_prefetch)
+            known = self._fetches[key] = [(replace(rows.wish, paths=()), fetches(rows)) for rows in alike]
             if len(self._fetches) > KEPT_FETCHES:
                 self._fetches.popitem(last=False)
         self._fetches.move_to_end(key)

@@ -9,7 +9,6 @@ of the edge settle many objects, and what begins then makes one request again.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Container, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -65,7 +64,7 @@ class Fetching:
         self._errands: dict[Errand, None] = {}
         self._doing: dict[Errand, asyncio.Task[None]] = {}
         self._ended: list[tuple[int, Answer]] = []  #: and not told yet
-        self._back: Counter[str] = Counter()  #: their places, by domain
+        self._back: dict[str, int] = {}  #: their places, by domain
         self._timer: asyncio.TimerHandle | None = None
 
     def go(self, fetches: Sequence[Fetch]) -> None:
@@ -203,13 +202,13 @@ class Fetching:
             self._tell_soon(at_once=True)
 
     def _end(self, errand: Errand, some: Iterable[tuple[int, Answer]]) -> None:
-        waits, fetches = errand.waits, errand.fetches
+        waits, fetches, told, back = errand.waits, errand.fetches, self._ended, self._back
         for number, answer in some:
             if number in waits:
                 waits.remove(number)
                 fetch = fetches[number]
-                self._ended.append((fetch.position, answer))
-                self._back[fetch.host] += 1
+                told.append((fetch.position, answer))
+                back[fetch.host] = back.get(fetch.host, 0) + 1
 
     def _tell_soon(self, *, at_once: bool) -> None:
         if not self._ended:

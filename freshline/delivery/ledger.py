@@ -53,9 +53,14 @@ class Ledger:
         """Settled together, with one piece of evidence for neighbours that were answered alike."""
         prefetches = self.prefetches
         ended: list[Ended] = []
+        good: Fetched | Trouble | None = None  #: the answer of most of them
         for each in prefetches.answered(answers):
             position, _, owed, answer = each
-            if (reason := failure(answer)) is not None:
+            if answer is good:
+                pass
+            elif (reason := failure(answer)) is None:
+                good = answer
+            else:
                 if prefetches.worth_another_try(owed, answer):
                     prefetches.rest(owed, when.clock + self.pace.pause_seconds(owed.tries, when.dice))
                     continue
@@ -66,7 +71,7 @@ class Ledger:
         if not ended:
             return
         ended.sort(key=_position)
-        prefetches.done(map(_position, ended))
+        prefetches.finish(ended)
         proofs = list(_proofs(self.edge, ended, when.wall))
         # In a long list a commit for every few objects would cost more than they do: some are told a moment later.
         rows, urgent = Ranges((it.first, it.last) for it in proofs), not prefetches.owed
@@ -126,7 +131,12 @@ def _proofs(edge: str, ended: Iterable[Ended], now: float) -> Iterator[Evidence]
     :param ended: in order
     """
     first, last, since, size, task, said = 0, -1, now, 0, 0, ""
+    known: Fetched | Trouble | None = None
+    stored = 0  #: bytes of it
     for position, sent, owed, answer in ended:
+        if answer is not known:
+            known = answer
+            stored = answer.bytes if isinstance(answer, Fetched) and answer.outcome is FetchOutcome.STORED else 0
         if position != last + 1 or answer.said != said or owed.fetch.task != task:
             if last > 0:
                 yield Evidence(edge, first, last, since, now, said, size, task)
@@ -134,7 +144,6 @@ def _proofs(edge: str, ended: Iterable[Ended], now: float) -> Iterator[Evidence]
         last = position
         if sent < since:
             since = sent
-        if isinstance(answer, Fetched) and answer.outcome is FetchOutcome.STORED:
-            size += answer.bytes
+        size += stored
     if last > 0:
         yield Evidence(edge, first, last, since, now, said, size, task)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
 from urllib.parse import urljoin
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from freshline.domain import target as targets
-from freshline.domain.task import Kind, Task
+from freshline.domain.task import Kind, Rows
 
 
 class Verb(StrEnum):
@@ -41,7 +43,7 @@ class Command:
     what: bytes
 
 
-class Fetch(NamedTuple):
+class Fetch(Struct, frozen=True, gc=False):
     """One row of a prefetch: what an edge shall go and get. Thousands a second are made."""
 
     position: int
@@ -52,15 +54,17 @@ class Fetch(NamedTuple):
     task: int = 0  #: whose row it is
 
 
-def fetches(task: Task, after: int = 0, upto: int | None = None) -> list[Fetch]:
-    """A prefetch task, row by row; only the rows of ``(after, upto]`` if these are given."""
-    first = max(task.id, after + 1)
-    last = task.last if upto is None else min(task.last, upto)
-    wish = task.wish
-    paths = wish.paths[first - task.id : last - task.id + 1]
+def fetches(rows: Rows) -> list[Fetch]:
+    """Prefetches, row by row.
+
+    :param rows: with the tasks that they are of
+    """
+    wish = rows.wish
+    asked, headers = targets.asked_for(wish.domain, wish.paths), wish.headers
+    positions = range(rows.first, rows.last + 1)
     return [
-        Fetch(position, scheme or "http", host, target, wish.headers, task.id)
-        for position, (scheme, host, target) in enumerate(targets.asked_for(wish.domain, paths), first)
+        Fetch(position, scheme or "http", host, target, headers, task)
+        for position, task, (scheme, host, target) in zip(positions, rows.tasks, asked, strict=True)
     ]
 
 
@@ -72,7 +76,7 @@ def onward(fetch: Fetch, status: int, location: str) -> Fetch | None:
         target = targets.parse(urljoin(f"{fetch.scheme}://{fetch.host}{fetch.target}", location).partition("#")[0])
     except ValueError:  # BadTarget is one
         return None
-    there = fetch._replace(scheme=target.scheme, target=target.request_target())
+    there = replace(fetch, scheme=target.scheme, target=target.request_target())
     return there if target.domain == fetch.host and there != fetch else None
 
 

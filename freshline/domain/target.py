@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import repeat
 from urllib.parse import unquote_to_bytes
 
 PATH_LIMIT = 1024  #: bytes in one ObjectPath line (CONTRACT 2)
@@ -134,6 +135,9 @@ def asked_for(host: str, lines: Sequence[str]) -> list[tuple[str, str, str]]:
     starts = [(scheme, f"{scheme}://{host}/" if scheme else f"{host}/") for scheme in ("http", "https", "")]
     left = "\n".join(lines).encode("utf-8", "surrogatepass").translate(None, _SENDABLE_BYTES)
     plain = left == b"\n" * (len(lines) - 1)
+    for scheme, start in starts if plain else ():
+        if all(map(str.startswith, lines, repeat(start))):
+            return [(scheme, host, line[len(start) - 1 :]) for line in lines]
     out = []
     for line in lines:
         for scheme, start in starts if plain else ():

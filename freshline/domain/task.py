@@ -88,6 +88,7 @@ class Rows(Struct, frozen=True, gc=False):
 
     first: int  #: position
     wish: Wish
+    tasks: list[int] = []  #: of each row the id of its task, where that was asked for
 
     @property
     def last(self) -> int:

@@ -27,6 +27,7 @@ OUTCOMES = {
 AT_ONCE = 64  #: fetches in one request, at most, whatever the gate says
 ANSWER_BYTES = 16_384  #: of one fetch, at most
 ALIKE = 64  #: answers, and headers to be sent, that are kept
+PLACES = {b"%d" % (at + 1): at for at in range(AT_ONCE)}  #: in a request, by the numbers of its answers
 
 
 class ErrandDriver(GateDriver):
@@ -78,7 +79,7 @@ class Answers:
     """The answers to several fetches as they come in: lines, each with the number of the one that it is of."""
 
     def __init__(self, count: int, ended: Callable[[Sequence[tuple[int, Fetched | Trouble]]], None]) -> None:
-        self._left = {str(at + 1): at for at in range(count)}  #: by their numbers
+        self._left = set(range(count))
         self._ended = ended
         self._begun = b""  #: of a line whose end is still to come
 
@@ -91,10 +92,12 @@ class Answers:
             raise lines.BadLines("a line without an end")
         some: list[tuple[int, Fetched | Trouble]] = []
         try:
+            left = self._left
             for line in whole:
-                number, _, text = line.decode("ascii", "replace").partition(" ")
-                if (at := self._left.pop(number, None)) is None:
-                    raise lines.BadLines(f"an answer to nothing: {lines.spoken(text)!r}")
+                number, _, text = line.partition(b" ")
+                if (at := PLACES.get(number)) not in left:
+                    raise lines.BadLines(f"an answer to nothing: {lines.spoken(_ascii(text))!r}")
+                left.remove(at)
                 some.append((at, _alike(text) if len(text) <= lines.SAID_LIMIT else _answer(text)))
         finally:
             if some:
@@ -133,7 +136,7 @@ def _probed(reply: Reply) -> Probed | Trouble:
 
 
 def _fetched(reply: Reply) -> Fetched | Trouble:
-    text = reply.body.decode("ascii", "replace").partition("\n")[0]
+    text = _ascii(reply.body).partition("\n")[0]
     return _outcome(text) or _failure(reply, lines.spoken(text))
 
 
@@ -149,8 +152,9 @@ def _outcome(line: str) -> Fetched | None:
             return None
 
 
-def _answer(text: str) -> Fetched | Trouble:
+def _answer(raw: bytes) -> Fetched | Trouble:
     """What stands behind its number."""
+    text = _ascii(raw)
     answer = Trouble(Fault.FAILED, lines.spoken(text)) if text.startswith("failed ") else _outcome(text)
     if answer is None:
         raise lines.BadLines(f"not a gate's answer: {lines.spoken(text)!r}")
@@ -161,7 +165,11 @@ _alike = lru_cache(maxsize=ALIKE)(_answer)  #: thousands of objects come to the 
 
 
 def _said(reply: Reply) -> str:
-    return lines.spoken(reply.body.decode("ascii", "replace"))
+    return lines.spoken(_ascii(reply.body))
+
+
+def _ascii(raw: bytes) -> str:
+    return raw.decode("ascii", "replace")
 
 
 def _failure(reply: Reply, said: str) -> Trouble:

@@ -116,8 +116,11 @@ class Log(Protocol):
         """Tasks in order, from the one that holds position ``after + 1``, about ``limit`` rows of them."""
         ...
 
-    def rows(self, after: int, upto: int) -> list[Rows]:
-        """The rows of ``(after, upto]`` that there are, in order: neighbours that were asked for alike together."""
+    def rows(self, after: int, upto: int, *, whose: bool = False) -> list[Rows]:
+        """The rows of ``(after, upto]`` that there are, in order: neighbours that were asked for alike together.
+
+        :param whose: with the tasks that they are of
+        """
         ...
 
     def task(self, id_: int) -> Task | None:

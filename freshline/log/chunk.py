@@ -198,6 +198,21 @@ class Chunk:
             first, last = self.first + place - (0 if place else self.before), self.first + place
         return first, last + self.after if place == len(self) - 1 else last
 
+    def whose(self, first: int, last: int) -> list[int]:
+        """The ids of the tasks of some rows, which it holds."""
+        if not self._packed.ends:
+            tasks = list(range(first, last + 1))
+            if first == self.first:
+                tasks[0] -= self.before
+            return tasks
+        tasks = []
+        while first <= last:
+            begin, end = self.span(self.place(first))
+            end = min(end, last)
+            tasks += [begin] * (end - first + 1)
+            first = end + 1
+        return tasks
+
     def single(self, position: int) -> tuple[str, int, int] | None:
         """Path, shape and time of the task that has this row and no other, if there is one."""
         packed, at = self._packed, position - self.first

@@ -85,9 +85,9 @@ class MemoryLog:
                 rows += len(task.wish.paths)
         return out
 
-    def rows(self, after: int, upto: int) -> list[Rows]:
+    def rows(self, after: int, upto: int, *, whose: bool = False) -> list[Rows]:
         wanted = [row for row in self._rows if after < row.position <= upto]
-        return [Rows(row.position, row.wish) for row in wanted]
+        return [Rows(row.position, row.wish, [row.task] if whose else []) for row in wanted]
 
     def task(self, id_: int) -> Task | None:
         return next((task for task in self._tasks if task.id == id_), None)

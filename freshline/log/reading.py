@@ -85,9 +85,9 @@ class Reading:
                     break
         return out
 
-    def rows(self, after: int, upto: int) -> list[Rows]:
+    def rows(self, after: int, upto: int, *, whose: bool = False) -> list[Rows]:
         with self._view() as view:
-            return list(view.alike(after + 1, upto))
+            return list(view.alike(after + 1, upto, whose=whose))
 
     def task(self, id_: int) -> Task | None:
         return self.tasks([id_])[0]

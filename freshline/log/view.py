@@ -206,12 +206,15 @@ class View:
             shape = self.kept.shapes.put(key, Shape.decode(packed))
         return shape
 
-    def alike(self, first: int, last: int) -> Iterator[Rows]:
-        """The rows from one position to another. Their chunks are not kept: such a reader goes on to the next."""
+    def alike(self, first: int, last: int, *, whose: bool = False) -> Iterator[Rows]:
+        """The rows from one position to another. Their chunks are not kept: such a reader goes on to the next.
+
+        :param whose: with the tasks that they are of
+        """
         first, last = max(first, self.oldest), min(last, self.head)
         while first <= last:
             sql, end = self.day_of(first).sql, min(self.day_of(first).last, last)
-            number, paths = 0, list[str]()
+            number, paths, tasks = 0, list[str](), list[int]()
             for until, count, created, packed in self.db.execute(sql["chunks"], (first, end)):
                 begin = until - count + 1
                 chunk = Chunk(begin, created, *self._press(until, packed).frames(packed, count))
@@ -221,13 +224,15 @@ class View:
                     *_, place = some
                     stop = min(begin + chunk.ends[place] - 1, end)
                     if alike != number and paths:
-                        yield Rows(first, self._shape(first, number).wish(tuple(paths)))
-                        first, paths = first + len(paths), []
+                        yield Rows(first, self._shape(first, number).wish(tuple(paths)), tasks)
+                        first, paths, tasks = first + len(paths), [], []
                     number = alike
                     paths += chunk.paths[start - begin : stop - begin + 1]
+                    if whose:
+                        tasks += chunk.whose(start, stop)
                     start = stop + 1
             if paths:
-                yield Rows(first, self._shape(first, number).wish(tuple(paths)))
+                yield Rows(first, self._shape(first, number).wish(tuple(paths)), tasks)
             first = end + 1
 
     def tasks(self, position: int) -> Iterator[Task]:

@@ -101,6 +101,7 @@ async def test_rows_are_those_of_the_tasks(log: Log) -> None:
     """From any position to any other, whatever tasks and commits they came in."""
     dice = random.Random(5)
     rows: list[tuple[int, Wish]] = []
+    whose: list[int] = []
     for _ in range(12):
         wishes = [
             wish(
@@ -114,6 +115,7 @@ async def test_rows_are_those_of_the_tasks(log: Log) -> None:
                 (task.id + at, msgspec.structs.replace(task.wish, paths=(path,)))
                 for at, path in enumerate(task.wish.paths)
             )
+            whose += [task.id] * len(task.wish.paths)
 
     for _ in range(60):
         after, upto = sorted(dice.choices(range(log.head + 100), k=2))
@@ -125,6 +127,7 @@ async def test_rows_are_those_of_the_tasks(log: Log) -> None:
             for at, path in enumerate(alike.wish.paths)
         ] == rows[after:upto]
         assert all(alike.last == alike.first + len(alike.wish.paths) - 1 for alike in found)
+        assert [task for alike in log.rows(after, upto, whose=True) for task in alike.tasks] == whose[after:upto]
 
 
 async def test_wakes_after_each_commit(log: Log) -> None:
