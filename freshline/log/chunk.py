@@ -102,7 +102,7 @@ class Laid:
         shapes = self.shapes[at : last + 1]
         ends = [min(each, end) - begin for each in self.ends[at : last + 1]]
         ages = [each - created for each in self.created[at : last + 1]]
-        packed = _Packed(
+        packed = Frame(
             self.paths[begin:end],
             begin - (self.ends[at - 1] if at else 0),
             self.ends[last] - end,
@@ -117,8 +117,8 @@ class Laid:
         return bisect_left(self.ends, begin + 1), bisect_left(self.ends, end)
 
 
-class _Packed(msgspec.Struct, array_like=True, gc=False):
-    """A frame."""
+class Frame(msgspec.Struct, array_like=True, gc=False):
+    """Neighbouring rows as they are packed together."""
 
     paths: list[str]
     before: int  #: rows that the first task has before this frame
@@ -126,6 +126,16 @@ class _Packed(msgspec.Struct, array_like=True, gc=False):
     ends: list[int]  #: of each task, in rows of the frame; none where each is of one row
     shapes: list[int]  #: of each task; one where all are alike
     ages: list[int]  #: seconds from the chunk's first task to each; none where all were made in the same
+
+    def single(self, at: int, begun: int) -> tuple[str, int, int] | None:
+        """Path, shape and time of the task that has one of these rows and no other row, if there is one.
+
+        :param begun: when the task of the first row of the stored chunk was made
+        """
+        paths, shapes, ages = self.paths, self.shapes, self.ages
+        if self.ends or (self.before and not at) or (self.after and at == len(paths) - 1):
+            return None
+        return paths[at], shapes[at] if len(shapes) > 1 else shapes[0], begun + ages[at] if ages else begun
 
 
 class Chunk:
@@ -139,7 +149,7 @@ class Chunk:
         :param created: when the task of the first row of the stored chunk was made
         :param frames: neighbours
         """
-        packed = _decode(frames[0]) if len(frames) == 1 else _joined([_decode(frame) for frame in frames])
+        packed = unpack(frames[0]) if len(frames) == 1 else _joined([unpack(frame) for frame in frames])
         self.paths = paths = packed.paths
         self.first, self.last = first, first + len(paths) - 1
         self.before, self.after = packed.before, packed.after
@@ -215,18 +225,13 @@ class Chunk:
 
     def single(self, position: int) -> tuple[str, int, int] | None:
         """Path, shape and time of the task that has this row and no other, if there is one."""
-        packed, at = self._packed, position - self.first
-        if packed.ends or (packed.before and not at) or (packed.after and position == self.last):
-            return None
-        shapes, ages = packed.shapes, packed.ages
-        created = self._begun + ages[at] if ages else self._begun
-        return self.paths[at], shapes[at] if len(shapes) > 1 else shapes[0], created
+        return self._packed.single(position - self.first, self._begun)
 
     def path(self, position: int) -> str:
         return self.paths[position - self.first]
 
 
-def _joined(frames: Sequence[_Packed]) -> _Packed:
+def _joined(frames: Sequence[Frame]) -> Frame:
     paths: list[str] = []
     ends: list[int] = []
     shapes: list[int] = []
@@ -243,11 +248,9 @@ def _joined(frames: Sequence[_Packed]) -> _Packed:
         ages += (frame.ages or [0] * tasks)[same:]
         paths += frame.paths
     one_each = len(ends) == len(paths)
-    return _Packed(
-        paths, frames[0].before, frames[-1].after, [] if one_each else ends, shapes, ages if ages[-1] else []
-    )
+    return Frame(paths, frames[0].before, frames[-1].after, [] if one_each else ends, shapes, ages if ages[-1] else [])
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(_Packed).decode
+unpack = msgspec.msgpack.Decoder(Frame).decode
 _decode_shape = msgspec.msgpack.Decoder(Shape).decode

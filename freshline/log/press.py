@@ -56,6 +56,11 @@ class Press(threading.local):
         end = head + int.from_bytes(blob[mark : mark + width], "little") if at < last else len(blob)
         return self._unpress(blob[begin:end])
 
+    def frame_with(self, blob: bytes, rows: int, row: int) -> tuple[bytes, int]:
+        """The frame that has one of the rows of a chunk, and which of the frame's rows that is."""
+        at, row = divmod(row, rows_together(blob, rows))
+        return self.frame(blob, rows, at), row
+
     def frames(self, blob: bytes, rows: int) -> list[bytes]:
         """All of them."""
         if not blob[0]:

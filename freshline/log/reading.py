@@ -23,7 +23,7 @@ from freshline.log.view import Day, Kept, View
 DAYS = "SELECT head, day, first, digested FROM meta LEFT JOIN day ORDER BY day DESC"
 
 
-class _Look:
+class Look:
     """A view, for as long as the context lasts. Not a generator: that costs as much as the transaction."""
 
     __slots__ = ("_reading",)
@@ -90,7 +90,8 @@ class Reading:
             return list(view.alike(after + 1, upto, whose=whose))
 
     def task(self, id_: int) -> Task | None:
-        return self.tasks([id_])[0]
+        with self._view() as view:
+            return view.task(id_) if view.holds(id_) else None
 
     def tasks(self, ids: Sequence[int]) -> list[Task | None]:
         with self._view() as view:
@@ -168,8 +169,8 @@ class Reading:
         """Nothing past this is shown; ``None``: show what is there."""
         return None
 
-    def _view(self) -> _Look:
-        return _Look(self)
+    def _view(self) -> Look:
+        return Look(self)
 
     def _seen(self) -> View:
         """In a transaction that has begun."""

@@ -19,9 +19,10 @@ from freshline.domain.task import Task, Wish
 from freshline.log.base import LogUnavailable, Placed, Settled, Spend
 from freshline.log.digest import Tail
 from freshline.log.group import Append, Drop, Forget, Op, Settle
-from freshline.log.reading import Reading, ReadOnlyLog
+from freshline.log.hold import Hold
+from freshline.log.reading import Look, Reading, ReadOnlyLog
 from freshline.log.statements import script
-from freshline.log.view import Day, Recent
+from freshline.log.view import Recent, View
 from freshline.log.writer import Writer
 
 VERSION = 9  #: of the schema
@@ -43,7 +44,8 @@ class SqliteLog(Reading):
         self._lock = lock
         self._head: int | None = None
         self._oldest: int | None = None
-        self._known: tuple[int, list[Day]] | None = None
+        self._hold = Hold(reading)
+        self._known: View | None = None  #: of the days as they are now, to be looked through outside of transactions
         self._dropping = 0
         with self._view() as view:
             self._head = view.head
@@ -53,7 +55,7 @@ class SqliteLog(Reading):
         self._closed = False
         self._marks: Recent[int, str] = Recent(MARKS_KEPT)
         self._moments: Recent[int, int] = Recent(MOMENTS_KEPT)
-        self._writer = Writer(writing, tail, self._announce)
+        self._writer = Writer(writing, tail, self._announce, self._hold)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> SqliteLog:
@@ -140,6 +142,20 @@ class SqliteLog(Reading):
             self._oldest = super().oldest
         return self._oldest
 
+    def task(self, id_: int) -> Task | None:
+        """Outside of transactions, or in one that may end at any moment.
+
+        Rows never change, and whole days go only when we say so.
+        """
+        known = self._known
+        if known is None or known.head != self._head:
+            return super().task(id_)
+        self._hold.take()
+        return known.task(id_) if known.holds(id_) else None
+
+    def tasks(self, ids: Sequence[int]) -> list[Task | None]:
+        return [self.task(ids[0])] if len(ids) == 1 else super().tasks(ids)
+
     def mark(self, position: int) -> str | None:
         """Asked for by every edge at every answer, and never another one while the position is kept."""
         if not self.oldest <= position <= self.head:
@@ -196,14 +212,18 @@ class SqliteLog(Reading):
         for wake in self._wakes:
             wake()
 
-    def _days(self) -> tuple[int, list[Day]]:
-        """The same until the head moves. While days are being dropped, the file says which are left."""
+    def _view(self) -> Look:
+        self._hold.end()
+        return super()._view()
+
+    def _seen(self) -> View:
+        """The days are the same until the head moves. While any are being dropped, the file says which are left."""
         known = self._known
-        if known is None or known[0] != self._head:
-            known = super()._days()
+        if known is None or known.head != self._head:
+            known = super()._seen()
             if not self._dropping:
                 self._known = known
-        return known
+        return View(self._db, self._kept, known.head, known.days)
 
     def _tail(self) -> Tail:
         return self._writer.store.tail

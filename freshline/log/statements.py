@@ -16,16 +16,13 @@ def script(name: str) -> str:
     return (files("freshline.log") / "sql" / f"{name}.sql").read_text()
 
 
-class Statements:
+class Statements(dict[str, str]):
     """``statements["head"]`` is that statement on this day's tables."""
 
     def __init__(self, day: int) -> None:
-        self._named = {name: text.replace("$day", str(day)) for name, text in _templates().items()}
+        super().__init__((name, text.replace("$day", str(day))) for name, text in _templates().items())
         self.create = script("day").replace("$day", str(day))
         self.drop = [f"DROP TABLE {table}_{day}" for table in TABLES]
-
-    def __getitem__(self, name: str) -> str:
-        return self._named[name]
 
 
 @lru_cache(maxsize=32)

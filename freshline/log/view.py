@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 from freshline.domain.ranges import Range
 from freshline.domain.task import Kind, Row, Rows, Task
-from freshline.log.chunk import Chunk, Shape
+from freshline.log.chunk import Chunk, Shape, unpack
 from freshline.log.digest import Tail
 from freshline.log.press import PLAIN, Press, is_plain, rows_together
 from freshline.log.segment import ANY_DOMAIN, Segment
@@ -69,10 +69,10 @@ class Kept:
     chunks: Recent[tuple[int, int], Chunk] = field(
         default_factory=lambda: Recent(CHUNKS_KEPT_BYTES, lambda chunk: chunk.bytes)
     )
-    #: By the number of their day, and its first position.
-    presses: Recent[tuple[int, int], Press] = field(default_factory=lambda: Recent(PRESSES_KEPT))
+    #: By the first position of their day: one that was dropped may be begun again, by a clock that was set back.
+    presses: Recent[int, Press] = field(default_factory=lambda: Recent(PRESSES_KEPT))
     segments: Recent[Range, Segment] = field(default_factory=lambda: Recent(SEGMENTS_KEPT))
-    #: By the first position of their day, and their number.
+    #: By that, and their number.
     shapes: Recent[tuple[int, int], Shape] = field(default_factory=lambda: Recent(SHAPES_KEPT))
     keys: dict[tuple[str, str, Kind], int] = field(default_factory=dict)
     #: Which rows of a segment are of some keys (their ids, as JSON).
@@ -100,13 +100,10 @@ class View:
         self.days = days
         self.kept = kept
         self._firsts = [day.first for day in days]
+        self.oldest = days[0].first if days else head + 1
         self._span = (0, -1)  #: of the segment looked at last
         self._stored: Stored | None = None  #: looked at last
         self._chunk: Chunk | None = None  #: likewise
-
-    @property
-    def oldest(self) -> int:
-        return self._firsts[0] if self._firsts else self.head + 1
 
     def holds(self, position: int) -> bool:
         return self.oldest <= position <= self.head
@@ -146,7 +143,7 @@ class View:
         held = begin, min(rows, last - begin + 1)
         chunk = self.kept.chunks.get(held)
         if chunk is None:
-            chunk = Chunk(begin, created, self._press(position, packed).frame(packed, count, at))
+            chunk = Chunk(begin, created, self._press(self.day_of(position), packed).frame(packed, count, at))
             if not alone or position > self.head - NEW_ROWS:
                 self.kept.chunks.put(held, chunk)
         self._chunk = chunk
@@ -160,32 +157,45 @@ class View:
             stored = self._stored = self.db.execute(sql["chunk_at"], (position,)).fetchone()
         return stored
 
-    def _press(self, position: int, packed: bytes) -> Press:
-        """What a stored chunk is unpacked with."""
+    def _press(self, day: Day, packed: bytes) -> Press:
+        """What a chunk of a day is unpacked with."""
         if is_plain(packed):
             return PLAIN
-        day = self.day_of(position)
-        key = day.number, day.first
-        press = self.kept.presses.get(key)
+        press = self.kept.presses.get(day.first)
         if press is None:
-            press = self.kept.presses.put(key, Press(*self.db.execute(day.sql["dictionary"]).fetchone()))
+            press = self.kept.presses.put(day.first, Press(*self.db.execute(day.sql["dictionary"]).fetchone()))
         return press
 
     def task(self, id_: int) -> Task | None:
         """The task that begins at a position which is held."""
+        if id_ <= self.head - NEW_ROWS and (task := self._lone(id_)):
+            return task
         chunk = self.chunk_at(id_, alone=True)
-        single = chunk.single(id_)
-        if single is not None:
-            path, number, created = single
-            return Task(id_, created, self._shape(id_, number).wish((path,)))
         place = chunk.place(id_)
         return self._task(chunk, place) if chunk.span(place)[0] == id_ else None
+
+    def _lone(self, id_: int) -> Task | None:
+        """A task if it has one row; of its neighbours nothing is made, and none is kept.
+
+        In as few calls as can be. The call that asks has filled the processor's caches with other things, and each of
+        ours costs several times what it does when it is made again and again.
+        """
+        day = self.day_of(id_)
+        last, count, created, packed = self._stored = self.db.execute(day.sql["chunk_at"], (id_,)).fetchone()
+        frame, row = self._press(day, packed).frame_with(packed, count, id_ - (last - count + 1))
+        single = unpack(frame).single(row, created)
+        if single is None:
+            return None
+        path, number, created = single
+        return Task(id_, created, self._shape(day, number).wish((path,)))
 
     def _task(self, chunk: Chunk, place: int) -> Task:
         """A task of which a chunk holds some rows."""
         first, last = chunk.span(place)
         number, created = chunk.of(place)
-        return Task(first, created, self._shape(first, number).wish(tuple(self._paths(chunk, first, last))))
+        return Task(
+            first, created, self._shape(self.day_of(first), number).wish(tuple(self._paths(chunk, first, last)))
+        )
 
     def _paths(self, chunk: Chunk, first: int, last: int) -> list[str]:
         if chunk.first <= first and last <= chunk.last:
@@ -197,9 +207,8 @@ class View:
             first = chunk.last + 1
         return out
 
-    def _shape(self, position: int, number: int) -> Shape:
-        day = self.day_of(position)
-        key = day.first, number  # a day that was dropped may be begun again, by a clock that was set back
+    def _shape(self, day: Day, number: int) -> Shape:
+        key = day.first, number
         shape = self.kept.shapes.get(key)
         if shape is None:
             (packed,) = self.db.execute(day.sql["shape"], (number,)).fetchone()
@@ -213,18 +222,19 @@ class View:
         """
         first, last = max(first, self.oldest), min(last, self.head)
         while first <= last:
-            sql, end = self.day_of(first).sql, min(self.day_of(first).last, last)
+            day = self.day_of(first)
+            end = min(day.last, last)
             number, paths, tasks = 0, list[str](), list[int]()
-            for until, count, created, packed in self.db.execute(sql["chunks"], (first, end)):
+            for until, count, created, packed in self.db.execute(day.sql["chunks"], (first, end)):
                 begin = until - count + 1
-                chunk = Chunk(begin, created, *self._press(until, packed).frames(packed, count))
+                chunk = Chunk(begin, created, *self._press(day, packed).frames(packed, count))
                 start = first + len(paths)
                 places = range(chunk.place(start), chunk.place(min(chunk.last, end)) + 1)
                 for alike, some in groupby(places, chunk.shapes.__getitem__):
                     *_, place = some
                     stop = min(begin + chunk.ends[place] - 1, end)
                     if alike != number and paths:
-                        yield Rows(first, self._shape(first, number).wish(tuple(paths)), tasks)
+                        yield Rows(first, self._shape(day, number).wish(tuple(paths)), tasks)
                         first, paths, tasks = first + len(paths), [], []
                     number = alike
                     paths += chunk.paths[start - begin : stop - begin + 1]
@@ -232,7 +242,7 @@ class View:
                         tasks += chunk.whose(start, stop)
                     start = stop + 1
             if paths:
-                yield Rows(first, self._shape(first, number).wish(tuple(paths)), tasks)
+                yield Rows(first, self._shape(day, number).wish(tuple(paths)), tasks)
             first = end + 1
 
     def tasks(self, position: int) -> Iterator[Task]:
@@ -256,7 +266,7 @@ class View:
                 place = chunk.place(position)
                 single, first = (chunk.path(position), *chunk.of(place)), chunk.span(place)[0]
             path, number, created = single
-            out.append(Row(position, first, created, self._shape(position, number).wish((path,))))
+            out.append(Row(position, first, created, self._shape(self.day_of(position), number).wish((path,))))
         return out
 
     def since(self, day: Day, seconds: int) -> int:

@@ -16,6 +16,7 @@ from freshline.log.base import LogUnavailable, Overspent
 from freshline.log.digest import Tail
 from freshline.log.gathering import Gathering
 from freshline.log.group import GROUP_ROWS, Group, Op
+from freshline.log.hold import Hold
 from freshline.log.merging import Merging
 from freshline.log.store import Store
 
@@ -23,14 +24,16 @@ QUIET_SECONDS = 60.0  #: nothing has been written for as long: what costs more t
 
 
 class Writer:
-    def __init__(self, connection: sqlite3.Connection, tail: Tail, announce: Callable[[int], None]) -> None:
+    def __init__(self, connection: sqlite3.Connection, tail: Tail, announce: Callable[[int], None], hold: Hold) -> None:
         """Start the thread.
 
         :param tail: the rows whose digests are not in the file
         :param announce: called in the event loop after a commit that moved the head, with the new head
+        :param hold: taken by readers for as long as nothing is written
         """
         self._db = connection
         self._announce = announce
+        self._hold = hold
         self._queue: deque[Op] = deque()
         self._wake = threading.Condition()
         self._stopping = False
@@ -81,7 +84,9 @@ class Writer:
         while True:
             with self._wake:
                 if not self._queue and not self._stopping and not self._merging.due and not self._gathering.due:
+                    self._hold.allow()
                     woken = self._wake.wait(None if self._gathering.quiet else QUIET_SECONDS)
+                    self._hold.forbid()
                     self._gathering.quiet = not woken
                 ops = self._take()
                 if not ops and self._stopping:

@@ -438,6 +438,7 @@ def test_sqlite_answers_like_memory(
             patch.setattr(store, "TAIL_ROWS", 5)
             patch.setattr("freshline.log.chunk.CHUNK_ROWS", 5)
             patch.setattr("freshline.log.chunk.FRAME_ROWS", 2)
+            patch.setattr("freshline.log.view.NEW_ROWS", 3)
             patch.setattr("freshline.log.finding.FEW_KEYS", 2)
             patch.setattr("freshline.log.finding.FEW_ROWS", 4)
             for module in ("digest", "gathering"):
@@ -521,6 +522,7 @@ async def _compare(file: Path, steps: list, asked: list[Query]) -> None:
                 sqlite = SqliteLog.open(file)
             for position in range(sqlite.oldest, sqlite.head + 1):
                 marks.setdefault(position, sqlite.mark(position))
+                assert sqlite.task(position) == memory.task(position)
         _agree(memory, sqlite, asked)
         _agree(memory, SqliteLog.reader(file), asked)
         for position in range(sqlite.oldest, sqlite.head + 1):

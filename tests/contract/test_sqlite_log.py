@@ -79,8 +79,12 @@ def copy_cut(source: Path, target: Path, bytes_off: int) -> None:
     target.write_bytes(whole[: len(whole) - bytes_off])
 
 
+def size(file: Path) -> int:
+    return file.stat().st_size
+
+
 def halve(file: Path) -> None:
-    copy_cut(file, file, file.stat().st_size // 2)
+    copy_cut(file, file, size(file) // 2)
 
 
 async def test_everything_is_there_after_reopening(file: Path) -> None:
@@ -212,6 +216,7 @@ async def test_torn_files(file: Path) -> None:
 async def test_a_day_learns_how_to_compress(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once it has rows enough, and else from the day before; what was there, and what comes, is read all the same."""
     monkeypatch.setattr(store, "TAIL_ROWS", 300)
+    monkeypatch.setattr("freshline.log.view.NEW_ROWS", 20)
     log = SqliteLog.open(file)
     tasks: list[Task] = []
     learned = []
@@ -228,6 +233,7 @@ async def test_a_day_learns_how_to_compress(file: Path, monkeypatch: pytest.Monk
     assert plain == sorted(plain, reverse=True) and not plain[-1]
     for at in range(2):
         assert log.read(0, 1 << 20) == log.tasks([task.id for task in tasks]) == tasks
+        assert [log.task(task.id) for task in tasks] == tasks
         assert [path for rows in log.rows(0, 800) for path in rows.wish.paths] == [task.wish.paths[0] for task in tasks]
         if not at:
             await log.close()
@@ -259,6 +265,28 @@ async def test_full_disk(file: Path) -> None:
     (task,) = await log.append([long], [Spend("1", 7, "url", 1, 100)], now=NOON)
     assert (task.id, log.used("1", 7)) == (2, {"url": 2})
     assert log.find(Query("1", (Selection("a.test", (Kind.FILE,), ALL),), path=long.paths[0])).total == 1
+    await log.close()
+
+
+async def test_who_looks_up_does_not_hold_up_the_writer(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look-ups share a transaction for as long as nothing is written. It ends before anything is.
+
+    One that stayed would show an old state, and the write-ahead log could not be begun anew: it would only grow.
+    """
+    monkeypatch.setattr("freshline.log.sqlite.CHECKPOINT_PAGES", 50)
+    log = SqliteLog.open(file)
+    for at in range(1, 200):
+        (task,) = await log.append([wish()], now=NOON)
+        assert task.id == at
+        for _ in range(3):
+            assert log.tasks([at]) == [task]
+        await until(lambda: log._hold._idle)
+        assert log.task(at) == log.task(at) == task
+        assert log._db.in_transaction
+        assert log.find(Query("1", (Selection(None, (Kind.FILE,), ALL),))).total == at
+        assert log.task(at // 2 + 1) is not None
+
+    assert size(Path(f"{file}-wal")) < 200 * 4_096
     await log.close()
 
 
