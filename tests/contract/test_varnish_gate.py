@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -657,6 +658,202 @@ def test_of_several_the_vcl_decides_what_comes_of_each(origin, make, operator, o
         assert [getattr(answer, "outcome", None) for answer in answers] == [outcome] * 3
 
     assert cache.child() == child
+
+
+# The first fetch of a list that is stored shows the gate how Varnish fetches; those after it are done that way
+
+
+def taught(origin, log) -> None:
+    origin.serves("/first", "v1")
+    log.status()
+    assert of_several(log, "/first", "/first")[0].outcome is FetchOutcome.STORED
+
+
+def of_several(log, *paths: str) -> list[Any]:
+    answers: dict[int, Fetched | Trouble] = {}
+    assert log.fetch_each([fetch_of(path) for path in paths], answers.__setitem__) is None
+    return [answers[at] for at in range(len(paths))]
+
+
+@pytest.mark.parametrize(
+    ("operator", "outcome", "asked"),
+    [
+        ('sub vcl_miss { if (req.url == "/a") { return (synth(404)); } }', FetchOutcome.OTHER, 0),
+        ('sub vcl_miss { if (req.url == "/a") { return (pass); } }', FetchOutcome.OTHER, 6),
+        ('sub vcl_miss { if (req.url == "/a") { return (fail); } }', None, 0),
+        (
+            """sub vcl_recv { if (req.restarts > 0) { set req.url = "/b"; } }
+            sub vcl_miss { if (req.url == "/a") { return (restart); } }""",
+            FetchOutcome.STORED,
+            0,
+        ),
+        ('sub vcl_backend_fetch { if (bereq.url == "/a") { return (abandon); } }', FetchOutcome.OTHER, 0),
+        ('sub vcl_backend_response { if (bereq.url == "/a") { return (abandon); } }', FetchOutcome.OTHER, None),
+        (
+            """sub vcl_backend_response {
+                if (bereq.url == "/a" && bereq.retries == 0) { return (retry); } }""",
+            FetchOutcome.STORED,
+            2,
+        ),
+        ('sub vcl_backend_response { if (bereq.url == "/a") { return (error(500)); } }', FetchOutcome.OTHER, None),
+        ("sub vcl_backend_response { set beresp.do_stream = false; }", FetchOutcome.STORED, 1),
+        ("sub vcl_backend_response { set beresp.do_esi = true; set beresp.do_gzip = true; }", FetchOutcome.STORED, 1),
+        (
+            'sub vcl_backend_response { if (bereq.url == "/a") { set beresp.uncacheable = true; } }',
+            FetchOutcome.OTHER,
+            6,
+        ),
+        ('sub vcl_deliver { if (req.url == "/a") { return (synth(700)); } }', FetchOutcome.OTHER, 1),
+        (
+            """sub vcl_deliver { if (req.restarts == 0 && req.url == "/a") { return (restart); } }""",
+            FetchOutcome.STORED,
+            1,
+        ),
+    ],
+)
+def test_in_its_own_thread_a_fetch_of_a_list_is_what_varnish_makes_of_it(origin, make, operator, outcome, asked):
+    """Whatever VCL says to a miss or makes of what came, and however often it is asked."""
+    cache, log = make(operator=operator)
+    origin.serves("/a", "v1")
+    origin.serves("/b", "v2")
+    taught(origin, log)
+    child = cache.child()
+    for _ in range(3):
+        assert [getattr(answer, "outcome", None) for answer in of_several(log, "/a", "/a")] == [outcome] * 2
+
+    assert asked is None or origin.asked("/a") == asked
+    assert cache.child() == child
+    assert of_several(log, "/b", "/b")[0].outcome is FetchOutcome.STORED
+
+
+def test_in_its_own_thread_a_fetch_that_fails_says_why(origin, make):
+    """As Varnish's own would: no answer, an error, a body that broke off before or while it could be seen, no time."""
+    cache, log = make(
+        operator='sub vcl_backend_response { if (bereq.url == "/whole") { set beresp.do_stream = false; } }',
+        read_timeout_seconds=1,
+    )
+    taught(origin, log)
+    origin.drops("/dropped")
+    origin.hangs("/hangs")
+    origin.serves("/broken", "no", status=503, age=None)
+    origin.serves("/cut", "v1" * 50_000, cut=True)
+    origin.serves("/whole", "v1" * 50_000, cut=True)
+    origin.serves("/not", "v1", age=None)
+    for _ in range(2):
+        dropped, hangs, broken, cut, whole, may_not = of_several(
+            log, "/dropped", "/hangs", "/broken", "/cut", "/whole", "/not"
+        )
+
+        other = FetchOutcome.OTHER
+        assert (dropped.outcome, hangs.outcome) == (other, FetchOutcome.ORIGIN_TIMEOUT)
+        assert (broken.outcome, broken.status) == (FetchOutcome.ORIGIN_STATUS, 503)
+        assert (cut.outcome, cut.status, "its body broke off" in cut.said) == (other, 200, True)
+        assert whole.outcome is other
+        assert (may_not.outcome, "may not be stored" in may_not.said) == (other, True)
+    origin.serves("/cut", "v2")
+    cache.get("/cut").fetched("v2")
+
+
+def test_in_its_own_thread_a_fetch_renews_what_has_not_changed(origin, make):
+    """A conditional one, and a 304 puts the same body back to use; not after a forced refresh."""
+    cache, log = make()
+    taught(origin, log)
+    origin.serves("/a", "v1", headers={"ETag": '"1"'})
+    cache.get("/a")
+    unchanged(origin, "/a", '"1"')
+    log.refresh(Verb.DIR, b"/", force=False)
+
+    assert {answer.outcome for answer in of_several(log, "/a", "/a")} == {FetchOutcome.STORED}
+    assert conditions(origin.log[-1])
+    cache.get("/a").hit("v1")
+    origin.serves("/a", "v2", headers={"ETag": '"2"'})
+    log.refresh(Verb.DIR, b"/")
+    assert {answer.outcome for answer in of_several(log, "/a", "/a")} == {FetchOutcome.STORED}
+    assert not conditions(origin.log[-1])
+    cache.get("/a").hit("v2")
+
+
+def test_in_its_own_thread_a_fetch_brings_its_variant(origin, make):
+    """Each is found by those visitors who would be given it, and by no others."""
+    cache, log = make()
+    taught(origin, log)
+    origin.serves("/a", "v1", vary="x-group")
+    answers: dict[int, Fetched | Trouble] = {}
+    wanted = [Fetch(0, "http", SITE, "/a", (("x-group", group),)) for group in ("1", "2")]
+    assert log.fetch_each(wanted, answers.__setitem__) is None
+
+    origin.refuses("/a")
+    for group in ("1", "2"):
+        cache.get("/a", headers={"x-group": group}).hit(f"v1 {group}")
+    assert cache.get("/a", headers={"x-group": "3"}).status == 403
+
+
+def test_in_its_own_thread_a_fetch_feeds_who_comes_meanwhile(origin, make, visitors):
+    """A visitor who asks for it gets what is there, and is no second fetch."""
+    cache, log = make()
+    taught(origin, log)
+    origin.serves("/a", "v1" * 50_000)
+    with origin.holding("/a", "body") as held, ThreadPoolExecutor() as pool:
+        asked = pool.submit(of_several, log, "/a", "/first")
+        held.wait()
+        seen = visitors.submit(cache.get, "/a")
+        held.release()
+
+        assert {answer.outcome for answer in asked.result()} == {FetchOutcome.STORED}
+        assert seen.result().body == "v1" * 50_000
+    assert origin.asked("/a") == 1
+
+
+def test_a_fetch_of_a_list_takes_one_thread(origin, make):
+    """So with eight left all of seven are at the origin at once, and the gate answers on the last."""
+    cache, log = make(
+        parameters={"thread_pools": "1", "thread_pool_min": "12", "thread_pool_max": "12", "thread_pool_reserve": "1"}
+    )
+    taught(origin, log)
+    paths = [f"/{n}" for n in range(7)]
+    for path in paths:
+        origin.serves(path, "v1")
+    with origin.holding("*", "headers") as held, ThreadPoolExecutor() as pool:
+        asked = pool.submit(of_several, log, *paths)
+        held.wait(7)
+        other = Steered(cache)
+        assert other.status().position == log.position
+        other.close()
+        held.release()
+
+        assert {answer.outcome for answer in asked.result()} == {FetchOutcome.STORED}
+
+
+def test_what_has_no_end_and_may_not_be_stored_is_broken_off(origin, make):
+    """Its answer does not wait for the end, and the origin need not send for ever what nobody will read."""
+    closed = threading.Semaphore(0)
+
+    def endless() -> None:
+        while True:
+            try:
+                sock, _ = listener.accept()
+            except OSError:
+                return
+            with sock, suppress(OSError):
+                sock.recv(65536)
+                sock.sendall(b"HTTP/1.1 200 OK\r\ncache-control: no-store\r\n\r\n")
+                while True:
+                    sock.sendall(b"x" * 100)
+                    time.sleep(0.005)
+            closed.release()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        backend = f'backend endless {{ .host = "127.0.0.1"; .port = "{listener.getsockname()[1]}"; }}'
+        _, log = make(
+            operator=f'{backend} sub vcl_recv {{ if (req.url == "/endless") {{ set req.backend_hint = endless; }} }}'
+        )
+        threading.Thread(target=endless, daemon=True).start()
+        taught(origin, log)
+        answer, _ = of_several(log, "/endless", "/first")
+
+        assert (answer.outcome, "may not be stored" in answer.said) == (FetchOutcome.OTHER, True)
+        assert closed.acquire(timeout=10)
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,12 @@ from freshline.gates import LAPSES, core, fill
 from freshline.gates.build import Missing, bundle, kept, program, run
 
 HERE = Path(__file__).parent
-SOURCES = (HERE / "vmod_freshline.c", HERE / "visits.c", *core.SOURCES, *core.ERRAND_SOURCES)
-HEADERS = (HERE / "visits.h", *core.HEADERS, *core.ERRAND_HEADERS)
+SOURCES = (
+    *(HERE / name for name in ("vmod_freshline.c", "visits.c", "visit.c", "steps.c")),
+    *core.SOURCES,
+    *core.ERRAND_SOURCES,
+)
+HEADERS = (*(HERE / name for name in ("visits.h", "visit.h", "steps.h")), *core.HEADERS, *core.ERRAND_HEADERS)
 INTERFACE = HERE / "vmod_freshline.vcc"
 SCRIPT = "build.sh"
 PROGRAM = "libvmod_freshline.so"  #: what the script makes, beside itself

@@ -1,6 +1,5 @@
 /*
- * Fetches of several objects asked for in one request: each is a request of this Varnish's own, without a socket, which
- * runs through the operator's VCL as the controller's HEAD for it would. No varnishd's headers in here.
+ * Fetches of several objects asked for in one request. No varnishd's headers in here.
  */
 
 #ifndef FRESHLINE_VISITS_H
@@ -16,9 +15,6 @@ struct party;		/* those of one request */
 
 /* From now on the gate's status says that it can, if this varnishd is one whose requests are known. */
 void visits_offer(void);
-
-/* Is this request one of them? */
-int visit_is(const struct req *req);
 
 /*
  * Begins them all, on behalf of that request. NULL when there is nothing more to come: then the answer is whole, that of

@@ -24,7 +24,9 @@
 #include "flights.h"
 #include "gate.h"
 #include "lease.h"
+#include "steps.h"
 #include "vcc_if.h"
+#include "visit.h"
 #include "visits.h"
 
 /* In varnishd's hash/hash_slinger.h, which is not among the installed headers. */
@@ -527,6 +529,7 @@ vmod_begin(VRT_CTX)
 	CHECK_OBJ_NOTNULL(bo, BUSYOBJ_MAGIC);
 	if ((fetch = fetch_of(ctx)) == NULL)
 		return;
+	steps_learn(bo);
 	n = names_of_fetch(names, bo);
 	http_Unset(bo->bereq, H_VISITED);
 	flight_begin(&fetch->flight, &names[0]);
