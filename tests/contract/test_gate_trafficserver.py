@@ -361,6 +361,20 @@ def test_what_no_visitor_would_find_is_not_stored(origin, serving, headers, reco
     assert cache.get("/a").cache != "HIT"
 
 
+def test_an_object_that_somebody_else_never_ends_is_waited_for_as_long_as_an_origin(origin, serving, visitors):
+    cache, log = serving(records=SHARING, fetch_seconds=1)
+    origin.serves("/a", "v1" * 4_000_000)
+    with origin.holding("/a", "body") as held:
+        visitor = visitors.submit(cache.get, "/a")
+        held.wait()
+        fetched = visitors.submit(log.fetch, "/a").result(20)
+        held.release()
+        visitor.result()
+
+    assert (fetched.outcome, fetched.said) == (FetchOutcome.OTHER, "somebody else is still writing it")
+    assert origin.asked("/a") == 1
+
+
 @pytest.mark.parametrize("remap", ["map / {to} @action=deny @method=head\n", "map / {to}\n"])
 def test_a_variant_is_looked_for_itself(origin, serving, remap):
     """What varies is stored when the variant that was asked for is, also by a site that answers no HEAD."""

@@ -26,6 +26,7 @@ struct trip {
 	struct rider rider;		/* first */
 	struct errand *errand;
 	int asks, looks, waits;
+	uint64_t waits_since;		/* seconds; while somebody else is writing what was found */
 	bool asking;			/* this round may go to the origin */
 	bool no_head;			/* a HEAD gets no lookup here */
 	int status;			/* of the last time it was asked for */
@@ -178,9 +179,14 @@ until_next_look(int looks)
 static void
 take_found(struct trip *t, const struct told *told)
 {
-	if (!told->found.whole)
-		rider_wait(&t->rider, until_next_look(++t->waits));	/* somebody is writing it; then it is looked for again */
-	else if (success(told->found.status))
+	if (!told->found.whole) {
+		if (t->waits++ == 0)
+			t->waits_since = door_now();
+		if (door_now() - t->waits_since > patience)
+			fetched(t, "other", told->found.status, 0, "somebody else is still writing it");
+		else
+			rider_wait(&t->rider, until_next_look(t->waits));	/* then it is looked for again */
+	} else if (success(told->found.status))
 		fetched(t, "stored", told->found.status, told->found.length, t->status != 0 ? "fetched" : "already");
 	else if (told->found.status >= 500)
 		fetched(t, "origin-status", told->found.status, 0, "that is in the cache");
