@@ -22,13 +22,14 @@ class Hold:
         self._idle = False  #: nothing is written, or will be before :meth:`forbid`
         self._held = False
 
-    def take(self) -> None:
-        """The loop is about to look something up."""
+    def take(self) -> bool:
+        """The loop is about to look something up: whether there is a transaction, for now."""
         if not self._held and self._idle:
             with self._lock:
                 if self._idle:
                     self._db.execute("BEGIN")
                     self._held = True
+        return self._held
 
     def end(self) -> None:
         """The loop needs a transaction that surely stays."""

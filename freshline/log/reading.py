@@ -90,8 +90,7 @@ class Reading:
             return list(view.alike(after + 1, upto, whose=whose))
 
     def task(self, id_: int) -> Task | None:
-        with self._view() as view:
-            return view.task(id_) if view.holds(id_) else None
+        return self.tasks([id_])[0]
 
     def tasks(self, ids: Sequence[int]) -> list[Task | None]:
         with self._view() as view:

@@ -45,7 +45,7 @@ class SqliteLog(Reading):
         self._head: int | None = None
         self._oldest: int | None = None
         self._hold = Hold(reading)
-        self._known: View | None = None  #: of the days as they are now, to be looked through outside of transactions
+        self._known: View | None = None  #: of the days as they are until the head moves or some are dropped
         self._dropping = 0
         with self._view() as view:
             self._head = view.head
@@ -142,19 +142,12 @@ class SqliteLog(Reading):
             self._oldest = super().oldest
         return self._oldest
 
-    def task(self, id_: int) -> Task | None:
-        """Outside of transactions, or in one that may end at any moment.
-
-        Rows never change, and whole days go only when we say so.
-        """
-        known = self._known
-        if known is None or known.head != self._head:
-            return super().task(id_)
-        self._hold.take()
-        return known.task(id_) if known.holds(id_) else None
-
     def tasks(self, ids: Sequence[int]) -> list[Task | None]:
-        return [self.task(ids[0])] if len(ids) == 1 else super().tasks(ids)
+        """In no transaction, or one that may end at any moment: rows never change, and days go when we say so."""
+        known = self._known
+        if known is None or known.head != self._head or not (self._hold.take() or len(ids) == 1):
+            return super().tasks(ids)
+        return [known.task(id_) if known.holds(id_) else None for id_ in ids]
 
     def mark(self, position: int) -> str | None:
         """Asked for by every edge at every answer, and never another one while the position is kept."""

@@ -117,28 +117,22 @@ class Shown:
         return [kept for kept in found if kept is not None and kept.task.id >= oldest]
 
     def _fetch(self, ids: Sequence[int], found: list[Kept | None]) -> list[Kept | None]:
-        """What is not at hand, from the log.
+        """What is not at hand, from the log; and keep it.
 
         :param found: of each id, in their order, what is
         """
+        known, rows = self._kept, self._rows
         missing = [at for at, kept in enumerate(found) if kept is None]
-        fetched: list[Kept] = []
         for at, task in zip(missing, self._log.tasks([ids[at] for at in missing]), strict=True):
             if task is not None:
                 found[at] = kept = Kept(task, task.last, task.wish.audience)
-                fetched.append(kept)
-        self._keep(fetched)
-        return found
-
-    def _keep(self, found: Sequence[Kept]) -> None:
-        known, rows = self._kept, self._rows
-        for kept in found:
-            if known.setdefault(kept.task.id, kept) is kept:
-                rows += len(kept.task.wish.paths)
+                if known.setdefault(task.id, kept) is kept:
+                    rows += len(task.wish.paths)
         while rows > KEPT_ROWS and len(known) > 1:
             _, oldest = known.popitem(last=False)
             rows -= len(oldest.task.wish.paths)
         self._rows = rows
+        return found
 
 
 def row(task: int, created: int, kind: Kind, path: str, state: RowState) -> Item:
