@@ -1,8 +1,8 @@
 /*
  * Varnish fetches in another thread than the one that asks, since a visitor is sent the beginning while the rest comes.
- * For a request that nobody reads, that is one thread woken to fetch and the other to hear of it: half of all
- * that such a request waits and wakes. So a miss of ours is done here, as Varnish does it up to where it would hand the
- * fetch over; and the fetch, all Varnish's own, is then called.
+ * For a request that nobody reads, that is one thread woken to fetch and the other to hear of it: half of all that such
+ * a request waits. So a miss of ours is done here, as Varnish does it up to where it would hand the fetch over; and the
+ * fetch, all Varnish's own, is then called.
  *
  * What Varnish keeps to itself is learnt from it: which step comes after which from the names of those that requests of
  * ours go through, and how a fetch is run from one that it began. Until all of that is known, Varnish does the miss.
