@@ -184,6 +184,10 @@ class Log(Protocol):
         """What was said about any of some positions, or about one, oldest first."""
         ...
 
+    def heard(self, edges: Collection[str], first: int, last: int) -> float:
+        """When the last of some edges answered for any of some positions, Unix seconds; 0: none has."""
+        ...
+
     def warmed(self, task: int) -> Mapping[str, int]:
         """Bytes that each edge has stored of a prefetch; edges that stored none are left out."""
         ...

@@ -155,6 +155,9 @@ class MemoryLog:
             return []
         return [it for it in self._evidence if it.edge == edge and it.first <= last and it.last >= first]
 
+    def heard(self, edges: Collection[str], first: int, last: int) -> float:
+        return max((it.answered for edge in edges for it in self.evidence(edge, first, last)), default=0.0)
+
     def warmed(self, task: int) -> Mapping[str, int]:
         sums = Counter[str]()
         for piece in self._evidence:

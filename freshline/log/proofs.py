@@ -13,7 +13,7 @@ from __future__ import annotations
 import sqlite3
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from itertools import accumulate
 from operator import add, attrgetter, sub
@@ -180,6 +180,17 @@ def find(db: sqlite3.Connection, sql: Statements, edge: int, first: int, last: i
         places = [at for at, one in enumerate(columns[1]) if one == edge]
         found += (Piece(*(column[at] for column in columns)) for at in places)
     return sorted(it for it in found if it.first <= last and it.last >= first)
+
+
+def latest(db: sqlite3.Connection, sql: Statements, edges: Collection[int], first: int, last: int) -> float:
+    """When the last of some edges answered for any of some rows, by a day's blobs; 0: none has."""
+    moment = 0.0
+    for (blob,) in db.execute(sql["proofs"], (first, last)):
+        _, whose, firsts, lasts, _, answered, _ = _kept_columns(blob)
+        for edge, begin, end, at in zip(whose, firsts, lasts, answered, strict=True):
+            if at > moment and edge in edges and begin <= last and end >= first:
+                moment = at
+    return moment
 
 
 _kept_columns = lru_cache(maxsize=DECODED)(_columns)

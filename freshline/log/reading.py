@@ -148,13 +148,17 @@ class Reading:
     def _evidence(self, name: str, number: int, first: int, last: int) -> list[Evidence]:
         out: list[Evidence] = []
         with self._view() as view:
-            first = max(first, view.oldest)
-            if first > last or not view.holds(first):
-                return out
-            for day in view.days[view.days.index(view.day_of(first)) :]:
-                found = proofs.find(self._db, day.sql, number, first, last)
+            for day in _days_from(view, first, last):
+                found = proofs.find(self._db, day.sql, number, max(first, view.oldest), last)
                 out += [Evidence(name, it.first, it.last, it.sent, it.answered, it.said) for it in found]
         return out
+
+    def heard(self, edges: Collection[str], first: int, last: int) -> float:
+        numbers = {number for number, name in self._db.execute("SELECT id, name FROM edge") if name in edges}
+        with self._view() as view:
+            days = _days_from(view, first, last)
+            found = (proofs.latest(self._db, day.sql, numbers, max(first, view.oldest), last) for day in days)
+            return max(found, default=0.0)
 
     def warmed(self, task: int) -> Mapping[str, int]:
         found = "SELECT name, bytes FROM warmed JOIN edge ON edge.id = warmed.edge WHERE task = ? ORDER BY name"
@@ -223,3 +227,9 @@ class ReadOnlyLog(Reading):
 
     def _refuse(self) -> NoReturn:
         raise LogUnavailable("the log is open for reading only")
+
+
+def _days_from(view: View, first: int, last: int) -> list[Day]:
+    """Those in which something may have been said about some positions."""
+    first = max(first, view.oldest)
+    return view.days[view.days.index(view.day_of(first)) :] if first <= last and view.holds(first) else []

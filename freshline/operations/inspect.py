@@ -162,6 +162,5 @@ def _mean(rows: Sequence[RowState]) -> str:
 
 def _ended(desk: Desk, task: Task) -> str:
     """When the last gate answered for the last row it had to do; nothing where no gate did."""
-    found = (desk.log.evidence(edge.name, task.id, task.last) for edge, _ in desk.standing(task.wish).fleet)
-    latest = max((evidence.answered for of_edge in found for evidence in of_edge), default=0.0)
+    latest = desk.log.heard({edge.name for edge, _ in desk.standing(task.wish).fleet}, task.id, task.last)
     return times.write(int(latest)) if latest else ""

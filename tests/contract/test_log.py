@@ -307,6 +307,18 @@ async def test_evidence(log: Log) -> None:
     assert log.evidence("g", 1) == []
 
 
+async def test_when_the_last_was_heard(log: Log) -> None:
+    """Of some edges and rows, whoever else said something later and about whatever else."""
+    await log.append([wish(*"abcdefgh")], now=NOON)
+    await log.settle("e", Progress(4), [Evidence("e", 1, 4, 1.0, 9.5, "late"), Evidence("e", 5, 8, 1.0, 2.5, "early")])
+    await log.settle("f", Progress(8), [Evidence("f", 1, 8, 1.0, 3.5, "whole")])
+
+    assert log.heard({"e", "f"}, 1, 8) == log.heard({"e"}, 4, 5) == 9.5
+    assert log.heard({"e"}, 5, 8) == 2.5
+    assert log.heard({"e", "f"}, 5, 5) == log.heard({"f"}, 1, 1) == 3.5
+    assert log.heard({"g"}, 1, 8) == log.heard(set(), 1, 8) == log.heard({"e"}, 9, 12) == 0.0
+
+
 async def test_forget(log: Log) -> None:
     """A forgotten edge is none any more, and begins anew under the same name; what it did is told as of one gone."""
     await log.append([wish()], now=NOON)
