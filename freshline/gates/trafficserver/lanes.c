@@ -47,6 +47,7 @@ struct hand {
 	TSMutex mutex;
 	TSCont cont, waker;
 	struct rider *riders;
+	_Atomic unsigned n_riders;	/* with those who have come */
 	struct lane *idle;
 	unsigned n_idle;
 	uint64_t ticks_at;		/* milliseconds; 0: it does not */
@@ -442,6 +443,7 @@ void
 rider_leave(struct rider *r)
 {
 
+	r->hand->n_riders--;
 	if (r->lane != NULL)
 		let_go(r->lane);
 	if (r->before != NULL)
@@ -630,21 +632,43 @@ wake(struct hand *hand)
 		(void)TSContScheduleOnThread(hand->waker, 0, hand->thread);
 }
 
+/*
+ * Half of the threads, those with the fewest. There are two requests by turns: where each has threads of its own, one half
+ * works while the other half's answers are read and the next are asked for; spread over all, both would end together.
+ */
+static unsigned
+choose(unsigned n, unsigned chosen[HANDS])
+{
+	static unsigned first;		/* of those that have as many; the door has one thread */
+	unsigned i, j, at, load[HANDS];
+
+	first++;
+	for (i = 0; i < n; i++) {
+		at = (first + i) % n;
+		load[at] = hands[at].n_riders;
+		for (j = i; j > 0 && load[chosen[j - 1]] > load[at]; j--)
+			chosen[j] = chosen[j - 1];
+		chosen[j] = at;
+	}
+	return ((n + 1) / 2);
+}
+
 bool
 riders_come(struct rider *riders)
 {
-	static unsigned turn;		/* the door has one thread */
-	unsigned n = n_hands, i;
+	unsigned n = n_hands, turn = 0, n_chosen, chosen[HANDS], i;
 	bool was_empty[HANDS], took[HANDS] = {false};
 	struct rider *r;
 	struct hand *hand;
 
 	if (n == 0)
 		return (false);
+	n_chosen = choose(n, chosen);
 	while ((r = riders) != NULL) {
 		riders = r->next;
-		i = turn++ % n;
+		i = chosen[turn++ % n_chosen];
 		hand = r->hand = &hands[i];
+		hand->n_riders++;
 		r->next = NULL;
 		pthread_mutex_lock(&hand->lock);
 		if (!took[i])
