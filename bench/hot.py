@@ -111,7 +111,7 @@ class Wire(asyncio.Transport):
     def abort(self) -> None: ...
 
 
-def _connect(config: Config) -> tuple[Wire, HttpToolsProtocol]:
+def connect(config: Config) -> tuple[Wire, HttpToolsProtocol]:
     config.load()
     kind: Any = config.http_protocol_class
     wire, protocol = Wire(), kind(config=config, server_state=ServerState(), app_state={})
@@ -123,11 +123,11 @@ async def main(path: str, calls: int, count: bool) -> None:
     with tempfile.TemporaryDirectory() as home:
         service, settings = await _prepare(Path(home))
         async with wiring.service(settings) as (app, _):
-            wire, protocol = _connect(Config(app, http=connections(app), log_config=None, access_log=False))
+            wire, protocol = connect(Config(app, http=connections(app), log_config=None, access_log=False))
             if path == "bare":
                 head, _, body = (await wire.ask(protocol, service.signed(*forms("poll", 0)))).partition(b"\r\n\r\n")
                 answer = head.partition(b"\r\n")[2].replace(b"\r\n", b"\n") + b"\n\n" + body
-                wire, protocol = _connect(bare.settings(bare.application(answer)))
+                wire, protocol = connect(bare.settings(bare.application(answer)))
             made = [service.signed(*forms("poll" if path == "bare" else path, at)) for at in range(2 * calls)]
             for request in made[:calls]:
                 await wire.ask(protocol, request)
