@@ -726,6 +726,33 @@ def test_in_its_own_thread_a_fetch_of_a_list_is_what_varnish_makes_of_it(origin,
     assert of_several(log, "/b", "/b")[0].outcome is FetchOutcome.STORED
 
 
+@pytest.mark.parametrize(
+    ("wanted", "outcome"),
+    [
+        ("restart", FetchOutcome.STORED),
+        ("synth(404)", FetchOutcome.OTHER),
+        ("pass", FetchOutcome.OTHER),
+        ("fail", None),
+    ],
+)
+def test_in_its_own_thread_vcl_miss_is_run_once(origin, make, wanted, outcome):
+    """One that remembers what it did would, run twice, want something else than for a visitor."""
+    cache, log = make(
+        operator=f"""sub vcl_recv {{ if (req.restarts > 0) {{ set req.url = "/b"; }} }}
+            sub vcl_miss {{
+                if (req.url == "/a" && !req.http.x-once) {{ set req.http.x-once = "1"; return ({wanted}); }} }}"""
+    )
+    origin.serves("/a", "v1")
+    origin.serves("/b", "v2")
+    taught(origin, log)
+    child = cache.child()
+    for _ in range(2):
+        assert getattr(of_several(log, "/a", "/first")[0], "outcome", None) == outcome
+
+    assert (origin.asked("/a"), origin.asked("/b")) == (2 * (wanted == "pass"), 1 * (wanted == "restart"))
+    assert cache.child() == child
+
+
 def test_in_its_own_thread_a_fetch_that_fails_says_why(origin, make):
     """As Varnish's own would: no answer, an error, a body that broke off before or while it could be seen, no time."""
     cache, log = make(
@@ -824,7 +851,15 @@ def test_a_fetch_of_a_list_takes_one_thread(origin, make):
         assert {answer.outcome for answer in asked.result()} == {FetchOutcome.STORED}
 
 
-def test_what_has_no_end_and_may_not_be_stored_is_broken_off(origin, make):
+@pytest.mark.parametrize(
+    "operator",
+    [
+        "",
+        """sub vcl_backend_response {
+            if (bereq.url == "/endless") { set beresp.ttl = 0s; return (deliver); } }""",
+    ],
+)
+def test_what_has_no_end_and_may_not_be_stored_is_broken_off(origin, make, operator):
     """Its answer does not wait for the end, and the origin need not send for ever what nobody will read."""
     closed = threading.Semaphore(0)
 
@@ -846,6 +881,7 @@ def test_what_has_no_end_and_may_not_be_stored_is_broken_off(origin, make):
         backend = f'backend endless {{ .host = "127.0.0.1"; .port = "{listener.getsockname()[1]}"; }}'
         _, log = make(
             operator=f'{backend} sub vcl_recv {{ if (req.url == "/endless") {{ set req.backend_hint = endless; }} }}'
+            + operator
         )
         threading.Thread(target=endless, daemon=True).start()
         taught(origin, log)

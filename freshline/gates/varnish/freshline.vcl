@@ -82,6 +82,7 @@ sub vcl_deliver {
 # A probe ends here: the lookup has told it what there is, and took nothing. And without a lease, under lapse bypass, a
 # visitor's request becomes a pass: what is stored stays, and nothing is stored beside it.
 sub vcl_miss {
+    freshline.repeat();
     if (local.socket == "freshline" && freshline.probing()) {
         return (synth(200));
     }

@@ -33,15 +33,14 @@ struct objhead {		/* only as far as it is used */
 };
 void HSH_Ref(struct objcore *);
 int HSH_DerefObjCore(struct worker *, struct objcore **, int rushmax);
-#define HSH_RUSH_ONE 1
 struct boc *HSH_RefBoc(const struct objcore *);
 void HSH_DerefBoc(struct worker *, struct objcore *);
 
 /* ---- what has been learnt ---- */
 
-enum known { LOOKUP, MISS, FETCH, DELIVER, N_KNOWN };
+enum known { MISS, FETCH, DELIVER, N_KNOWN };
 
-static const char *const names[N_KNOWN] = {"Req Step lookup", "Req Step miss", "Req Step fetch", "Req Step deliver"};
+static const char *const names[N_KNOWN] = {"Req Step miss", "Req Step fetch", "Req Step deliver"};
 static const struct req_step *_Atomic steps[N_KNOWN];
 static task_func_t *_Atomic run_fetch;
 
@@ -98,6 +97,12 @@ steps_break_off(void)
 		oc = way->oc;
 		CHECK_OBJ_NOTNULL(oc->objhead, OBJHEAD_MAGIC);
 		Lck_Lock(&oc->objhead->mtx);
+		/* No lookup finds what has no ttl, and Varnish breaks off only what is marked. It dies, as no base for a 304. */
+		if (!(oc->flags & (OC_F_BUSY | OC_F_HFM)) && oc->ttl <= 0. && oc->hits == 0) {
+			if (!(oc->flags & OC_F_DYING))
+				EXP_Remove(oc);
+			oc->flags |= OC_F_HFM | OC_F_DYING;
+		}
 		if (!(oc->flags & OC_F_BUSY) && oc->flags & (OC_F_PRIVATE | OC_F_HFM | OC_F_HFP))
 			oc->flags |= OC_F_CANCEL;
 		Lck_Unlock(&oc->objhead->mtx);
@@ -157,28 +162,29 @@ fetch(struct worker *wrk, struct req *req)
 }
 
 /*
- * Where VCL wants something else than to fetch, Varnish looks it up and asks again, and does what it is told. And where
- * the body broke off, VCL is shown what has come of it, as it would have been while that came.
+ * Where VCL wants something else than to fetch, Varnish does the miss, and asks VCL again: our part of it comes first and
+ * says the same, so that the operator's is run once. And where the body broke off, VCL is shown what has come of it, as
+ * it would have been while that came.
  */
-static void
-miss(struct worker *wrk, struct req *req, int *asks_again)
+static enum req_fsm_nxt
+miss(struct worker *wrk, struct req *req, unsigned *decided)
 {
+	enum req_fsm_nxt next;
 	int broke_off;
 
 	VCL_miss_method(req->vcl, wrk, req, NULL, NULL);
-	if (wrk->handling == VCL_RET_FETCH) {
-		fetch(wrk, req);
-		broke_off = (req->objcore->flags & (OC_F_FAILED | OC_F_BUSY)) == OC_F_FAILED;
-		req->req_step = steps[broke_off ? DELIVER : FETCH];
-	} else {
-		*asks_again = 1;
-		VRY_Clear(req);
-		AZ(HSH_DerefObjCore(wrk, &req->objcore, HSH_RUSH_ONE));
-		req->is_hitmiss = 0;
-		req->req_step = steps[LOOKUP];
+	if (wrk->handling != VCL_RET_FETCH) {
+		*decided = wrk->handling;
+		next = req->req_step->func(wrk, req);
+		*decided = 0;
+		return (next);
 	}
+	fetch(wrk, req);
+	broke_off = (req->objcore->flags & (OC_F_FAILED | OC_F_BUSY)) == OC_F_FAILED;
+	req->req_step = steps[broke_off ? DELIVER : FETCH];
 	if (req->stale_oc != NULL)
 		(void)HSH_DerefObjCore(wrk, &req->stale_oc, 0);
+	return (REQ_FSM_MORE);
 }
 
 /* ---- all of them ---- */
@@ -201,15 +207,14 @@ end(struct worker *wrk, struct req *req)
 }
 
 int
-steps_take(struct worker *wrk, struct req *req)
+steps_take(struct worker *wrk, struct req *req, unsigned *decided)
 {
 	enum req_fsm_nxt next = REQ_FSM_MORE;
-	int asks_again = 0;
 
 	while (next == REQ_FSM_MORE) {
 		learn_step(req->req_step);
-		if (req->req_step == steps[MISS] && !asks_again && knows_all())
-			miss(wrk, req, &asks_again);
+		if (req->req_step == steps[MISS] && knows_all())
+			next = miss(wrk, req, decided);
 		else
 			next = req->req_step->func(wrk, req);
 	}

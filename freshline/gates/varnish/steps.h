@@ -14,7 +14,7 @@ struct worker;
 void steps_learn(const struct busyobj *bo);
 
 /* Goes on with a request that has been embarked. Returns 0 if it waits for somebody else's fetch. */
-int steps_take(struct worker *wrk, struct req *req);
+int steps_take(struct worker *wrk, struct req *req, unsigned *decided);
 
 /* Breaks off what is on its way although it may not be stored. To be called now and then while there are requests. */
 void steps_break_off(void);

@@ -165,6 +165,14 @@ visit_is(const struct req *req)
 	return (req->transport == &nowhere);
 }
 
+unsigned
+visit_decided(const struct req *req)
+{
+	const struct visit *v = req->transport_priv;
+
+	return (visit_is(req) ? v->decided : 0);
+}
+
 /* ---- on its way ---- */
 
 /* Where it waits for somebody else's fetch, it comes back here. */
@@ -179,7 +187,7 @@ go_on(struct worker *wrk, void *priv)
 	v = req->transport_priv;
 	THR_SetRequest(req);
 	CNT_Embark(wrk, req);
-	ended = steps_take(wrk, req);
+	ended = steps_take(wrk, req, &v->decided);
 	THR_SetRequest(NULL);
 	if (!ended)
 		return;
@@ -284,6 +292,14 @@ visits_are_possible(void)
 
 int
 visit_is(const struct req *req)
+{
+
+	(void)req;
+	return (0);
+}
+
+unsigned
+visit_decided(const struct req *req)
 {
 
 	(void)req;

@@ -14,6 +14,7 @@ struct visit {
 	struct errand *errand;
 	char *said;				/* the line that it is answered with; NULL: nothing came of it */
 	void (*arrive)(struct visit *);		/* it has ended, and may be gone afterwards */
+	unsigned decided;			/* what VCL wants instead of a fetch, while it is asked again */
 	struct party *party;			/* whose it is */
 };
 
@@ -22,6 +23,9 @@ int visits_are_possible(void);
 
 /* Is this request one? */
 int visit_is(const struct req *req);
+
+/* What VCL has wanted of its miss already; 0: nothing yet, or no visit. */
+unsigned visit_decided(const struct req *req);
 
 /* In a thread of Varnish's; 0 if there is none. */
 int visit_begin(struct visit *v);

@@ -519,6 +519,17 @@ fetch_of(VRT_CTX)
 }
 
 VCL_VOID
+vmod_repeat(VRT_CTX)
+{
+	unsigned decided = visit_decided(ctx->req);
+
+	if (decided == VCL_RET_FAIL)
+		VRT_fail(ctx, "freshline: as before");
+	else if (decided != 0)
+		VRT_handling(ctx, decided);
+}
+
+VCL_VOID
 vmod_begin(VRT_CTX)
 {
 	struct busyobj *bo = ctx->bo;
