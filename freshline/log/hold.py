@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from contextlib import suppress
 
 SERIALIZED = sqlite3.threadsafety == 3  #: one connection may be used by two threads at once, as SQLite is mostly built
 
@@ -48,6 +49,7 @@ class Hold:
             self._end()
 
     def _end(self) -> None:
-        if self._held and self._db.in_transaction:  # SQLite may have ended it by itself, after an error
-            self._db.execute("COMMIT")
+        if self._held and self._db.in_transaction:
+            with suppress(sqlite3.Error):  # SQLite ends it by itself after an error; nothing was written in it
+                self._db.execute("COMMIT")
         self._held = False

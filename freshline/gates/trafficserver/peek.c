@@ -10,7 +10,7 @@
 
 static _Thread_local TSCont cont;
 static _Thread_local struct {
-	enum { UNSURE, NOTHING_THERE, THERE } what;
+	enum { UNSURE, NOTHING_THERE, BUSY, THERE } what;
 	int64_t length;
 } seen;
 
@@ -23,8 +23,8 @@ on_cache(TSCont self, TSEvent event, void *data)
 		seen.what = THERE;
 		seen.length = TSVConnCacheObjectSizeGet((TSVConn)data);
 		TSVConnClose((TSVConn)data);
-	} else if (event == TS_EVENT_CACHE_OPEN_READ_FAILED && (intptr_t)data == TS_CACHE_ERROR_NO_DOC)
-		seen.what = NOTHING_THERE;
+	} else if (event == TS_EVENT_CACHE_OPEN_READ_FAILED)
+		seen.what = (intptr_t)data == TS_CACHE_ERROR_NO_DOC ? NOTHING_THERE : BUSY;
 	return (0);
 }
 
