@@ -7,24 +7,31 @@ import pytest
 from freshline.domain.action import Verb
 from freshline.drivers.base import Applied, FetchOutcome
 from tests.servers.base import SECRET, send, until
+from tests.servers.origin import Origin
 from tests.servers.steered import Steered, fetches
 
 STORED, OTHER = FetchOutcome.STORED, FetchOutcome.OTHER
 
 
-def test_several_fetches_are_answered_one_by_one(origin, cache, log):
-    """Each as soon as it has ended: what hangs holds up none of the others, and each has an answer of its own."""
-    paths = [f"/{n}" for n in range(20)]
-    for n, path in enumerate(paths):
-        origin.serves(path, f"v{n}" * 500, chunked=n % 2 == 1)
+def serve_some(origin: Origin) -> dict[str, str]:
+    """Twenty pages to be stored, and their bodies; beside them /slow, /gone and /broken."""
+    pages = {f"/{n}": f"v{n}" * 500 for n in range(20)}
+    for n, (path, body) in enumerate(pages.items()):
+        origin.serves(path, body, chunked=n % 2 == 1)
     origin.serves("/slow", "v1")
     origin.serves("/gone", "no", status=404)
     origin.serves("/broken", "no", status=503, age=None)
+    return pages
+
+
+def test_several_fetches_are_answered_one_by_one(origin, cache, log):
+    """Each as soon as it has ended: what hangs holds up none of the others, and each has an answer of its own."""
+    pages = serve_some(origin)
     origin.serves("/led", "", status=302, headers={"Location": "http://b.test/there"})
     origin.serves("/private", "v1", age=None)
     origin.serves("/cut", "x" * 100_000, cut=True)
     origin.drops("/dropped")
-    wanted = fetches("/slow", *paths, "/gone", "/broken", "/led", "/private", "/cut", "/dropped")
+    wanted = fetches("/slow", *pages, "/gone", "/broken", "/led", "/private", "/cut", "/dropped")
     assert log.status() and log.driver.fetches_at_once >= len(wanted)
     with origin.holding("/slow", "body") as held, log.fetching(wanted) as answers:
         held.wait(1)
@@ -41,11 +48,11 @@ def test_several_fetches_are_answered_one_by_one(origin, cache, log):
         held.release()
     assert answers[0].outcome is STORED
 
-    assert all(origin.asked(path) == 1 for path in paths)
-    for path in (*paths, "/slow"):
+    assert all(origin.asked(path) == 1 for path in pages)
+    for path in (*pages, "/slow"):
         origin.refuses(path)
-    for n, path in enumerate(paths):
-        cache.get(path).hit(f"v{n}" * 500)
+    for path, body in pages.items():
+        cache.get(path).hit(body)
     cache.get("/slow").hit("v1")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -257,7 +256,6 @@ def test_a_worker_without_room_answers_for_each_of_them(origin, make):
         assert log.fetch(f"/{at}").outcome is FetchOutcome.STORED
 
 
-@pytest.mark.skipif(shutil.which("valgrind") is None, reason="no valgrind")
 def test_no_visit_touches_memory_that_is_not_its_own(origin, make, monkeypatch):
     """However it ends, and whether anybody waits for it still."""
     monkeypatch.setattr("tests.servers.nginx.WORKERS", 1)

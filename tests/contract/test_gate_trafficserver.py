@@ -14,6 +14,7 @@ import pytest
 
 from freshline.domain.action import Fetch, Verb
 from freshline.drivers.base import Applied, Fetched, FetchOutcome, Lapse, Presence, Probed, Trouble
+from tests.contract.test_gate_lists import serve_some
 from tests.servers.base import SECRET, SITE, free_port, send, until
 from tests.servers.origin import Origin
 from tests.servers.steered import Steered, fetches
@@ -320,13 +321,8 @@ KEEPS_INSIDE = {"http.keepalive_internal_vc": 1}
 def test_several_fetches_over_connections_that_are_kept_inside(origin, serving, records):
     """Answered one by one and asked for once, as where the server keeps none."""
     cache, log = serving(records=records)
-    paths = [f"/{n}" for n in range(20)]
-    for n, path in enumerate(paths):
-        origin.serves(path, f"v{n}" * 500, chunked=n % 2 == 1)
-    origin.serves("/slow", "v1")
-    origin.serves("/gone", "no", status=404)
-    origin.serves("/broken", "no", status=503, age=None)
-    wanted = fetches("/slow", *paths, "/gone", "/broken")
+    pages = serve_some(origin)
+    wanted = fetches("/slow", *pages, "/gone", "/broken")
     log.status()
     for _ in range(3):
         with origin.holding("/slow", "body") as held, log.fetching(wanted) as answers:
@@ -337,10 +333,10 @@ def test_several_fetches_over_connections_that_are_kept_inside(origin, serving, 
             held.release()
         assert answers[0].outcome is FetchOutcome.STORED
 
-    assert all(origin.asked(path) == 1 for path in (*paths, "/slow"))
-    for path in paths:
+    assert all(origin.asked(path) == 1 for path in (*pages, "/slow"))
+    for path, body in pages.items():
         origin.refuses(path)
-        cache.get(path).hit(f"v{path[1:]}" * 500)
+        cache.get(path).hit(body)
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 import threading
+from abc import ABC, abstractmethod
 from http.client import HTTPException
 from typing import Self
 
 
-class Reading:
+class Reading(ABC):
     """Within ``with`` each thread visits again and again; a connection that breaks is no news."""
 
     def __init__(self, threads: int) -> None:
@@ -32,5 +33,5 @@ class Reading:
             except (OSError, HTTPException):  # it is being killed, or started
                 continue
 
-    def visit(self, dice: random.Random) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def visit(self, dice: random.Random) -> None: ...

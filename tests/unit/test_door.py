@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import os
 import random
-import shutil
 import socket
 import subprocess
 import time
@@ -17,8 +16,6 @@ import pytest
 
 from freshline.gates import core
 from tests.servers.base import free_port, until
-
-pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no C compiler")
 
 SECRET = "secret-of-the-harness"
 FETCHES = 64

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import resource
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +16,6 @@ from freshline.drivers.lines import batch_body, flush_body
 from tests.servers.base import until
 from tests.unit import test_vmod_rules
 from tests.unit.test_vmod_rules import LOG, Gate, _any_command, _any_thing, _verdict
-
-pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no C compiler")
 
 HOST = "h.test"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +13,6 @@ import pytest
 
 from freshline.domain.target import canonical_path
 from freshline.gates import core, nginx
-
-pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no C compiler")
 
 HOSTS = (b"a.test", b"b.test")
 SEGMENTS = (b"a", b"b", b"c.x", b"d-1")
