@@ -1,11 +1,12 @@
-"""CPU time of ``DescribeRefreshTasks`` over 10,000,000 rows and over 10,000: two processes by turns, no network.
+"""python -m bench.turns FILTER [TURNS]
 
-python -m bench.turns FILTER [TURNS]: of the filters of :mod:`bench.cases.list`. Turns are short, so that whatever else
-runs on the machine meets both.
+CPU time of ``DescribeRefreshTasks`` by a filter of :mod:`bench.cases.list` over 10,000,000 rows and over 10,000: two
+processes by turns, no network. Turns are short, so that whatever else runs on the machine meets both.
 """
 
 from __future__ import annotations
 
+import argparse
 import random
 import subprocess
 import sys
@@ -74,17 +75,26 @@ def _ask(side: subprocess.Popen[str], calls: int) -> float:
     return float(side.stdout.readline())
 
 
-def main(name: str, turns: int = TURNS) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="bench.turns", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("filter", choices=list(ASKS))
+    parser.add_argument("turns", nargs="?", type=int, default=TURNS)
+    parser.add_argument("--serve", type=int, metavar="ROWS", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.turns < 1:
+        parser.error(f"{asked.turns} turns: at least one is needed")
+    if asked.serve:
+        uvloop.run(_serve(asked.filter, asked.serve))
+        return
     for rows in SIZES:
         filled(rows)
-    pairs = list(_turns(name, turns))
+    pairs = list(_turns(asked.filter, asked.turns))
     for rows, side in zip(SIZES, zip(*pairs, strict=True), strict=True):
         print(f"{rows:>10,} rows: {median(side):.1f} us a call, {sorted(side)[len(side) // 10]:.1f} in the best tenth")
     print(f"{median(many - few for many, few in pairs):+.1f} us, in the middle of {len(pairs)} turns")
 
 
 if __name__ == "__main__":
-    if "--serve" in sys.argv:
-        uvloop.run(_serve(sys.argv[1], int(sys.argv[3])))
-    else:
-        main(sys.argv[1], *map(int, sys.argv[2:]))
+    main()
